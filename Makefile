@@ -1,0 +1,54 @@
+# Everything a user types. `make` alone lists the targets.
+MODEL ?= mobilenetv2
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Options of `make bench`, passed on as flags of the same name in lower case when they are set.
+OPTIONS := MODEL DATASET DATA WEIGHTS AGENTS SEEDS EVALUATIONS PRESERVE BUDGET JOBS OUT
+lower = $(shell printf '%s' '$(1)' | tr 'A-Z' 'a-z')
+flag = $(if $($(1)),--$(call lower,$(1)) '$($(1))')
+
+.DEFAULT_GOAL := help
+.PHONY: help bench table test test-slow lint format perf clean
+
+help:  ## list the targets
+	@echo 'prunebench: compare auto-pruning agents for CNNs'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Options of bench: MODEL DATASET DATA WEIGHTS AGENTS SEEDS EVALUATIONS PRESERVE BUDGET JOBS OUT'
+	@echo 'Example: make bench MODEL=resnet56 AGENTS="uniform random bo" SEEDS=5 EVALUATIONS=200'
+
+# torch and torchvision come together from the registry; exact versions stand in constraints.txt.
+$(READY): pyproject.toml constraints.txt
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python '>=3.11' $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'; \
+	else \
+	  python3 -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'; \
+	fi
+	@touch $(READY)
+
+bench: $(READY)  ## run the agents over seeds and print the table
+	@$(BIN)/prunebench bench $(foreach option,$(OPTIONS),$(call flag,$(option)))
+
+table: $(READY)  ## rebuild the table of OUT=results/<experiment> from disk
+	@$(BIN)/prunebench table $(call flag,OUT) $(call flag,FORMAT)
+
+test: $(READY)  ## run the tests
+	@$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY)  ## run the slow tests
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(READY)  ## format the code
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+perf: $(READY)  ## measure the evaluator against the bare forward pass and the papers' way
+	@$(BIN)/python -m harness.perf
+
+clean:  ## remove the virtual environment and caches (results stay)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

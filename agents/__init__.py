@@ -1,0 +1,1 @@
+"""What searches: the agents, on the Gymnasium interface alone."""

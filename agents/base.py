@@ -1,0 +1,66 @@
+"""What an agent is. A plug-in need not import this: any class with this constructor and ``search`` will do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Agent(ABC):
+    """A search for a good pruning policy.
+
+    Args:
+        seed: everything random in the agent is drawn from generators made from it.
+
+    Attributes:
+        tags: ``deterministic`` (the seed changes nothing), ``may_stop_early`` (may use fewer evaluations).
+    """
+
+    tags: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    @abstractmethod
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        """Run ``evaluations`` episodes on ``env``. What they scored is recorded outside; nothing is returned."""
+
+
+class AskTellAgent(Agent):
+    """A black-box agent: it names a whole policy and is told its evaluation; this class runs the episodes."""
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        """Ask for a policy, run it as one episode, tell the evaluation; ``evaluations`` times."""
+        for number in range(evaluations):
+            _, info = env.reset()
+            if number == 0:
+                self.setup(info, evaluations)
+            self.tell(run_episode(env, self.ask()))
+
+    @abstractmethod
+    def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
+        """Called once before the first ``ask``, with ``reset``'s info (layer table, cost coefficients)."""
+
+    @abstractmethod
+    def ask(self) -> NDArray[np.float64]:
+        """The next policy: preserve ratios ``(D,)`` in [lower bound, 1]."""
+
+    def tell(self, evaluation: Mapping[str, Any]) -> None:
+        """The evaluation of the policy asked for last (see ``ChannelPruningEnv``). Maximise its ``reward``."""
+
+
+def run_episode(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> dict[str, Any]:
+    """Step through a freshly reset episode with ``policy`` ``(D,)``; returns its evaluation."""
+    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
+    for ratio in policy:
+        action = np.clip(np.array([ratio], dtype=np.float32), low, high)  # float32 may round off the bounds
+        _, _, terminated, _, info = env.step(action)
+    if not terminated:
+        raise ValueError(f"a policy of {len(policy)} ratios does not cover every prunable layer")
+    evaluation: dict[str, Any] = info["evaluation"]
+    return evaluation

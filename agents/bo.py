@@ -1,0 +1,76 @@
+"""Vanilla Bayesian optimisation in full dimension, on realised policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import AskTellAgent
+from agents.proposal import PolicySpace, propose
+from agents.surrogate import Surrogate
+from envs.budget import Budget
+
+INCUMBENTS = 5  # candidates are drawn around this many of the best points
+
+
+class BOAgent(AskTellAgent):
+    """A Gaussian process on realised policies; log expected improvement over on-budget policies.
+
+    Args:
+        seed: of the initial design and the candidates.
+        initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget).
+    """
+
+    def __init__(self, *, seed: int, initial: int = 10) -> None:
+        super().__init__(seed=seed)
+        if initial < 1:
+            raise ValueError(f"initial {initial}: expected at least 1 evaluation")
+        self.initial = initial
+
+    def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
+        """Lay out the initial design; nothing is fitted before it is used up."""
+        self._budget = Budget.from_info(info)
+        self._rng = np.random.default_rng(self.seed)
+        self._requested: list[list[float]] = []
+        self._realised: list[list[float]] = []
+        self._rewards: list[float] = []
+        self._enter(PolicySpace(self._budget, self._first_labels(info), self._budget.lower_bound, 1.0))
+        points = self._space.on_budget(self._space.sobol(self.initial, self.seed))
+        self._design = [self._policy(point) for point in points]
+
+    def ask(self) -> NDArray[np.float64]:
+        """The next policy ``(D,)``."""
+        number = len(self._rewards)
+        return self._design[number] if number < self.initial else self._policy(self._best_candidate())
+
+    def tell(self, evaluation: Mapping[str, Any]) -> None:
+        """Remember the policy and its reward."""
+        self._requested.append(evaluation["requested"])
+        self._realised.append(evaluation["realised"])
+        self._rewards.append(evaluation["reward"])
+
+    def _first_labels(self, info: Mapping[str, Any]) -> NDArray[np.int64]:
+        """The cluster of each layer ``(D,)`` to begin with: here every layer is one of its own."""
+        return np.arange(len(self._budget.channels))
+
+    def _enter(self, space: PolicySpace) -> None:
+        """Search ``space`` from now on. A model of other dimensions is of no use to it."""
+        self._space = space
+        self._surrogate = Surrogate()
+
+    def _inputs(self) -> NDArray[np.float64]:
+        """What the Gaussian process sees of each evaluation so far: ``(n, k)``."""
+        return np.array(self._realised)
+
+    def _best_candidate(self) -> NDArray[np.float64]:
+        inputs, rewards = self._inputs(), np.array(self._rewards)
+        model = self._surrogate.fit(inputs, rewards)
+        best = np.argsort(-rewards, kind="stable")[:INCUMBENTS]
+        return propose(model, self._space, inputs[best], self._rng)
+
+    def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The policy to run for a point ``(k,)`` of the space: whole channels, the budget filled."""
+        return self._budget.ratios(self._budget.project(self._space.expand(point)))

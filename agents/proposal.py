@@ -1,0 +1,124 @@
+"""Where the BO agents look: on-budget policies, initial designs, and the best candidate under an acquisition."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.models import SingleTaskGP
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+from scipy.stats import qmc
+
+from envs.budget import Budget, Ratios
+
+_MARGIN = 1e-3  # candidates are moved this far off their bounds, where a shift along the logits has no effect
+_BISECTIONS = 40
+
+GLOBAL, LOCAL, KEPT, ROUNDS = 512, 256, 8, 3
+LOCAL_SIGMA = 0.1
+
+
+@dataclass(frozen=True)
+class PolicySpace:
+    """Policies with one ratio per cluster of layers, each in [low, high], that meet the budget.
+
+    Attributes:
+        budget: the cost and its limit.
+        labels: ``(D,)``, each layer's cluster, 0 to k - 1.
+        low: the smallest ratio.
+        high: the largest ratio.
+    """
+
+    budget: Budget
+    labels: NDArray[np.int64]
+    low: float
+    high: float
+
+    @property
+    def dimensions(self) -> int:
+        """The number of clusters."""
+        return int(self.labels.max()) + 1
+
+    def expand(self, points: ArrayLike) -> Ratios:
+        """Cluster ratios ``(..., k)`` as policies ``(..., D)``."""
+        return np.asarray(points, dtype=np.float64)[..., self.labels]
+
+    def means(self, policies: ArrayLike) -> Ratios:
+        """Policies ``(..., D)`` as their clusters' mean ratios ``(..., k)``."""
+        members = np.eye(self.dimensions)[self.labels]
+        return np.asarray(policies, dtype=np.float64) @ (members / members.sum(axis=0))
+
+    def on_budget(self, points: ArrayLike) -> Ratios:
+        """Points ``(..., k)`` shifted until their unrounded cost meets the budget.
+
+        The shift is along the logits of the ratios' place in [low, high], so the bounds hold. Where even
+        ``low`` everywhere is too much, or ``high`` everywhere too little, the result is near that corner.
+        """
+        place = (np.asarray(points, dtype=np.float64) - self.low) / max(self.high - self.low, 1e-12)
+        logits = logit(np.clip(place, _MARGIN, 1 - _MARGIN))
+        reach = 2 * logit(1 - _MARGIN) + 10
+
+        def shifted(by: NDArray[np.float64]) -> Ratios:
+            return self.low + (self.high - self.low) * expit(logits + by[..., None])
+
+        down, up = np.full(logits.shape[:-1], -reach), np.full(logits.shape[:-1], reach)
+        for _ in range(_BISECTIONS):
+            middle = (down + up) / 2
+            fits = self.budget.cost(self.expand(shifted(middle)) * self.budget.channels) <= self.budget.limit
+            down, up = np.where(fits, middle, down), np.where(fits, up, middle)
+        return shifted(down)
+
+    def sobol(self, n: int, seed: int) -> Ratios:
+        """``(n, k)`` scrambled Sobol points of the box, not shifted."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # n need not be a power of two here
+            unit = qmc.Sobol(self.dimensions, rng=seed).random(n)
+        return self.low + (self.high - self.low) * unit
+
+    def near(self, centres: Ratios, n: int, sigma: float, rng: np.random.Generator) -> Ratios:
+        """``(n, k)`` normal perturbations of randomly chosen ``centres`` ``(m, k)``, clipped to the box.
+
+        Half of them move every coordinate, half a random subset of about 20 (as TuRBO does in high dimension).
+        """
+        chosen = centres[rng.integers(len(centres), size=n)]
+        moves = rng.random(chosen.shape) < 20 / self.dimensions
+        moves[: n // 2] = True
+        moves[np.arange(n), rng.integers(self.dimensions, size=n)] = True
+        return np.clip(chosen + moves * rng.normal(0.0, sigma, chosen.shape), self.low, self.high)
+
+
+def propose(
+    model: SingleTaskGP, space: PolicySpace, incumbents: ArrayLike, rng: np.random.Generator, rounds: int = ROUNDS
+) -> Ratios:
+    """The on-budget point ``(k,)`` of ``space`` with the largest log expected improvement that was found.
+
+    The acquisition is scored on points that are already on budget: Sobol points of the whole box and
+    perturbations of the best points so far, then in each further round perturbations, half as wide,
+    of the best candidates of the round before.
+
+    Args:
+        model: fitted to standardised rewards, inputs ``(k,)``.
+        space: where to look.
+        incumbents: ``(m, k)``, the best points so far.
+        rng: draws the candidates.
+        rounds: how many rounds, at least one.
+    """
+    acquisition = LogExpectedImprovement(model, best_f=model.train_targets.max())
+    around = space.near(np.asarray(incumbents, dtype=np.float64), GLOBAL, LOCAL_SIGMA, rng)
+    everywhere = space.sobol(GLOBAL, int(rng.integers(2**31)))
+    points = space.on_budget(np.vstack([everywhere, around]))
+    values = _score(acquisition, points)
+    for number in range(1, rounds):
+        best = points[np.argsort(-values)[:KEPT]]
+        points = space.on_budget(np.vstack([best, space.near(best, LOCAL, LOCAL_SIGMA / 2**number, rng)]))
+        values = _score(acquisition, points)
+    return points[np.argmax(values)]
+
+
+def _score(acquisition: LogExpectedImprovement, points: Ratios) -> NDArray[np.float64]:
+    with torch.no_grad():
+        return acquisition(torch.as_tensor(points)[:, None, :]).numpy()

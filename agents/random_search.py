@@ -1,0 +1,30 @@
+"""Control: random policies on the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import AskTellAgent
+from envs.budget import Budget
+
+
+class RandomSearchAgent(AskTellAgent):
+    """Preserve ratios uniform in [lower bound, 1], each policy projected onto the budget.
+
+    The projection is made here, in both budget modes: behind the wall alone a random policy
+    would spend the budget on the first layers, and a control must not be weak for that reason.
+    """
+
+    def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
+        """Read the budget; make the generator."""
+        self._budget = Budget.from_info(info)
+        self._rng = np.random.default_rng(self.seed)
+
+    def ask(self) -> NDArray[np.float64]:
+        """The next policy ``(D,)``."""
+        wanted = self._rng.uniform(self._budget.lower_bound, 1.0, len(self._budget.channels))
+        return self._budget.ratios(self._budget.project(wanted))

@@ -1,0 +1,40 @@
+"""What is pruned and how it is scored: the environment ``prunebench/ChannelPruning-v0``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from envs.pruning_env import ChannelPruningEnv
+
+
+def make_channel_pruning_env(
+    *, preserve: float, budget: str = "wall", lower_bound: float = 0.1, reward: str = "accuracy", **task: Any
+) -> ChannelPruningEnv:
+    """The entry point of ``gymnasium.make``: the environment of a task.
+
+    Args:
+        preserve: see :class:`envs.pruning_env.ChannelPruningEnv`.
+        budget: likewise.
+        lower_bound: likewise.
+        reward: likewise.
+        **task: fields of :class:`envs.task.TaskConfig`. The first environment of a task prepares it, which may
+            train its network.
+
+    Raises:
+        TaskError: the task cannot be set up.
+        BudgetError: the budget is below what the lower bound allows.
+    """
+    from envs.pruning_env import ChannelPruningEnv
+    from envs.task import TaskConfig, ensure_prepared, load_evaluator
+
+    config = TaskConfig(**task)
+    ensure_prepared(config)
+    return ChannelPruningEnv(
+        load_evaluator(config), preserve=preserve, budget=budget, lower_bound=lower_bound, reward=reward
+    )
+
+
+gymnasium.register(id="prunebench/ChannelPruning-v0", entry_point="envs:make_channel_pruning_env")

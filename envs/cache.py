@@ -1,0 +1,45 @@
+"""The user's cache directory: what takes long to compute and depends on its inputs alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+
+def directory() -> Path:
+    """``$PRUNEBENCH_CACHE`` where set, else the platform's cache directory for ``prunebench``."""
+    return Path(os.environ.get("PRUNEBENCH_CACHE") or platformdirs.user_cache_dir("prunebench"))
+
+
+def path(kind: str, key: dict[str, Any]) -> Path:
+    """Where the result that ``key`` (JSON-able: everything it depends on) determines is kept."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+    return directory() / f"{kind}-{digest}.pt"
+
+
+def save(content: Any, target: Path) -> None:
+    """Write tensors and plain values with ``torch.save``, atomically."""
+    import torch
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_suffix(f".{os.getpid()}.tmp")
+    torch.save(content, draft)
+    draft.replace(target)
+
+
+def load(source: Path) -> Any:
+    """Read back what :func:`save` wrote; nothing in the file is executed."""
+    import torch
+
+    return torch.load(source, map_location="cpu", weights_only=True)
+
+
+def sha256(source: Path) -> str:
+    """Hash of a file's bytes."""
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

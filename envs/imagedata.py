@@ -1,0 +1,105 @@
+"""What every data set gives: images of the train, calibration, reward and test splits.
+
+``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
+never trained on; ``test`` is used for final answers only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.errors import TaskError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split.
+
+    Attributes:
+        pixels: ``(N, 3, S, S)`` uint8.
+        labels: ``(N,)``.
+        sources: ``(N,)``, which source image each comes from (several views may share one).
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    sources: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images."""
+        return Images(self.pixels[rows], self.labels[rows], self.sources[rows])
+
+
+class ImageData(ABC):
+    """A data set with its splits fixed by ``split_seed``.
+
+    Attributes:
+        classes: class names in label order.
+        image_size: pixels per side.
+        mean: per colour, of pixels in [0, 1].
+        std: per colour.
+        epochs: how long the dense network is trained.
+        flips: whether mirrored images keep their class.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    epochs: ClassVar[int]
+    flips: ClassVar[bool]
+
+    def __init__(self, split_seed: int, reward_images: int | None) -> None:
+        self.split_seed = split_seed
+        self._reward_images = reward_images
+
+    @abstractmethod
+    def train(self) -> Images:
+        """Images the dense network is trained on."""
+
+    @abstractmethod
+    def calibration(self, count: int) -> Images:
+        """At most ``count`` training images, for reconstruction."""
+
+    @abstractmethod
+    def reward(self) -> Images:
+        """Images that score policies during a search."""
+
+    @abstractmethod
+    def test(self) -> Images:
+        """Images for final answers."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash that changes with the data."""
+
+    def tensors(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Normalised pixels ``(N, 3, S, S)`` float32 and labels ``(N,)``."""
+        import torch
+
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        pixels = torch.from_numpy(images.pixels).float().div_(255).sub_(mean).div_(std)
+        return pixels, torch.from_numpy(images.labels)
+
+    def _choose(self, labels: Sequence[int] | NDArray[np.int64], count: int | None, what: str) -> NDArray[np.int64]:
+        """``count`` rows stratified by class (all where None), drawn by the split seed, ascending."""
+        from sklearn.model_selection import train_test_split
+
+        rows = np.arange(len(labels))
+        if count is None or count == len(rows):
+            return rows
+        if count > len(rows) or count < len(self.classes):
+            raise TaskError(f"{what} {count}: expected {len(self.classes)} (one per class) to {len(rows)}")
+        if len(rows) - count < len(self.classes):  # too few left over to stratify
+            return np.sort(np.random.default_rng(self.split_seed).permutation(rows)[:count])
+        chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=self.split_seed)
+        return np.sort(chosen)

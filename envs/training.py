@@ -1,0 +1,84 @@
+"""Dense training on first use: once per network, data set and split, then from the user's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from envs import cache
+from envs.imagedata import ImageData, Images
+
+Progress = Callable[[str, int, int], None]  # what, done, total
+
+BATCH = 64
+PEAK_LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.01
+_CROP_MARGIN = 4  # pixels, for data sets whose images may be flipped and shifted
+_SAVE_EVERY = 100  # steps
+
+
+def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progress: Progress) -> None:
+    """Train a network in place: AdamW, one-cycle schedule, ``data.epochs`` passes over the training split.
+
+    Interrupted training goes on where it last saved, with the same result as undisturbed training: everything
+    random in a step is drawn from the seed and the step's number.
+
+    Args:
+        model: fresh from its builder.
+        data: the data set.
+        seed: of the order of images, their augmentation and dropout.
+        unfinished: where the state is kept meanwhile; removed at the end.
+        progress: told the number of steps done and in all.
+    """
+    images = data.train()
+    model.to(memory_format=torch.channels_last)
+    steps = data.epochs * (len(images.labels) // BATCH)
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=max(1, steps))
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    first = 0
+    if unfinished.exists():
+        state = cache.load(unfinished)
+        first = int(state["step"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])  # type: ignore[attr-defined]
+    model.train()
+    for step in range(first, steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
+        pixels, labels = data.tensors(_batch(images, step, seed))
+        _step(model, _augment(pixels, generator) if data.flips else pixels, labels, optimizer)
+        schedule.step()
+        progress("training the dense network", step + 1, steps)
+        if (step + 1) % _SAVE_EVERY == 0:
+            cache.save({"step": step + 1} | {k: v.state_dict() for k, v in parts.items()}, unfinished)  # type: ignore[attr-defined]
+    unfinished.unlink(missing_ok=True)
+    model.eval()
+
+
+def _batch(images: Images, step: int, seed: int) -> Images:
+    epoch, place = divmod(step, len(images.labels) // BATCH)
+    order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    return images.take(order[place * BATCH : (place + 1) * BATCH].numpy())
+
+
+def _step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(pixels.contiguous(memory_format=torch.channels_last)), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random crop of the padded image and a random mirror image, each image its own."""
+    count, size = len(pixels), pixels.shape[-1]
+    padded = nn.functional.pad(pixels, (_CROP_MARGIN,) * 4)
+    shifts = torch.randint(2 * _CROP_MARGIN + 1, (count, 2), generator=generator)
+    along = torch.arange(size)
+    rows = (shifts[:, :1] + along)[:, :, None]
+    columns = torch.where(torch.rand(count, 1, generator=generator) < 0.5, along, along.flip(0)) + shifts[:, 1:]
+    cropped = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows, columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
