@@ -48,7 +48,7 @@ class AskTellAgent(Agent):
 
     @abstractmethod
     def ask(self) -> NDArray[np.float64]:
-        """The next policy: preserve ratios ``(D,)`` in [lower bound, 1]."""
+        """The next policy: preserve ratios ``(D,)`` in [0, 1]."""
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """The evaluation of the policy asked for last (see ``ChannelPruningEnv``). Maximise its ``reward``."""

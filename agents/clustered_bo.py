@@ -129,6 +129,10 @@ class ClusteredBOAgent(BOAgent):
         self._enter(PolicySpace(self._budget, np.array(self.stages[stage]), low, high))
         self.events.append({"evaluation": len(self._rewards), "stage": stage, "low": low, "high": high})
 
+    def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding."""
+        return super()._policy(point) if len(self.events) == len(SCHEDULE) else self._space.expand(point)
+
     def _first_labels(self, info: Mapping[str, Any]) -> NDArray[np.int64]:
         return np.array(self.stages[0])
 

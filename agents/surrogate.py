@@ -38,9 +38,10 @@ class Surrogate:
             (``model.train_targets``); all zero where the rewards are constant.
         """
         x = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
-        y = standardize(torch.as_tensor(np.asarray(rewards, dtype=np.float64))[:, None])
+        y = torch.as_tensor(np.asarray(rewards, dtype=np.float64))[:, None]
+        y = standardize(y) if len(y) > 1 else torch.zeros_like(y)
         with warnings.catch_warnings():
-            # Constant rewards are no unit variance; a fit cut short at the iteration limit is meant.
+            # Constant rewards have no unit variance; a fit cut short at the iteration limit is meant.
             warnings.simplefilter("ignore", InputDataWarning)
             warnings.simplefilter("ignore", OptimizationWarning)
             model = SingleTaskGP(x, y, outcome_transform=None)

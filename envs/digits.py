@@ -17,9 +17,9 @@ from scipy import ndimage
 from envs.imagedata import ImageData, Images
 
 SIZE = 16  # pixels per side of a view
-TEST_SOURCES = 600
-REWARD_SOURCES = 300
-TRAIN_VIEWS = 24
+TEST_SOURCES = 450
+REWARD_SOURCES = 250
+TRAIN_VIEWS = 20
 REWARD_VIEWS = 2
 TEST_VIEWS = 4
 
@@ -30,7 +30,7 @@ _SHIFT = 1.0  # pixels
 _FRAGMENTS = 1  # pieces of other digits per view
 _PAPER = 0.4  # brightest background, per colour
 _PEN = 0.6  # darkest foreground, per colour
-_NOISE = 0.04  # standard deviation of the pixel noise
+_NOISE = 0.03  # standard deviation of the pixel noise
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]

@@ -58,7 +58,7 @@ def _member(graph: Any, dep: Any, idxs: Sequence[Any]) -> Member | None:
     module = dep.target.module
     if module not in graph.names:  # an operation without parameters
         return None
-    per_channel = isinstance(module, nn.BatchNorm2d) or (isinstance(module, nn.Conv2d) and module.groups > 1)
+    per_channel = isinstance(module, nn.BatchNorm2d) or is_depthwise(module)
     side = "both" if per_channel else "out" if graph.is_out_channel_pruning_fn(dep.handler) else "in"
     roots = np.array(
         [getattr(i, "root_idx", None) if getattr(i, "root_idx", None) is not None else n for n, i in enumerate(idxs)]
@@ -72,9 +72,14 @@ def _member(graph: Any, dep: Any, idxs: Sequence[Any]) -> Member | None:
 
 def _refuse_unsliceable(member: Member) -> None:
     module = member.module
-    grouped = isinstance(module, nn.Conv2d) and module.groups not in (1, module.in_channels)
+    grouped = isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module)
     if grouped or not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
         raise TaskError(f"layer {member.name}: {module} cannot be pruned")
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether the module is a convolution that filters every channel on its own."""
+    return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
 
 
 def producer_name(group: list[Member]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from envs.cost import CostModel
 from envs.errors import TaskError
-from envs.groups import Member, call_order, dependency_graph, folded_norms, inner_groups, producer_name
+from envs.groups import Member, call_order, dependency_graph, folded_norms, inner_groups, is_depthwise, producer_name
 
 Fold = tuple[Tensor, Tensor]  # per output channel: scale, shift
 
@@ -69,7 +69,7 @@ class Unit:
     @property
     def depthwise(self) -> bool:
         """Whether every channel is filtered on its own."""
-        return isinstance(self.module, nn.Conv2d) and self.module.groups > 1
+        return is_depthwise(self.module)
 
     @property
     def kernel_area(self) -> int:
@@ -217,9 +217,8 @@ def _units(
         assert isinstance(module, nn.Conv2d | nn.Linear)
         assert norm is None or isinstance(norm, nn.BatchNorm2d)
         n_out, n_in = module.weight.shape[0], module.weight.shape[1]
-        grouped = isinstance(module, nn.Conv2d) and module.groups > 1
         outputs = _dimension(name, n_out, ("out", "both"), groups)
-        inputs = outputs if grouped else _dimension(name, n_in, ("in",), groups)
+        inputs = outputs if is_depthwise(module) else _dimension(name, n_in, ("in",), groups)
         units.append(Unit(name, module, norm_name, norm, inputs, outputs, shapes[name]))
     return units
 

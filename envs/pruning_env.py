@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from envs.budget import Budget
 from envs.cost import CostModel
+from envs.errors import check_choice
 from envs.rewards import REWARDS
 
 BUDGET_MODES = ("wall", "project")
-_TOLERANCE = 1e-6  # float32 actions may leave their bounds by this much
 
 
 class Score(NamedTuple):
@@ -39,8 +40,8 @@ class Scorer(Protocol):
 class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     """Choose how many channels each prunable layer of a CNN keeps, one layer per step.
 
-    **Action**: ``Box(lower_bound, 1, (1,), float32)``, the preserve ratio of the current layer. (AMC
-    clips actions to the lower bound instead.)
+    **Action**: ``Box(0, 1, (1,), float32)``, the preserve ratio of the current layer; a ratio below ``lower_bound`` is
+    raised to it, as in AMC.
 
     **Observation**: ``Box(0, 1, (11,), float32)``, AMC's state (He et al. 2018, eq. 1) for the current
     layer, in this order: index, c_out, c_in, h, w, stride, kernel, MACs (each over its largest value), MACs
@@ -91,8 +92,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         lower_bound: float = 0.1,
         reward: str = "accuracy",
     ) -> None:
-        if budget not in BUDGET_MODES:
-            raise ValueError(f"budget {budget!r}: expected one of {', '.join(BUDGET_MODES)}")
+        check_choice("budget", budget, BUDGET_MODES)
+        check_choice("reward", reward, REWARDS)
         self.evaluator = evaluator
         self.memory: dict[tuple[int, ...], Score] = {}
         """Scores by channel counts. A resumed run puts back what it already paid for."""
@@ -104,7 +105,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._channels = np.asarray(self._layers["channels"], dtype=np.int64)
         self._dense_macs = float(self._macs(self._channels))
         self.budget = Budget(self._macs, self._channels, lower_bound, np.floor(preserve * self._dense_macs))
-        self.action_space = spaces.Box(lower_bound, 1.0, (1,), np.float32)
+        self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (11,), np.float32)
         self._static, self._later = self._layer_observations()
         self._probe = False
@@ -124,7 +125,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "lower_bound": self.budget.lower_bound,
             "limit": self.budget.limit,
         }
-        return self._observation(), {"layers": self._layers, "cost": cost}
+        info = copy.deepcopy({"layers": self._layers, "cost": cost})  # callers may keep and change what they get
+        return self._observation(), info
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Set the current layer's preserve ratio; the last layer's step scores the policy."""
@@ -140,12 +142,11 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
 
     def _checked(self, action: Any) -> float:
         values = np.asarray(action, dtype=np.float64)
-        low = self.budget.lower_bound
         if values.shape != (1,):
             raise ValueError(f"action of shape {values.shape}: expected shape (1,)")
         ratio = float(values[0])
-        if not low - _TOLERANCE <= ratio <= 1 + _TOLERANCE:  # false for NaN
-            raise ValueError(f"action {ratio!r}: expected a preserve ratio in [{low:g}, 1]")
+        if not 0 <= ratio <= 1:  # false for NaN
+            raise ValueError(f"action {ratio!r}: expected a preserve ratio in [0, 1]")
         return ratio
 
     def _count(self, ratio: float) -> int:

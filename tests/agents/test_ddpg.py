@@ -79,14 +79,15 @@ def test_adam_moves_each_network_by_its_own_rate() -> None:
     model.train(1, 64)
     for name, rate in (("actor", 1e-4), ("critic", 1e-3)):
         moved = [
-            (new - old).detach().abs().max() for new, old in zip(getattr(model, name).parameters(), before[name], strict=True)
+            (new - old).detach().abs().max()
+            for new, old in zip(getattr(model, name).parameters(), before[name], strict=True)
         ]
         assert float(torch.stack(moved).max()) == pytest.approx(rate, rel=0.05)
 
 
 def test_networks_and_constants() -> None:
     model = trained(1)
-    linear = [m for m in model.actor.mu if isinstance(m, torch.nn.Linear)]
+    linear = [m for m in model.actor.modules() if isinstance(m, torch.nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(11, 300), (300, 300), (300, 1)]
     assert [m.out_features for m in model.critic.q_networks[0] if hasattr(m, "out_features")] == [300, 300, 1]
     assert len(model.critic.q_networks) == 1
@@ -108,7 +109,7 @@ def sample(model: AMC, mean: float, n: int) -> np.ndarray[Any, Any]:
     """``n`` noisy actions (SB3's units) around an actor that always says ``mean``."""
     model._last_obs = np.zeros((1, 11), dtype=np.float32)
     ratio = model.policy.unscale_action(np.array([[mean]], dtype=np.float32))
-    model.predict = lambda *_: (ratio, None)  # type: ignore[method-assign, assignment]
+    model.predict = lambda *_: (ratio, None)  # type: ignore[method-assign]
     return np.array([model._sample_action(model.learning_starts)[1][0, 0] for _ in range(n)])
 
 

@@ -25,9 +25,7 @@ def likelihood(model: SingleTaskGP) -> float:
     """Marginal log likelihood with priors, per observation."""
     model.train()
     with torch.no_grad():
-        value = ExactMarginalLogLikelihood(model.likelihood, model)(
-            model(*model.train_inputs), model.train_targets
-        )
+        value = ExactMarginalLogLikelihood(model.likelihood, model)(model(*model.train_inputs), model.train_targets)
     model.eval()
     return float(value)
 

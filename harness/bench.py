@@ -1,0 +1,163 @@
+"""The main job: prepare a task, run every agent with every seed, and leave an experiment's folder behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import config as configs
+from harness import manifest, registry, runner, store
+from harness.config import ExperimentConfig
+from harness.errors import ConfigError, StoreError
+from harness.executors import End, Event, Job, Processes, cores
+from harness.progress import Display
+from harness.store import Experiment, Run
+
+_HASHES = ("weights_sha256", "data_sha256")
+
+
+@dataclass
+class Session:
+    """What one call of the command did: its seconds, and the runs that it could not finish (name: why)."""
+
+    experiment: Experiment
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def bench(
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    jobs: int,
+    command: str,
+    display: Display,
+    prepare: Callable[..., dict[str, Any]] = runner.prepare,
+    run_one: Callable[..., None] = runner.run_one,
+) -> Session:
+    """Run what an experiment is still missing, and rebuild its tables.
+
+    Args:
+        config: what is wanted.
+        folder: of the experiment; made only when everything is known to work.
+        jobs: runs at a time.
+        command: as it was typed.
+        display: shows progress.
+        prepare: runs in a process and returns the task's facts.
+        run_one: runs in a process and does one run.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it; nothing was written.
+        JobCrash: the preparation failed for another reason.
+    """
+    configs.check(config)
+    configs.check_count("jobs", jobs)
+    existing = store.meet(folder, config)
+    experiment = existing or Experiment(folder, config)
+    session = Session(experiment)
+    missing = [run for run in experiment.runs() if run.status()["status"] != "done"]
+    if missing:
+        with Processes(config.threads, registry.own_modules(config.agents)) as processes:
+            facts = _prepare(processes, session, prepare, display)
+            _write_head(experiment, existing is None, facts, command, jobs)
+            _run_all(processes, session, missing, run_one, jobs, display)
+    from harness import tables  # pandas takes a second: not before the processes are on their way
+
+    tables.write(experiment)
+    return session
+
+
+def _prepare(
+    processes: Processes, session: Session, prepare: Callable[..., dict[str, Any]], display: Display
+) -> dict[str, Any]:
+    display.say("starting ...")
+    session.seconds["start-up"] = processes.start_up()
+
+    def watch(what: str, done: int, total: int) -> None:
+        display.step(what, done, total)
+        if done >= total:
+            display.end(what, f"{what}: done")
+
+    started = time.perf_counter()
+    facts = processes.call(Job("preparation", prepare, (session.experiment.config, cores())), watch)
+    session.seconds["preparation"] = time.perf_counter() - started
+    return facts
+
+
+def _write_head(experiment: Experiment, new: bool, facts: dict[str, Any], command: str, jobs: int) -> None:
+    """Write configuration and manifest, or see to it that they still hold."""
+    if experiment.manifest_path.exists():
+        content = store.read_json(experiment.manifest_path)
+        for key in _HASHES:
+            if content["task"][key] != facts[key]:
+                what = key.removesuffix("_sha256")
+                raise ConfigError(
+                    f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
+                )
+    else:
+        content = manifest.new(experiment.config, facts)
+    first = command if new else configs.read_yaml(experiment.yaml_path)[1]
+    store.write_text(experiment.yaml_path, configs.to_yaml(experiment.config, first))
+    content["sessions"].append(manifest.session(command, jobs))
+    store.write_json(experiment.manifest_path, content)
+
+
+def _run_all(
+    processes: Processes,
+    session: Session,
+    runs: list[Run],
+    run_one: Callable[..., None],
+    jobs: int,
+    display: Display,
+) -> None:
+    started = time.perf_counter()
+    experiment = session.experiment
+    by_name = {run.name: run for run in runs}
+    todo = [Job(run.name, run_one, (experiment.config, run.agent, run.seed, experiment.folder)) for run in runs]
+    for event in processes.run(todo, jobs):
+        if isinstance(event, Event):
+            done, accuracy = event.values or (0, None)
+            display.step(event.name, done, experiment.config.evaluations, _incumbent(accuracy))
+            continue
+        problem = _problem(by_name[event.name], event)
+        if problem is None:
+            display.end(event.name, _summary(by_name[event.name]))
+        else:
+            session.failed[event.name] = problem
+            display.end(event.name, f"{event.name}: failed: {problem}")
+    session.seconds["runs"] = time.perf_counter() - started
+    setups = [run.status()["seconds"]["setup"] for run in runs if run.status()["status"] == "done"]
+    if setups:
+        session.seconds["each run's set-up"] = sum(setups) / len(setups)
+
+
+def _problem(run: Run, end: End) -> str | None:
+    """Why a run is not done, in one line; a process that died could not write that down itself."""
+    try:
+        status = run.status()
+        if end.problem is not None and status["status"] in ("waiting", "running"):
+            with run.open():
+                run.write_status(status | _died(end.problem, end.details))
+    except StoreError as error:
+        return end.problem or str(error)
+    if end.problem is None and status["status"] == "failed":
+        return f"{status['error']['type']}: {status['error']['message']}"
+    return end.problem
+
+
+def _died(problem: str, details: str) -> store.Status:
+    """The status of a run whose process did not live to write it."""
+    return {"status": "failed", "error": {"type": "ProcessDied", "message": problem, "traceback": details}}
+
+
+def _summary(run: Run) -> str:
+    status, lines = run.status(), run.lines()
+    best = None if status["incumbent"] is None else lines[status["incumbent"]]["accuracy"]
+    return f"{run.name}: done, evaluations: {len(lines)}, {_incumbent(best)}"
+
+
+def _incumbent(accuracy: float | None) -> str:
+    return "no incumbent yet" if accuracy is None else f"incumbent {100 * accuracy:.2f} %"

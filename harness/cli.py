@@ -1,0 +1,173 @@
+"""The command ``prunebench``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from envs import datasets, models
+from envs.errors import check_choice
+from envs.pruning_env import BUDGET_MODES
+from envs.rewards import REWARDS
+from envs.task import TaskConfig
+from harness import config as configs
+from harness import registry, store
+from harness.bench import Session, bench
+from harness.config import ExperimentConfig
+from harness.errors import USER_ERRORS, ConfigError
+from harness.executors import JobCrash, cores
+from harness.progress import display
+
+_DEFAULT = ExperimentConfig()
+_TABLE_FORMATS = ("terminal", "markdown", "csv", "latex")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name for name in re.split(r"[,\s]+", text) if name)
+
+
+def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{parameter.name} {text!r}: expected numbers separated by commas, as 0.4,0.4,0.4") from None
+
+
+def _classes(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option("--model", default=_DEFAULT.task.model, show_default=True, help="Network, see `prunebench list`."),
+    click.option("--weights", help="Checkpoint of the dense network.  [default: trained on first use]"),
+    click.option("--dataset", default=_DEFAULT.task.dataset, show_default=True, help="Data set."),
+    click.option("--data", help="Folder of the images (imagefolder)."),
+    click.option("--image-size", type=int, help="Pixels per side (imagefolder)."),
+    click.option("--mean", callback=_numbers, help="Of normalisation, as 0.4,0.4,0.4 (imagefolder)."),
+    click.option("--std", callback=_numbers, help="Likewise."),
+    click.option(
+        "--classes", callback=_classes, help="Class folders in the network's order, with commas (imagefolder)."
+    ),
+    click.option("--split-seed", type=int, default=_DEFAULT.task.split_seed, show_default=True, help="Of the splits."),
+    click.option("--reward-images", type=int, help="Size of the reward split.  [default: the data set's own]"),
+    click.option(
+        "--agents", default=" ".join(_DEFAULT.agents), show_default=True, help="Names, with spaces or commas."
+    ),
+    click.option(
+        "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
+    ),
+    click.option("--evaluations", type=int, default=_DEFAULT.evaluations, show_default=True, help="Per run."),
+    click.option("--preserve", type=float, default=_DEFAULT.preserve, show_default=True, help="Fraction of the MACs."),
+    click.option("--budget", default=_DEFAULT.budget, show_default=True, help=" or ".join(BUDGET_MODES) + "."),
+    click.option("--lower-bound", type=float, default=_DEFAULT.lower_bound, show_default=True, help="Of every ratio."),
+    click.option("--reward", default=_DEFAULT.reward, show_default=True, help=" or ".join(REWARDS) + "."),
+    click.option("--threads", type=int, default=_DEFAULT.threads, show_default=True, help="Per run."),
+    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads]"),
+    click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="prunebench")
+def cli() -> None:
+    """Compare auto-pruning agents on one environment, with one budget and one evaluator."""
+
+
+@cli.command("bench")
+def _bench(**options: Any) -> int:
+    """Run every agent with every seed and print the table. The same command again goes on where it stopped."""
+    jobs, out = options.pop("jobs"), options.pop("out")
+    config = _config(options)
+    configs.check(config)
+    folder = Path(out) if out is not None else configs.default_folder(config)
+    with display() as shown:
+        session = bench(
+            config,
+            folder,
+            jobs=max(1, cores() // config.threads) if jobs is None else jobs,
+            command=shlex.join(["prunebench", *sys.argv[1:]]),
+            display=shown,
+        )
+    _report(session)
+    return 1 if session.failed else 0
+
+
+for _option in _OPTIONS:  # a decorator each; one by one they would hide the function
+    _bench = _option(_bench)
+
+
+@cli.command("table")
+@click.option("--out", required=True, help="Folder of the experiment.")
+@click.option("--format", "form", default="terminal", show_default=True, help=", ".join(_TABLE_FORMATS) + ".")
+def _table(out: str, form: str) -> int:
+    """Rebuild an experiment's tables from its lines on disk, and print one."""
+    check_choice("format", form, _TABLE_FORMATS)
+    experiment = store.load(Path(out))
+    from harness import tables
+
+    tables.write(experiment)
+    click.echo(tables.render(experiment, form), nl=False)
+    return 0
+
+
+@cli.command("list")
+def _list() -> int:
+    """Name the agents, networks and data sets."""
+    for title, names in (("agents", registry.names()), ("models", models.names()), ("datasets", datasets.names())):
+        click.echo(f"{title}: {', '.join(names)}")
+    return 0
+
+
+def _config(options: dict[str, Any]) -> ExperimentConfig:
+    """The options of ``bench`` as a configuration."""
+    options["agents"] = _names(options["agents"])
+    task = {name: options.pop(name) for name in list(options) if name in TaskConfig.__dataclass_fields__}
+    return ExperimentConfig(task=TaskConfig(**task), **options)
+
+
+def _report(session: Session) -> None:
+    from harness import tables
+
+    experiment = session.experiment
+    click.echo(tables.render(experiment, "terminal"))
+    click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
+    if session.seconds:
+        click.echo(", ".join(f"{what} {seconds:.1f} s" for what, seconds in session.seconds.items()))
+    for name, problem in session.failed.items():
+        click.echo(f"failed: {name}: {problem}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: exit code 0 done, 1 a run or the program failed, 2 the user can mend it, 130 interrupted."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        return cli.main(arguments, prog_name="prunebench", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message())
+        return 0
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except (*USER_ERRORS, OSError) as error:
+        return _complain(str(error))
+    except JobCrash as crash:
+        click.echo(f"prunebench: error: the preparation failed: {crash}", err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: the same command goes on where this one stopped", err=True)
+        return 130
+
+
+def _complain(message: str) -> int:
+    click.echo(f"prunebench: error: {' '.join(message.split())}", err=True)
+    return 2

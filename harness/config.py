@@ -1,0 +1,126 @@
+"""The configuration of an experiment: everything that decides its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from envs.errors import check_choice
+from envs.pruning_env import BUDGET_MODES
+from envs.rewards import REWARDS
+from envs.task import TaskConfig, check_task
+from harness import registry
+from harness.errors import ConfigError, StoreError
+
+SCHEMA = 1
+"""Version of the files of an experiment."""
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """An experiment: one task, one budget, several agents and seeds.
+
+    Attributes:
+        task: network, weights, data and splits.
+        preserve: the budget, as a fraction of the dense network's MACs.
+        budget: ``wall`` or ``project``.
+        lower_bound: the smallest preserve ratio of a layer.
+        reward: a name in :data:`envs.rewards.REWARDS`.
+        agents: names in the registry.
+        evaluations: paid episodes per run.
+        threads: of one run's process. They change the last bits of an accuracy.
+        seeds: how many; the runs' seeds are ``0 .. seeds - 1``. The one setting that may grow later.
+    """
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    preserve: float = 0.5
+    budget: str = "wall"
+    lower_bound: float = 0.1
+    reward: str = "accuracy"
+    agents: tuple[str, ...] = ("uniform", "random", "ddpg", "bo", "clustered_bo")
+    evaluations: int = 100
+    threads: int = 1
+    seeds: int = 3
+
+
+def check(config: ExperimentConfig) -> None:
+    """Raise ConfigError or TaskError for whatever can be seen to be wrong without reading weights or images."""
+    _check_number("preserve", config.preserve, "a fraction of the dense network's MACs, above 0 and at most 1")
+    _check_number("lower-bound", config.lower_bound, "a preserve ratio above 0 and at most 1")
+    check_choice("budget", config.budget, BUDGET_MODES)
+    check_choice("reward", config.reward, REWARDS)
+    for name in ("evaluations", "threads", "seeds"):
+        check_count(name, getattr(config, name))
+    if not config.agents:
+        raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")
+    for agent in config.agents:
+        check_choice("agent", agent, registry.names())
+        if config.agents.count(agent) > 1:
+            raise ConfigError(f"agents: {agent!r} is named twice; to repeat a search ask for more seeds")
+    check_task(config.task)
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ConfigError unless ``value`` is at least 1."""
+    if value < 1:
+        raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
+
+
+def _check_number(name: str, value: float, expected: str) -> None:
+    if not (math.isfinite(value) and 0 < value <= 1):
+        raise ConfigError(f"{name} {value:g}: expected {expected}")
+
+
+def default_folder(config: ExperimentConfig) -> Path:
+    """Where an experiment goes unless the user says so: one folder per network, data, budget and length of search."""
+    parts = (config.task.model, config.task.dataset, config.budget, f"{config.preserve:g}", f"{config.evaluations}")
+    return Path("results") / "-".join(parts)
+
+
+def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """What differs, as ``name: old value, not new value``. Seeds never do: more may be added at any time."""
+    before, after = _flat(old), _flat(new)
+    changed = [name for name in before if before[name] != after[name]]
+    return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in changed]
+
+
+def _flat(config: ExperimentConfig) -> dict[str, Any]:
+    values = dataclasses.asdict(config)
+    values |= values.pop("task")
+    values["agents"] = " ".join(sorted(config.agents))
+    del values["seeds"]
+    return values
+
+
+def to_yaml(config: ExperimentConfig, command: str) -> str:
+    """The text of ``experiment.yaml``: the resolved configuration and the command that made it."""
+    content = {"schema": SCHEMA, "command": command, "experiment": dataclasses.asdict(config)}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> tuple[ExperimentConfig, str]:
+    """The configuration and the command that :func:`to_yaml` wrote.
+
+    Raises:
+        StoreError: the file is not such a text, or another version's.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise StoreError(f"{path}: written in version {content['schema']} of the files; this is version {SCHEMA}")
+        values = content["experiment"]
+        task = TaskConfig(**_tuples(values.pop("task")))
+        return ExperimentConfig(task=task, **_tuples(values)), str(content["command"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} is not an experiment's configuration: {reason}") from error
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """YAML has no tuples: lists are what was one."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,25 @@
+"""The errors that are the user's to mend: each is one line, and the command ends with exit code 2."""
+
+from __future__ import annotations
+
+from envs.budget import BudgetError
+from envs.errors import TaskError
+
+
+class HarnessError(ValueError):
+    """Something outside the program is wrong; the message is one line that says what."""
+
+
+class ConfigError(HarnessError):
+    """A setting is wrong, or is not the existing experiment's; the message names the value and what was expected."""
+
+
+class RegistryError(HarnessError):
+    """Two packages register an agent under one name, or an agent cannot be imported."""
+
+
+class StoreError(HarnessError):
+    """A file of an experiment cannot be used; the message names the file and, where it has them, the line."""
+
+
+USER_ERRORS = (HarnessError, TaskError, BudgetError)

@@ -1,0 +1,128 @@
+"""The append-only record of one run: a line per evaluation, on disk before the agent sees the reward."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from harness.errors import StoreError
+
+Line = dict[str, Any]
+"""One evaluation, see :mod:`harness.recorder`."""
+
+FIELDS = frozenset(
+    {
+        *("index", "requested", "realised", "channels", "accuracy", "loss", "reward", "macs", "parameters", "cost"),
+        *("feasible", "probe", "repeat_of", "seconds"),
+    }
+)
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a run; none where there is no file. A torn last line, being unanswered, is left out.
+
+    Raises:
+        StoreError: anything else is wrong; names file and line.
+    """
+    return _parse(path, path.read_bytes())[0] if path.exists() else []
+
+
+def incumbent(lines: Sequence[Line]) -> Line | None:
+    """The feasible line of the highest accuracy on the reward split; of equals the lower loss, then the earlier."""
+    feasible = [line for line in lines if line["feasible"]]
+    return min(feasible, key=lambda line: (-line["accuracy"], line["loss"], line["index"]), default=None)
+
+
+class Journal:
+    """The lines of a run, opened for writing by the one process that may.
+
+    The lock is the kernel's, on the file itself, and goes with the process that holds it.
+
+    Attributes:
+        path: the file.
+        lines: what it held when it was opened, and what was appended since.
+
+    Raises:
+        StoreError: another process has it open, or its content is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise StoreError(f"{path} is in use by another process: wait for it, or stop it") from None
+        try:
+            self._file.seek(0)
+            self.lines, whole = _parse(path, self._file.read())
+        except StoreError:
+            self._file.close()
+            raise
+        self._file.truncate(whole)
+        sync_folder(path.parent)
+
+    def append(self, line: Line) -> None:
+        """Write a line; it is on disk when this returns."""
+        self._file.write(json.dumps(line).encode() + b"\n")
+        os.fsync(self._file.fileno())
+        self.lines.append(line)
+
+    def set_aside(self) -> Path:
+        """Keep the lines in a file beside this one and begin afresh; returns that file."""
+        number = 1
+        while (aside := self.path.with_name(f"{self.path.stem}.nondeterministic-{number}.jsonl")).exists():
+            number += 1
+        # A copy, so that this file, which carries the lock, stays what it is.
+        draft = aside.with_suffix(".tmp")
+        shutil.copyfile(self.path, draft)
+        draft.replace(aside)
+        sync_folder(aside.parent)
+        self._file.truncate(0)
+        self.lines = []
+        return aside
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk: a file's own fsync does not."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _parse(path: Path, content: bytes) -> tuple[list[Line], int]:
+    """The lines, and how many bytes of the content they are."""
+    whole = content.rfind(b"\n") + 1
+    lines = [_line(path, number, text) for number, text in enumerate(content[:whole].split(b"\n")[:-1])]
+    return lines, whole
+
+
+def _line(path: Path, number: int, text: bytes) -> Line:
+    where = f"{path}, line {number + 1}"
+    try:
+        line = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"{where} is damaged: {error}") from error
+    if not isinstance(line, dict) or set(line) != FIELDS:
+        raise StoreError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")
+    if line["index"] != number:
+        raise StoreError(f"{where} has index {line['index']}: expected {number}")
+    return line

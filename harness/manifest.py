@@ -1,0 +1,79 @@
+"""What an experiment was made with: versions, machine, and the facts about its task."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.config import ExperimentConfig
+from harness.executors import cores
+
+_PACKAGES = (
+    *("prunebench", "torch", "torchvision", "torch-pruning", "botorch", "gpytorch", "stable-baselines3", "gymnasium"),
+    *("scikit-learn", "scipy", "numpy", "pandas"),
+)
+
+
+def new(config: ExperimentConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a new experiment, without any session yet.
+
+    Args:
+        config: of the experiment.
+        facts: what :func:`envs.task.prepare` returned.
+    """
+    return {
+        "versions": {"python": platform.python_version()} | _versions(config.agents),
+        "git": _git(Path(__file__).resolve().parent.parent),
+        "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},
+        "threads": config.threads,
+        "task": facts,
+        "sessions": [],
+    }
+
+
+def session(command: str, jobs: int) -> dict[str, Any]:
+    """One call of the command that ran something; times depend on how many runs shared the machine."""
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "jobs": jobs}
+
+
+def _versions(agents: tuple[str, ...]) -> dict[str, str | None]:
+    plugins = {entry.dist.name for name in agents if (entry := registry.registered()[name]).dist is not None}
+    return {package: _version(package) for package in dict.fromkeys([*_PACKAGES, *sorted(plugins)])}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(root: Path) -> dict[str, Any] | None:
+    """Revision and dirty flag of the repository that ``root`` is the top of; None where there is no such thing."""
+    try:
+        if Path(_git_output(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return None
+        dirty = _git_output(root, "status", "--porcelain") != ""
+        return {"revision": _git_output(root, "rev-parse", "HEAD"), "dirty": dirty}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git_output(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _processor() -> str:
+    """The processor's name; Python knows it on few systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,191 @@
+"""What happens inside one process: preparing a task, and one run from its seed to its test accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+
+import envs  # noqa: F401 - registers the environment
+from envs.pruning_env import ChannelPruningEnv
+from envs.task import prepare as prepare_task
+from harness import registry
+from harness.config import ExperimentConfig
+from harness.journal import Journal, Line, incumbent
+from harness.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
+from harness.store import Experiment, Run, Status
+
+Report = Callable[..., None]
+"""Tells the parent process something; the arguments are plain values."""
+MakeEnvironment = Callable[[ExperimentConfig], gymnasium.Env[Any, Any]]
+
+
+def make_environment(config: ExperimentConfig) -> gymnasium.Env[Any, Any]:
+    """The environment of an experiment.
+
+    Raises:
+        TaskError: the task cannot be set up.
+        BudgetError: the lower bound does not allow the budget.
+    """
+    return gymnasium.make(
+        "prunebench/ChannelPruning-v0",
+        preserve=config.preserve,
+        budget=config.budget,
+        lower_bound=config.lower_bound,
+        reward=config.reward,
+        disable_env_checker=True,
+        **dataclasses.asdict(config.task),
+    )
+
+
+def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str, Any]:
+    """Do once what every run needs, and find out whether it can be done at all.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        config: of the experiment.
+        threads: may be used meanwhile.
+
+    Returns:
+        The facts of :func:`envs.task.prepare`.
+
+    Raises:
+        RegistryError: an agent cannot be imported.
+        TaskError: weights or data cannot be used.
+        BudgetError: the lower bound does not allow the budget.
+    """
+    _set_threads(threads)
+    for agent in config.agents:
+        registry.load(agent)
+    facts = prepare_task(config.task, report)
+    make_environment(config).close()
+    return facts
+
+
+def run_one(
+    report: Report,
+    config: ExperimentConfig,
+    agent: str,
+    seed: int,
+    folder: Path,
+    environment: MakeEnvironment = make_environment,
+) -> None:
+    """One run, in a process of its own. An agent's error is the run's result, not this function's.
+
+    Args:
+        report: is called after every evaluation with the number of evaluations and the incumbent's accuracy or None.
+        config: of the experiment.
+        agent: name of the agent.
+        seed: of the agent and of the global generators.
+        folder: of the experiment.
+        environment: makes the environment.
+
+    Raises:
+        StoreError: the run is being written by another process, or its files are damaged.
+    """
+    run = Experiment(folder, config).run(agent, seed)
+    with run.open() as journal:
+        status = _begin(run)
+        try:
+            _set_threads(config.threads)
+            recorder = _search_or_start_afresh(report, config, run, journal, status, environment)
+            status |= _result(recorder, journal.lines) | {"status": "done"}
+            status["seconds"]["closing"] = recorder.closing_seconds
+        except Exception as error:
+            status |= failure(error)
+        run.write_status(status)
+
+
+def failure(error: BaseException) -> Status:
+    """What a failed run's status says."""
+    message = " ".join(str(error).split())
+    details = "".join(traceback.format_exception(error))
+    return {"status": "failed", "error": {"type": type(error).__name__, "message": message, "traceback": details}}
+
+
+def _begin(run: Run) -> Status:
+    before = run.status()
+    again = {"status": "running", "attempts": before["attempts"] + 1, "error": None, "seconds": {}}
+    status = before | again
+    run.write_status(status)
+    return status
+
+
+def _search_or_start_afresh(
+    report: Report,
+    config: ExperimentConfig,
+    run: Run,
+    journal: Journal,
+    status: Status,
+    environment: MakeEnvironment,
+) -> Recorder:
+    """Search, replaying what is on disk; where the agent does not repeat itself, once more from nothing."""
+    try:
+        return _search(report, config, run, journal, status, environment)
+    except ReplayMismatch as mismatch:
+        aside = journal.set_aside()
+        status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
+        run.write_status(status)
+        return _search(report, config, run, journal, status, environment)
+
+
+def _search(
+    report: Report,
+    config: ExperimentConfig,
+    run: Run,
+    journal: Journal,
+    status: Status,
+    environment: MakeEnvironment,
+) -> Recorder:
+    started = time.perf_counter()
+    make_agent = registry.load(run.agent)
+    env = environment(config)
+    seen: list[Line] = []
+
+    def watch(line: Line) -> None:
+        seen.append(line)
+        best = incumbent(seen)
+        report(len(seen), best["accuracy"] if best else None)
+
+    _seed_everything(run.seed)
+    status["seconds"]["setup"] = time.perf_counter() - started
+    recorder = Recorder(env, config.evaluations, journal.lines, journal.append, watch)
+    with suppress(EvaluationsExhausted):
+        make_agent(seed=run.seed).search(recorder, config.evaluations)
+    recorder.finish()
+    return recorder
+
+
+def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:
+    """The incumbent, and its score on the test split: the one time that is used."""
+    if not lines:
+        raise RuntimeError("the agent ended without a single evaluation")
+    best = incumbent(lines)
+    if best is None:
+        return {"incumbent": None, "test": None}
+    evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
+    score = evaluator.test(tuple(best["channels"]))  # type: ignore[attr-defined]
+    return {"incumbent": best["index"], "test": {"accuracy": score.accuracy, "loss": score.loss}}
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _seed_everything(seed: int) -> None:
+    """Seed the global generators: libraries draw from them."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

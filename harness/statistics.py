@@ -1,0 +1,108 @@
+"""From the lines on disk to a row per run, and from there to a row per agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from harness import store
+from harness.journal import Line, incumbent
+from harness.store import Experiment, Run
+
+_EVALUATION = ("reconstruction", "forward", "environment")
+
+
+def runs_frame(experiment: Experiment) -> pd.DataFrame:
+    """A row per run that was asked for, done or not, in the order of the configuration.
+
+    Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
+    incumbent (index), reward_accuracy and test_accuracy (%), reward_loss (nats), macs, parameters, macs_kept and
+    parameters_kept (% of the dense network's); seconds, agent_seconds, evaluation_seconds and the latter's parts
+    reconstruction_seconds, forward_seconds, environment_seconds; error. What is not known is NaN or None.
+    """
+    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    runs = (
+        experiment.run(agent, seed) for agent in experiment.config.agents for seed in range(experiment.config.seeds)
+    )
+    return pd.DataFrame([_row(run, dense) for run in runs])
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per agent over its runs that are done; standard deviation and variance are of the sample (n - 1).
+
+    Args:
+        runs: from :func:`runs_frame`.
+
+    Returns:
+        Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
+        test_accuracy_mean, _std (%), macs_kept, parameters_kept (%), seconds_mean, seconds_std, agent_seconds,
+        evaluation_seconds. NaN where there is nothing to compute it from.
+    """
+    done = runs[runs["status"] == "done"].groupby("agent")
+    table = done.agg(
+        seeds_done=("seed", "size"),
+        evaluations=("evaluations", "mean"),
+        reward_accuracy_mean=("reward_accuracy", "mean"),
+        reward_accuracy_std=("reward_accuracy", "std"),
+        reward_accuracy_variance=("reward_accuracy", "var"),
+        test_accuracy_mean=("test_accuracy", "mean"),
+        test_accuracy_std=("test_accuracy", "std"),
+        macs_kept=("macs_kept", "mean"),
+        parameters_kept=("parameters_kept", "mean"),
+        seconds_mean=("seconds", "mean"),
+        seconds_std=("seconds", "std"),
+        agent_seconds=("agent_seconds", "mean"),
+        evaluation_seconds=("evaluation_seconds", "mean"),
+    ).reindex(runs["agent"].unique())
+    table.insert(1, "seeds_asked", runs.groupby("agent")["seed"].size())
+    table["seeds_done"] = table["seeds_done"].fillna(0).astype(int)
+    return table.rename_axis("agent").reset_index()
+
+
+def dense_row(experiment: Experiment) -> dict[str, Any]:
+    """The dense network in the columns of :func:`summary`."""
+    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    return {
+        "agent": "dense",
+        "reward_accuracy_mean": 100 * dense["reward_accuracy"],
+        "test_accuracy_mean": 100 * dense["test_accuracy"],
+        "macs_kept": 100.0,
+        "parameters_kept": 100.0,
+    }
+
+
+def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
+    status, lines = run.status(), run.lines()
+    best = incumbent(lines)
+    test = status["test"]
+    return {
+        "agent": run.agent,
+        "seed": run.seed,
+        "status": status["status"],
+        "attempts": status["attempts"],
+        "nondeterministic": len(status["nondeterministic"]),
+        "evaluations": len(lines),
+        "incumbent": best["index"] if best else None,
+        "reward_accuracy": 100 * best["accuracy"] if best else None,
+        "reward_loss": best["loss"] if best else None,
+        "test_accuracy": 100 * test["accuracy"] if test else None,
+        "macs": best["macs"] if best else None,
+        "parameters": best["parameters"] if best else None,
+        "macs_kept": 100 * best["macs"] / dense["macs"] if best else None,
+        "parameters_kept": 100 * best["parameters"] / dense["parameters"] if best else None,
+        **_seconds(lines, status["seconds"].get("closing", 0.0)),
+        "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
+    }
+
+
+def _seconds(lines: list[Line], closing: float) -> dict[str, float]:
+    parts = {name: sum(line["seconds"][name] for line in lines) for name in ("agent", *_EVALUATION)}
+    agent = parts.pop("agent") + closing
+    evaluation = sum(parts.values())
+    return {
+        "seconds": agent + evaluation,
+        "agent_seconds": agent,
+        "evaluation_seconds": evaluation,
+        **{f"{name}_seconds": value for name, value in parts.items()},
+    }

@@ -1,0 +1,199 @@
+"""The table of an experiment: for a terminal, for a page (Markdown), for a paper (LaTeX) and for programs (CSV)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from tabulate import tabulate
+
+from harness import statistics, store
+from harness.store import Experiment
+
+FORMATS = ("terminal", "markdown", "csv", "latex")
+_FILES = {"markdown": "table.md", "csv": "table.csv", "latex": "table.tex"}
+_WIDTH = 110
+_DASH = "-"
+
+Row = Mapping[str, Any]
+
+
+def _number(decimals: int) -> Callable[[float], str]:
+    return lambda value: _DASH if pd.isna(value) else f"{value:.{decimals}f}"
+
+
+def _mean_std(name: str, decimals: int) -> Callable[[Row], str]:
+    number = _number(decimals)
+
+    def cell(row: Row) -> str:
+        mean, std = number(row[f"{name}_mean"]), number(row[f"{name}_std"])
+        return mean if mean == _DASH or row["agent"] == "dense" else f"{mean} ± {std}"
+
+    return cell
+
+
+def _seeds(row: Row) -> str:
+    if pd.isna(row["seeds_asked"]):
+        return _DASH
+    done, asked = int(row["seeds_done"]), int(row["seeds_asked"])
+    return str(done) if done == asked else f"{done} of {asked}"
+
+
+def _plain(name: str, decimals: int) -> Callable[[Row], str]:
+    number = _number(decimals)
+    return lambda row: number(row[name])
+
+
+def _evaluations(row: Row) -> str:
+    mean = row["evaluations"]
+    return _number(0 if pd.isna(mean) or float(mean).is_integer() else 1)(mean)
+
+
+# Heading (its lines are joined by a space where a heading has one line only) and cell.
+_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("\nagent", lambda row: str(row["agent"])),
+    ("\nseeds", _seeds),
+    ("evalu-\nations", _evaluations),
+    ("reward split\naccuracy, %", _mean_std("reward_accuracy", 2)),
+    ("variance,\n%²", _plain("reward_accuracy_variance", 2)),
+    ("test split\naccuracy, %", _mean_std("test_accuracy", 2)),
+    ("MACs\nkept, %", _plain("macs_kept", 1)),
+    ("params\nkept, %", _plain("parameters_kept", 1)),
+    ("wall-clock\ntime, s", _mean_std("seconds", 1)),
+    ("agent\ntime, s", _plain("agent_seconds", 1)),
+    ("evaluation\ntime, s", _plain("evaluation_seconds", 1)),
+)
+
+
+def render(experiment: Experiment, form: str) -> str:
+    """The table in one of :data:`FORMATS`, with its caption and what is missing from it.
+
+    Raises:
+        StoreError: a file of the experiment is damaged.
+    """
+    runs = statistics.runs_frame(experiment)
+    return _render(experiment, runs, form)
+
+
+def write(experiment: Experiment) -> None:
+    """Rebuild every file in ``tables/`` from the lines on disk."""
+    runs = statistics.runs_frame(experiment)
+    for form, name in _FILES.items():
+        store.write_text(experiment.tables_folder / name, _render(experiment, runs, form))
+    store.write_text(experiment.tables_folder / "runs.csv", runs.rename(columns=_with_unit).to_csv(index=False))
+
+
+def _render(experiment: Experiment, runs: pd.DataFrame, form: str) -> str:
+    table = pd.DataFrame([statistics.dense_row(experiment), *statistics.summary(runs).to_dict("records")])
+    if form == "csv":
+        return table.rename(columns=_with_unit)[[_with_unit(name) for name in _order(runs)]].to_csv(index=False)
+    rows: list[Row] = [dict(row) for row in table.to_dict("records")]  # type: ignore[arg-type]
+    return _LAYOUTS[form](rows, caption(experiment), missing(experiment, runs))
+
+
+def _order(runs: pd.DataFrame) -> list[str]:
+    return list(statistics.summary(runs).columns)
+
+
+def _with_unit(column: str) -> str:
+    """A column's name with its unit, where it has one that is not in the name."""
+    if column.endswith("_variance"):
+        return f"{column}_percent2"
+    return f"{column}_percent" if "accuracy" in column or column.endswith("_kept") else column
+
+
+def caption(experiment: Experiment) -> str:
+    """What was measured and how, in one paragraph."""
+    config, content = experiment.config, store.read_json(experiment.manifest_path)
+    task = content["task"]
+    splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
+    jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
+    return (
+        f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
+        f"{task['dense']['macs']:,} MACs ({task['dense']['parameters']:,} parameters), budget mode {config.budget}, "
+        f"lower bound {config.lower_bound:g}, reward {config.reward}; {config.evaluations} evaluations per run, "
+        f"seeds 0 to {config.seeds - 1}. Images: {splits} (split seed {config.task.split_seed}). "
+        f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
+        f"on the reward split; {config.threads} thread(s) per run, {jobs} run(s) at a time."
+    )
+
+
+def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
+    """A line for every run that the table leaves out, or that calls for a remark."""
+    remarks = []
+    for row in runs.to_dict("records"):
+        name = f"{row['agent']} seed {row['seed']}"
+        if row["status"] == "failed":
+            remarks.append(f"{name}: failed after {row['evaluations']} evaluations: {row['error']}")
+        elif row["status"] != "done":
+            remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
+        elif pd.isna(row["incumbent"]):
+            remarks.append(f"{name}: no evaluation met the budget")
+        if row["nondeterministic"]:
+            remarks.append(
+                f"{name}: nondeterministic (a replay differed, {row['nondeterministic']} times; begun afresh)"
+            )
+    return remarks
+
+
+def _grid(rows: list[Row]) -> list[list[str]]:
+    return [[cell(row) for _, cell in _COLUMNS] for row in rows]
+
+
+def _tabulate(rows: list[Row], form: str, headings: list[str]) -> str:
+    sides = ("left", *["right"] * (len(_COLUMNS) - 1))
+    return tabulate(_grid(rows), headings, tablefmt=form, colalign=sides, disable_numparse=True)
+
+
+def _one_line() -> list[str]:
+    return [heading.strip().replace("-\n", "").replace("\n", " ") for heading, _ in _COLUMNS]
+
+
+def _terminal(rows: list[Row], text: str, remarks: list[str]) -> str:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for number, (heading, _) in enumerate(_COLUMNS):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for cells in _grid(rows):
+        table.add_row(*map(escape, cells))
+    console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
+    with console.capture() as capture:
+        console.print(table)
+    notes = [textwrap.fill(line, _WIDTH) for line in [*remarks, text]]
+    return "\n".join([*map(str.rstrip, capture.get().strip("\n").splitlines()), "", *notes, ""])
+
+
+def _markdown(rows: list[Row], text: str, remarks: list[str]) -> str:
+    notes = [f"- {remark}".replace("|", "\\|").replace("<", "&lt;") for remark in remarks]
+    return "\n".join([_tabulate(rows, "pipe", _one_line()), "", *notes, *[""][: len(notes)], text, ""])
+
+
+def _latex(rows: list[Row], text: str, remarks: list[str]) -> str:
+    body = _tabulate(rows, "latex_booktabs", _one_line())
+    notes = " ".join([text, *[f"Not included or remarkable: {remark}." for remark in remarks]])
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escaped(notes)}}}",
+        "\\footnotesize",
+        body,
+        "\\end{table}",
+        "",
+    ]
+    return "\n".join(lines).replace("±", "$\\pm$").replace("²", "$^2$")
+
+
+def _escaped(text: str) -> str:
+    """Text for LaTeX; a backslash first, or the others would be escaped twice."""
+    text = text.replace("\\", "\\textbackslash ")
+    for special in "&%$#_{}":
+        text = text.replace(special, "\\" + special)
+    return text.replace("~", "\\textasciitilde ").replace("^", "\\textasciicircum ")
+
+
+_LAYOUTS = {"terminal": _terminal, "markdown": _markdown, "latex": _latex}

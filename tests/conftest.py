@@ -1,0 +1,37 @@
+"""One thread everywhere, a cache directory of its own, and checkpoints with random weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"  # before any test imports torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cache")
+    os.environ["PRUNEBENCH_CACHE"] = str(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Path of a checkpoint of the named network: random weights, batch-norm statistics that are not trivial."""
+    from randomnets import random_network
+
+    folder = tmp_path_factory.mktemp("weights")
+
+    def make(name: str) -> str:
+        import torch
+
+        path = folder / f"{name}.pt"
+        if not path.exists():
+            torch.save(random_network(name).state_dict(), path)
+        return str(path)
+
+    return make

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.budget import Budget, BudgetError
+from envs.cost import CostModel
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> Budget:
+    """A chain of layers, each reading the one before: the products couple neighbouring layers."""
+    depth = draw(st.integers(1, 8))
+    channels = np.array(draw(st.lists(st.integers(1, 40), min_size=depth, max_size=depth)))
+    weight = np.array(draw(st.lists(st.integers(1, 500), min_size=depth + 1, max_size=depth + 1)), dtype=float)
+    inputs, outputs = np.zeros((depth + 1, depth + 1)), np.zeros((depth + 1, depth + 1))
+    for i in range(depth):
+        outputs[i, i + 1] = inputs[i + 1, i + 1] = 1
+    inputs[0, 0], outputs[depth, 0] = 3, 10
+    cost = CostModel(weight, inputs, outputs)
+    lower = draw(st.floats(0.05, 0.4))
+    least = cost(np.maximum(1, np.floor(lower * channels + 0.5)))
+    share = draw(st.floats(0, 1))
+    return Budget(cost, channels, lower, float(least + share * (cost(channels) - least)))
+
+
+def policy(data: st.DataObject, budget: Budget) -> np.ndarray:
+    depth = len(budget.channels)
+    return np.array(data.draw(st.lists(st.floats(budget.lower_bound, 1), min_size=depth, max_size=depth)))
+
+
+def slow_cost(budget: Budget, counts: np.ndarray) -> float:
+    sides = [1, *counts]
+    total = 0.0
+    for weight, inputs, outputs in zip(budget.cost.weight, budget.cost.inputs, budget.cost.outputs, strict=True):
+        n_in = sum(a * b for a, b in zip(inputs, sides, strict=True))
+        total += weight * n_in * sum(a * b for a, b in zip(outputs, sides, strict=True))
+    return total
+
+
+def slow_wall(budget: Budget, ratios: np.ndarray) -> list[int]:
+    """AMC's action wall, one channel at a time."""
+    kept: list[int] = []
+    for t, ratio in enumerate(ratios):
+        rest = list(budget.lower_counts[t + 1 :])
+        count = max(int(budget.lower_counts[t]), min(int(budget.channels[t]), int(ratio * budget.channels[t] + 0.5)))
+        while count > budget.lower_counts[t] and slow_cost(budget, np.array([*kept, count, *rest])) > budget.limit:
+            count -= 1
+        kept.append(count)
+    return kept
+
+
+def walled(budget: Budget, ratios: np.ndarray) -> list[int]:
+    kept: list[int] = []
+    for ratio in ratios:
+        kept.append(budget.wall(kept, ratio))
+    return kept
+
+
+@given(chains(), st.data())
+def test_cost_is_the_sum_over_layers(budget: Budget, data: st.DataObject) -> None:
+    counts = budget.counts(policy(data, budget))
+    assert budget.cost(counts) == slow_cost(budget, counts)
+
+
+@given(chains(), st.data())
+@settings(max_examples=200)
+def test_projection_is_on_budget_full_and_idempotent(budget: Budget, data: st.DataObject) -> None:
+    counts = budget.project(policy(data, budget))
+    assert (counts >= budget.lower_counts).all()
+    assert (counts <= budget.channels).all()
+    assert slow_cost(budget, counts) <= budget.limit
+    for i in np.flatnonzero(counts < budget.channels):
+        assert slow_cost(budget, counts + np.eye(len(counts), dtype=int)[i]) > budget.limit
+    assert (budget.project(budget.ratios(counts)) == counts).all()
+
+
+@given(chains(), st.data())
+@settings(max_examples=200)
+def test_wall_never_exceeds_the_budget_and_is_amcs(budget: Budget, data: st.DataObject) -> None:
+    ratios = policy(data, budget)
+    kept = walled(budget, ratios)
+    assert slow_cost(budget, np.array(kept)) <= budget.limit
+    assert kept == slow_wall(budget, ratios)
+
+
+@given(chains(), st.data())
+def test_a_policy_on_budget_passes_the_wall_untouched(budget: Budget, data: st.DataObject) -> None:
+    counts = budget.project(policy(data, budget))
+    float32 = budget.ratios(counts).astype(np.float32).astype(float)  # as it comes through the action space
+    assert walled(budget, float32) == list(counts)
+
+
+@given(chains(), st.data())
+def test_shift_meets_the_unrounded_budget(budget: Budget, data: st.DataObject) -> None:
+    ratios = budget.shift(policy(data, budget))
+    cost = budget.cost(ratios * budget.channels)
+    assert cost <= budget.limit
+    if not np.allclose(ratios, 1):
+        assert cost == pytest.approx(budget.limit, rel=1e-6)
+
+
+@given(chains(), st.data())
+def test_shift_of_many_policies_is_each_ones_shift(budget: Budget, data: st.DataObject) -> None:
+    policies = np.stack([policy(data, budget) for _ in range(3)])
+    np.testing.assert_allclose(budget.shift(policies), [budget.shift(p) for p in policies], atol=1e-9)
+
+
+def test_projection_does_not_depend_on_the_order_of_layers() -> None:
+    weight = np.array([100.0, 70.0, 31.0])
+    inputs = np.hstack([np.zeros((3, 1)), np.eye(3)])
+    outputs = np.hstack([np.ones((3, 1)), np.zeros((3, 3))])
+    ratios, channels = np.array([0.9, 0.3, 0.5]), np.array([32, 48, 64])
+    straight = Budget(CostModel(weight, inputs, outputs), channels, 0.1, 4000.0).project(ratios)
+    turned = Budget(CostModel(weight[::-1], inputs, outputs), channels[::-1], 0.1, 4000.0).project(ratios[::-1])
+    assert list(straight) == list(turned[::-1])
+
+
+def test_a_budget_below_the_lower_bound_names_what_is_possible() -> None:
+    cost = CostModel(np.ones(1), np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]))
+    with pytest.raises(BudgetError, match=r"0\.001 .*lower bound 0\.1 .*still costs 0\.1000"):
+        Budget(cost, np.array([1000]), 0.1, 1.0)
