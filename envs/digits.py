@@ -30,7 +30,7 @@ _SHIFT = 1.0  # pixels
 _FRAGMENTS = 1  # pieces of other digits per view
 _PAPER = 0.4  # brightest background, per colour
 _PEN = 0.6  # darkest foreground, per colour
-_NOISE = 0.03  # standard deviation of the pixel noise
+_NOISE = 0.02  # standard deviation of the pixel noise
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -59,7 +59,7 @@ def _view(source: NDArray[np.float64], others: NDArray[np.float64], rng: np.rand
     ink = _warp(source, rng.uniform(-_SHIFT, _SHIFT, 2), rng)
     for other in others:  # at the rim, where they disturb without hiding the digit
         angle = rng.uniform(0, 2 * np.pi)
-        rim = (SIZE / 2 + 2.0) * np.array([np.sin(angle), np.cos(angle)])
+        rim = (SIZE / 2 + 2.5) * np.array([np.sin(angle), np.cos(angle)])
         ink = np.maximum(ink, _warp(other, rim, rng))
     paper, pen = _colours(rng)
     image = paper[:, None, None] + (pen - paper)[:, None, None] * ink

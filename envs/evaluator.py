@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from cachetools import LRUCache
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from envs.importance import importance, ranks
@@ -33,6 +34,7 @@ class Evaluator:
     Attributes:
         layers: the layer table.
         costs: closed-form ``macs`` and ``parameters``.
+        reward_batches: the reward split as it is scored.
         images: number of images of the ``reward`` and (once used) the ``test`` split.
         seconds: time spent so far on ``reconstruction`` (building the small network) and ``forward``.
     """
@@ -60,7 +62,7 @@ class Evaluator:
         self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor]] = LRUCache(
             _CACHE_BYTES, getsizeof=lambda pair: pair[0].nbytes + pair[1].nbytes
         )
-        self._batches = _batches(reward, batch_size)
+        self.reward_batches = _batches(reward, batch_size)
         self.images = {"reward": len(reward[1])}
         self._test = test
         self._test_batches: list[Images] | None = None
@@ -73,7 +75,7 @@ class Evaluator:
 
     def score(self, counts: Sequence[int]) -> Score:
         """Score channel counts ``(D,)`` on the reward split."""
-        return self._run(counts, self._batches)
+        return self._run(counts, self.reward_batches)
 
     def test(self, counts: Sequence[int]) -> Score:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
@@ -110,19 +112,23 @@ class Evaluator:
     def _folded_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Weights of the kept inputs and outputs, refitted where inputs are missing, with batch norm folded in."""
         outputs = unit.outputs.kept(counts, self._ranks)
-        weight = self.plain_weight(unit, counts, outputs)
+        weight = self._plain_weight(unit, counts, outputs)
         scale, shift = (part[outputs].to(weight.device) for part in self._folds[unit.name])
         folded = (weight * scale.view(-1, *[1] * (weight.dim() - 1))).float()
         if folded.dim() == 4:
             folded = folded.contiguous(memory_format=torch.channels_last)
         return folded, shift.float()
 
-    def plain_weight(self, unit: Unit, counts: tuple[int, ...], outputs: np.ndarray) -> Tensor:
+    def kept_inputs(self, unit: Unit, counts: Sequence[int]) -> NDArray[np.int64]:
+        """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
+        return unit.inputs.kept(counts, self._ranks)
+
+    def _plain_weight(self, unit: Unit, counts: tuple[int, ...], outputs: NDArray[np.int64]) -> Tensor:
         """The unit's weight for channel counts and chosen outputs, before batch norm is folded in."""
         dense = unit.module.weight.detach()
         if unit.depthwise:
             return dense[outputs]
-        inputs = unit.inputs.kept(counts, self._ranks)
+        inputs = self.kept_inputs(unit, counts)
         if len(inputs) == dense.shape[1]:
             return dense[outputs]
         solved = self._problems[unit.name].weight(len(inputs), outputs)

@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import USER_ERRORS, HarnessError
 
 HEAVY_MODULES = (
-    *("torch", "torchvision", "gymnasium", "scipy.optimize", "harness.runner", "envs.evaluator", "envs.training"),
+    *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.evaluator", "envs.training"),
     *("envs.network", "envs.digits", "envs.imagefolder", "envs.resnet"),
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

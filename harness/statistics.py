@@ -56,7 +56,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         evaluation_seconds=("evaluation_seconds", "mean"),
     ).reindex(runs["agent"].unique())
     table.insert(1, "seeds_asked", runs.groupby("agent")["seed"].size())
-    table["seeds_done"] = table["seeds_done"].fillna(0).astype(int)
+    table["seeds_done"] = table["seeds_done"].fillna(0)
+    table = table.astype({"seeds_done": "Int64", "seeds_asked": "Int64"})  # stays whole beside a missing value
     return table.rename_axis("agent").reset_index()
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 from rich import box
@@ -55,19 +55,28 @@ def _evaluations(row: Row) -> str:
     return _number(0 if pd.isna(mean) or float(mean).is_integer() else 1)(mean)
 
 
-# Heading (its lines are joined by a space where a heading has one line only) and cell.
-_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("\nagent", lambda row: str(row["agent"])),
-    ("\nseeds", _seeds),
-    ("evalu-\nations", _evaluations),
-    ("reward split\naccuracy, %", _mean_std("reward_accuracy", 2)),
-    ("variance,\n%²", _plain("reward_accuracy_variance", 2)),
-    ("test split\naccuracy, %", _mean_std("test_accuracy", 2)),
-    ("MACs\nkept, %", _plain("macs_kept", 1)),
-    ("params\nkept, %", _plain("parameters_kept", 1)),
-    ("wall-clock\ntime, s", _mean_std("seconds", 1)),
-    ("agent\ntime, s", _plain("agent_seconds", 1)),
-    ("evaluation\ntime, s", _plain("evaluation_seconds", 1)),
+class _Column(NamedTuple):
+    heading: str  # its lines are joined where a heading has one line only
+    short: str  # for a paper, where the caption explains it
+    cell: Callable[[Row], str]
+
+
+_COLUMNS = (
+    _Column("\nagent", "agent", lambda row: str(row["agent"])),
+    _Column("\nseeds", "seeds", _seeds),
+    _Column("evalu-\nations", "evals", _evaluations),
+    _Column("reward split\naccuracy, %", "reward, %", _mean_std("reward_accuracy", 2)),
+    _Column("variance,\n%²", "var., %²", _plain("reward_accuracy_variance", 2)),
+    _Column("test split\naccuracy, %", "test, %", _mean_std("test_accuracy", 2)),
+    _Column("MACs\nkept, %", "MACs, %", _plain("macs_kept", 1)),
+    _Column("params\nkept, %", "params, %", _plain("parameters_kept", 1)),
+    _Column("wall-clock\ntime, s", "time, s", _mean_std("seconds", 1)),
+    _Column("agent\ntime, s", "agent, s", _plain("agent_seconds", 1)),
+    _Column("evaluation\ntime, s", "eval., s", _plain("evaluation_seconds", 1)),
+)
+_SHORT_MEANS = (
+    "Columns: top-1 accuracy on the reward split (mean, standard deviation and variance) and on the test split; "
+    "MACs and parameters kept; wall-clock time, of which the agent's own and that of the evaluations."
 )
 
 
@@ -90,15 +99,12 @@ def write(experiment: Experiment) -> None:
 
 
 def _render(experiment: Experiment, runs: pd.DataFrame, form: str) -> str:
-    table = pd.DataFrame([statistics.dense_row(experiment), *statistics.summary(runs).to_dict("records")])
+    agents = statistics.summary(runs)
+    table = pd.concat([pd.DataFrame([statistics.dense_row(experiment)]), agents])
     if form == "csv":
-        return table.rename(columns=_with_unit)[[_with_unit(name) for name in _order(runs)]].to_csv(index=False)
+        return table[agents.columns].rename(columns=_with_unit).to_csv(index=False)
     rows: list[Row] = [dict(row) for row in table.to_dict("records")]  # type: ignore[arg-type]
     return _LAYOUTS[form](rows, caption(experiment), missing(experiment, runs))
-
-
-def _order(runs: pd.DataFrame) -> list[str]:
-    return list(statistics.summary(runs).columns)
 
 
 def _with_unit(column: str) -> str:
@@ -143,39 +149,37 @@ def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
 
 
 def _grid(rows: list[Row]) -> list[list[str]]:
-    return [[cell(row) for _, cell in _COLUMNS] for row in rows]
+    return [[column.cell(row) for column in _COLUMNS] for row in rows]
 
 
-def _tabulate(rows: list[Row], form: str, headings: list[str]) -> str:
+def _tabulate(rows: list[Row], form: str, headings: Iterable[str]) -> str:
     sides = ("left", *["right"] * (len(_COLUMNS) - 1))
-    return tabulate(_grid(rows), headings, tablefmt=form, colalign=sides, disable_numparse=True)
-
-
-def _one_line() -> list[str]:
-    return [heading.strip().replace("-\n", "").replace("\n", " ") for heading, _ in _COLUMNS]
+    return tabulate(_grid(rows), list(headings), tablefmt=form, colalign=sides, disable_numparse=True)
 
 
 def _terminal(rows: list[Row], text: str, remarks: list[str]) -> str:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for number, (heading, _) in enumerate(_COLUMNS):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, column in enumerate(_COLUMNS):
+        table.add_column(column.heading, justify="right" if number else "left", no_wrap=True)
     for cells in _grid(rows):
         table.add_row(*map(escape, cells))
     console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
     with console.capture() as capture:
         console.print(table)
     notes = [textwrap.fill(line, _WIDTH) for line in [*remarks, text]]
-    return "\n".join([*map(str.rstrip, capture.get().strip("\n").splitlines()), "", *notes, ""])
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join([*filter(None, lines), "", *notes, ""])
 
 
 def _markdown(rows: list[Row], text: str, remarks: list[str]) -> str:
-    notes = [f"- {remark}".replace("|", "\\|").replace("<", "&lt;") for remark in remarks]
-    return "\n".join([_tabulate(rows, "pipe", _one_line()), "", *notes, *[""][: len(notes)], text, ""])
+    headings = (column.heading.strip().replace("-\n", "").replace("\n", " ") for column in _COLUMNS)
+    notes = [f"- {remark}".replace("<", "&lt;") for remark in remarks]
+    return "\n".join([_tabulate(rows, "pipe", headings), "", text, "", *notes])
 
 
 def _latex(rows: list[Row], text: str, remarks: list[str]) -> str:
-    body = _tabulate(rows, "latex_booktabs", _one_line())
-    notes = " ".join([text, *[f"Not included or remarkable: {remark}." for remark in remarks]])
+    body = _tabulate(rows, "latex_booktabs", (column.short for column in _COLUMNS))
+    notes = " ".join([text, _SHORT_MEANS, *[f"{remark}." for remark in remarks]])
     lines = [
         "\\begin{table}",
         "\\centering",

@@ -89,7 +89,11 @@ def test_networks_and_constants() -> None:
     model = trained(1)
     linear = [m for m in model.actor.modules() if isinstance(m, torch.nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(11, 300), (300, 300), (300, 1)]
-    assert [m.out_features for m in model.critic.q_networks[0] if hasattr(m, "out_features")] == [300, 300, 1]
+    assert [m.out_features for m in model.critic.q_networks[0].modules() if isinstance(m, torch.nn.Linear)] == [
+        300,
+        300,
+        1,
+    ]
     assert len(model.critic.q_networks) == 1
     assert (model.gamma, model.tau, model.batch_size, model.buffer_size) == (1.0, 0.01, 64, 100 * LAYERS)
 

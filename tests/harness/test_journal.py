@@ -1,0 +1,122 @@
+"""The lines of a run: torn, damaged, locked, set aside."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import StoreError
+from harness.journal import FIELDS, Journal, incumbent, read
+
+
+def line(index: int, **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(sorted(FIELDS), 0) | {"index": index, "feasible": True, "loss": 1.0} | values
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "seed-0.jsonl"
+
+
+def written(path: Path, count: int) -> bytes:
+    with Journal(path) as journal:
+        for index in range(count):
+            journal.append(line(index, accuracy=index / 7))
+    return path.read_bytes()
+
+
+def test_no_file_is_no_lines(path: Path) -> None:
+    assert read(path) == []
+
+
+def test_lines_come_back_exactly(path: Path) -> None:
+    written(path, 3)
+    assert read(path) == [line(index, accuracy=index / 7) for index in range(3)]
+
+
+def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
+    whole = written(path, 3)
+    keep = whole.rindex(b"\n", 0, -1) + 1
+    for cut in range(keep, len(whole)):
+        path.write_bytes(whole[:cut])
+        assert [entry["index"] for entry in read(path)] == [0, 1]
+        with Journal(path) as journal:
+            assert len(journal.lines) == 2
+            journal.append(line(2, accuracy=2 / 7))
+        assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda lines: [lines[0], b"{broken", lines[2]], "line 2 is damaged"),
+        (lambda lines: [lines[0], lines[1], b"{broken"], "line 3 is damaged"),
+        (lambda lines: [lines[0], lines[2]], "line 2 has index 2: expected 1"),
+        (lambda lines: [lines[0], b"17"], "line 2 is not an evaluation"),
+        (lambda lines: [lines[0], b'{"index": 1}'], "line 2 is not an evaluation"),
+        (lambda lines: [lines[0], b"", lines[1]], "line 2 is damaged"),
+        (lambda lines: [lines[0], b"\xff\xfe", lines[1]], "line 2 is damaged"),
+    ],
+)
+def test_other_damage_names_file_and_line(path: Path, damage: Any, message: str) -> None:
+    content = b"\n".join(damage(written(path, 3).splitlines())) + b"\n"
+    path.write_bytes(content)
+    for use in (read, Journal):
+        with pytest.raises(StoreError, match=message) as error:
+            use(path)
+        assert str(path) in str(error.value)
+    assert path.read_bytes() == content
+
+
+def test_only_one_process_may_write(path: Path) -> None:
+    attempt = "import sys; from pathlib import Path; from harness.journal import Journal; Journal(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", attempt, str(path)]
+    with Journal(path):
+        refused = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert "StoreError" in refused.stderr
+    assert "in use by another process" in refused.stderr
+    assert subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+def test_setting_aside_keeps_the_lines_and_begins_afresh(path: Path) -> None:
+    for number in (1, 2):
+        with Journal(path) as journal:
+            journal.append(line(0, accuracy=number))
+            aside = journal.set_aside()
+            assert journal.lines == []
+            assert aside.name == f"seed-0.nondeterministic-{number}.jsonl"
+            assert read(aside) == [line(0, accuracy=number)]
+            assert read(path) == []
+
+
+def test_no_feasible_line_is_no_incumbent() -> None:
+    assert incumbent([]) is None
+    assert incumbent([line(0, feasible=False, accuracy=1.0)]) is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_the_incumbent_beats_every_other_feasible_line(values: list[tuple[bool, int, int]]) -> None:
+    lines = [line(i, feasible=f, accuracy=a, loss=b) for i, (f, a, b) in enumerate(values)]
+    best = incumbent(lines)
+    feasible = [entry for entry in lines if entry["feasible"]]
+    assert (best is None) == (not feasible)
+    for other in feasible:
+        assert best is not None
+        if best["accuracy"] != other["accuracy"]:
+            assert best["accuracy"] > other["accuracy"]
+        elif best["loss"] != other["loss"]:
+            assert best["loss"] < other["loss"]
+        else:
+            assert best["index"] <= other["index"]
+
+
+def test_a_line_is_one_line_of_json(path: Path) -> None:
+    content = written(path, 2)
+    assert [json.loads(text)["index"] for text in content.splitlines()] == [0, 1]

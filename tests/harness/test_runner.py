@@ -1,0 +1,118 @@
+"""One run, in this process: status, replay, failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy_runs
+from toy_runs import environment, without_times
+
+from harness.config import ExperimentConfig
+from harness.journal import incumbent
+from harness.runner import run_one
+from harness.store import Experiment, Run
+
+
+def do(config: ExperimentConfig, folder: Path, agent: str = "sampler", seed: int = 0) -> Run:
+    heard: list[Any] = []
+    run_one(lambda *values: heard.append(values), config, agent, seed, folder, environment)
+    run = Experiment(folder, config).run(agent, seed)
+    assert [done for done, _ in heard][-len(run.lines()) or len(heard) :] == list(range(1, len(run.lines()) + 1))
+    return run
+
+
+def test_a_run_ends_with_its_incumbent_on_the_test_split(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path)
+    status, lines = run.status(), run.lines()
+    best = incumbent(lines)
+    assert best is not None
+    assert (status["status"], status["attempts"], status["error"], status["nondeterministic"]) == ("done", 1, None, [])
+    assert len(lines) == config.evaluations
+    assert best["accuracy"] == max(line["accuracy"] for line in lines if line["feasible"])
+    assert status["incumbent"] == best["index"]
+    assert status["test"]["accuracy"] == best["accuracy"] / 2
+    assert run.lines_path == tmp_path / "runs" / config.task.model / "sampler" / "seed-0.jsonl"
+
+
+def test_an_agent_cannot_overspend(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path, "overspender")
+    assert run.status()["status"] == "done"
+    assert len(run.lines()) == config.evaluations
+
+
+@pytest.mark.parametrize("agent", ["sampler", "global"])
+def test_the_same_seed_gives_the_same_lines(config: ExperimentConfig, tmp_path: Path, agent: str) -> None:
+    first = do(config, tmp_path / "a", agent, 3)
+    np.random.rand()
+    second = do(config, tmp_path / "b", agent, 3)
+    assert without_times(first.lines()) == without_times(second.lines())
+    other = do(config, tmp_path / "c", agent, 4)
+    assert without_times(first.lines()) != without_times(other.lines())
+
+
+@pytest.mark.parametrize("kept", range(7))
+@pytest.mark.parametrize("agent", ["sampler", "global"])
+def test_resuming_after_any_line_gives_the_undisturbed_run(
+    config: ExperimentConfig, tmp_path: Path, agent: str, kept: int
+) -> None:
+    run = do(config, tmp_path, agent)
+    whole = run.lines()
+    texts = run.lines_path.read_bytes().splitlines(keepends=True)
+    run.lines_path.write_bytes(b"".join(texts[:kept]) + (texts[kept][:17] if kept < len(texts) else b""))
+    run.write_status(run.status() | {"status": "running"})
+    again = do(config, tmp_path, agent)
+    assert without_times(again.lines()) == without_times(whole)
+    assert again.lines()[:kept] == whole[:kept]  # with their times
+    assert (again.status()["status"], again.status()["attempts"]) == ("done", 2)
+
+
+def test_an_agent_that_does_not_repeat_itself_is_noted_and_begun_afresh(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    run = do(config, tmp_path, "capricious")
+    old = run.lines()
+    again = do(config, tmp_path, "capricious")
+    status = again.status()
+    assert status["status"] == "done"
+    [note] = status["nondeterministic"]
+    aside = again.folder / note["lines"]
+    assert [json.loads(text) for text in aside.read_text().splitlines()] == old
+    assert len(again.lines()) == config.evaluations
+    assert without_times(again.lines()) != without_times(old)
+
+
+def test_a_failing_agent_leaves_its_traceback(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path, "failing")
+    status = run.status()
+    assert status["status"] == "failed"
+    assert (status["error"]["type"], status["error"]["message"]) == ("ZeroDivisionError", "on purpose")
+    assert "toy_runs.py" in status["error"]["traceback"]
+    assert len(run.lines()) == 2
+    assert status["test"] is None
+
+
+def test_a_run_without_an_evaluation_is_a_failure(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path, "idle")
+    assert run.status()["status"] == "failed"
+    assert "without a single evaluation" in run.status()["error"]["message"]
+
+
+def test_the_status_says_running_while_it_runs(
+    config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Experiment(tmp_path, config).run("sampler", 0)
+    seen: list[str] = []
+    before = toy_runs.Sampler.policy
+
+    def policy(self: Any, number: int) -> Any:
+        seen.append(run.status()["status"])
+        assert len(run.lines()) == number  # what the agent was told is on disk
+        return before(self, number)
+
+    monkeypatch.setattr(toy_runs.Sampler, "policy", policy)
+    do(config, tmp_path)
+    assert seen == ["running"] * config.evaluations

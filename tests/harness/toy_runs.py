@@ -1,0 +1,152 @@
+"""Agents and runs for tests; importable by child processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from toy import ToyEvaluator
+
+from agents.base import run_episode
+from envs.pruning_env import ChannelPruningEnv, Score
+from harness import registry, runner
+from harness.config import ExperimentConfig
+
+LAYERS = 4
+DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
+FACTS: dict[str, Any] = {
+    "dense": DENSE,
+    "layers": LAYERS,
+    "channels": [32] * LAYERS,
+    "splits": {"calibration": 30, "reward": 20, "test": 10},
+    "weights_sha256": "w",
+    "data_sha256": "d",
+}
+
+
+class TestedEvaluator(ToyEvaluator):
+    """The toy with a test split, and a cost in seconds that is known."""
+
+    __test__ = False  # no test class
+
+    def score(self, counts: tuple[int, ...]) -> Score:
+        self.seconds["reconstruction"] += 0.25
+        self.seconds["forward"] += 0.5
+        return super().score(counts)
+
+    def test(self, counts: tuple[int, ...]) -> Score:
+        accuracy, loss = super().score(counts)
+        return Score(accuracy / 2, loss)
+
+
+def environment(config: ExperimentConfig) -> ChannelPruningEnv:
+    return ChannelPruningEnv(TestedEvaluator(LAYERS), preserve=config.preserve, budget=config.budget)
+
+
+class Sampler:
+    """Uniform policies from its own generator; every third repeats the one before."""
+
+    def __init__(self, *, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def policy(self, number: int) -> np.ndarray:
+        if number % 3 != 2:
+            self.last = self.rng.uniform(0.1, 1.0, LAYERS)
+        return self.last
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        for number in range(evaluations):
+            env.reset()
+            run_episode(env, self.policy(number))
+
+
+class Overspender(Sampler):
+    """Never stops by itself."""
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        for number in itertools.count():
+            env.reset()
+            run_episode(env, self.policy(number))
+
+
+class Capricious(Sampler):
+    """Pays no heed to its seed."""
+
+    def __init__(self, *, seed: int) -> None:
+        super().__init__(seed=int.from_bytes(os.urandom(4)))
+
+
+class Global(Sampler):
+    """Draws from the global generators, as some libraries do."""
+
+    def policy(self, number: int) -> np.ndarray:
+        import random
+
+        import torch
+
+        return 0.1 + 0.3 * (np.random.rand(LAYERS) + random.random() + torch.rand(LAYERS).double().numpy())
+
+
+class Failing(Sampler):
+    """Fails in its third episode."""
+
+    def policy(self, number: int) -> np.ndarray:
+        if number == 2:
+            raise ZeroDivisionError("on\npurpose")
+        return super().policy(number)
+
+
+class Idle(Sampler):
+    """Does nothing."""
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        pass
+
+
+class Dying(Sampler):
+    """Its process is killed in its fourth episode, unless it was before (a file says so)."""
+
+    def policy(self, number: int) -> np.ndarray:
+        marker = Path(os.environ["TOY_MARKER"])
+        if number == 3 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().policy(number)
+
+
+class Slow(Sampler):
+    """Takes its time."""
+
+    def policy(self, number: int) -> np.ndarray:
+        time.sleep(0.2)
+        return super().policy(number)
+
+
+AGENTS = {
+    cls.__name__.lower(): cls for cls in (Sampler, Overspender, Capricious, Global, Failing, Idle, Dying, Slow)
+}
+
+
+def registered() -> dict[str, EntryPoint]:
+    return {name: EntryPoint(name, f"toy_runs:{cls.__name__}", registry.GROUP) for name, cls in AGENTS.items()}
+
+
+def prepare(report: Any, config: ExperimentConfig, threads: int) -> dict[str, Any]:
+    report("preparing", 1, 1)
+    return FACTS
+
+
+def run_one(report: Any, config: ExperimentConfig, agent: str, seed: int, folder: Path) -> None:
+    registry.registered = registered  # type: ignore[assignment]
+    runner.run_one(report, config, agent, seed, folder, environment)
+
+
+def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]

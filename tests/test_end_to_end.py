@@ -1,0 +1,147 @@
+"""The real command on the embedded data set, with a network whose weights are random: nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
+AGENTS = ["uniform", "random", "ddpg", "bo", "clustered_bo"]
+EVALUATIONS, SEEDS = 12, 2
+
+
+def bench(out: Path, weights: str, *extra: str) -> list[str]:
+    options = {"model": "resnet20", "weights": weights, "evaluations": EVALUATIONS, "seeds": SEEDS, "reward-images": 30}
+    flags = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    return [*COMMAND, "bench", *flags, "--out", str(out), *extra]
+
+
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)
+
+
+def lines(out: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every run's lines without the times, which no two runs share."""
+    found = {}
+    for file in sorted((out / "runs").rglob("*.jsonl")):
+        rows = [json.loads(text) for text in file.read_text().splitlines()]
+        found[str(file.relative_to(out))] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, checkpoint: Callable[[str], str]) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("results") / "undisturbed"
+    result = run(bench(out, checkpoint("resnet20")))
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def test_every_agent_is_run_over_every_seed_and_tabulated(undisturbed: tuple[Path, str]) -> None:
+    out, printed = undisturbed
+    table = pd.read_csv(out / "tables" / "table.csv")
+    assert list(table["agent"]) == ["dense", *AGENTS]
+    runs = pd.read_csv(out / "tables" / "runs.csv")
+    assert list(runs["status"]) == ["done"] * len(AGENTS) * SEEDS
+    assert list(runs["evaluations"]) == [1, 1] + [EVALUATIONS] * (len(AGENTS) - 1) * SEEDS
+    assert (runs["macs_kept_percent"] <= 50).all()
+    for agent in AGENTS:
+        assert agent in printed
+    recorded = lines(out)
+    assert len(recorded) == len(AGENTS) * SEEDS
+    best = max(row["accuracy"] for row in recorded["runs/resnet20/random/seed-1.jsonl"] if row["feasible"])
+    row = runs[(runs["agent"] == "random") & (runs["seed"] == 1)].iloc[0]
+    assert row["reward_accuracy_percent"] == pytest.approx(100 * best)
+
+
+def test_other_seeds_search_elsewhere_and_uniform_does_not(undisturbed: tuple[Path, str]) -> None:
+    recorded = lines(undisturbed[0])
+    for agent in AGENTS:
+        first, second = (recorded[f"runs/resnet20/{agent}/seed-{seed}.jsonl"] for seed in range(2))
+        assert (first == second) == (agent == "uniform")
+
+
+def test_the_same_command_again_runs_nothing(undisturbed: tuple[Path, str], checkpoint: Callable[[str], str]) -> None:
+    out, printed = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.json*")}
+    again = run(bench(out, checkpoint("resnet20")))
+    assert again.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.json*")} == before
+    table = [line for line in printed.splitlines() if line.startswith("clustered_bo")]
+    assert table[0] in again.stdout
+
+
+def test_killed_at_a_random_moment_it_goes_on_to_the_same_lines(
+    undisturbed: tuple[Path, str], checkpoint: Callable[[str], str], tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    command = bench(out, checkpoint("resnet20"))
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, stdin=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 200
+    while not list(out.rglob("random/*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(random.uniform(0, 4))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
+    paid = sum(map(len, lines_that_parse(out)))
+    assert run(command).returncode == 0
+    assert lines(out) == lines(undisturbed[0])
+    assert 0 < paid < sum(map(len, lines(out).values()))
+
+
+def lines_that_parse(out: Path) -> list[list[str]]:
+    return [[t for t in f.read_text().splitlines(keepends=True) if t.endswith("\n")] for f in out.rglob("*.jsonl")]
+
+
+def test_more_seeds_are_added_and_other_changes_refused(
+    undisturbed: tuple[Path, str], checkpoint: Callable[[str], str], tmp_path: Path
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(undisturbed[0], out)
+    refused = run(bench(out, checkpoint("resnet20"), "--preserve", "0.4"))
+    assert refused.returncode == 2
+    assert "preserve is 0.5, not 0.4" in refused.stderr
+    more = run([*bench(out, checkpoint("resnet20")), "--seeds", str(SEEDS + 1)])
+    assert more.returncode == 0, more.stderr
+    assert {name: rows for name, rows in lines(out).items() if "seed-2" not in name} == lines(undisturbed[0])
+    assert len(lines(out)) == len(AGENTS) * (SEEDS + 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "mobilenetv9"], "did you mean 'mobilenetv2'?"),
+        (["--seeds", "-1"], "seeds -1: expected"),
+        (["--seeds", "many"], "many"),
+        (["--preserve", "nan"], "preserve nan: expected"),
+        (["--preserve", "0.001"], "cannot be met"),
+        (["--dataset", "imagefolder", "--data", "nowhere"], "nowhere"),
+        (["--model", "resnet56"], "are not of this network"),
+        (["--agents", "random bp"], "did you mean 'bo'?"),
+        (["--evalutions", "3"], "--evalutions"),
+    ],
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(
+    flags: list[str], message: str, checkpoint: Callable[[str], str], tmp_path: Path
+) -> None:
+    result = run(bench(tmp_path / "out", checkpoint("resnet20"), *flags), cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    assert not list(tmp_path.iterdir())
