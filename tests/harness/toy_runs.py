@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -15,9 +16,11 @@ import numpy as np
 from toy import ToyEvaluator
 
 from agents.base import run_episode
+from envs.errors import TaskError
 from envs.pruning_env import ChannelPruningEnv, Score
 from harness import registry, runner
 from harness.config import ExperimentConfig
+from harness.progress import Lines
 
 LAYERS = 4
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
@@ -111,12 +114,14 @@ class Idle(Sampler):
 
 
 class Dying(Sampler):
-    """Its process is killed in its fourth episode, unless it was before (a file says so)."""
+    """Its process is killed in its fourth episode, but not in a replay."""
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        self.replayed = bool(env._past)  # type: ignore[attr-defined]
+        super().search(env, evaluations)
 
     def policy(self, number: int) -> np.ndarray:
-        marker = Path(os.environ["TOY_MARKER"])
-        if number == 3 and not marker.exists():
-            marker.touch()
+        if number == 3 and not self.replayed:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().policy(number)
 
@@ -129,9 +134,7 @@ class Slow(Sampler):
         return super().policy(number)
 
 
-AGENTS = {
-    cls.__name__.lower(): cls for cls in (Sampler, Overspender, Capricious, Global, Failing, Idle, Dying, Slow)
-}
+AGENTS = {cls.__name__.lower(): cls for cls in (Sampler, Overspender, Capricious, Global, Failing, Idle, Dying, Slow)}
 
 
 def registered() -> dict[str, EntryPoint]:
@@ -150,3 +153,38 @@ def run_one(report: Any, config: ExperimentConfig, agent: str, seed: int, folder
 
 def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def refusing(report: Any, config: ExperimentConfig, threads: int) -> None:
+    raise TaskError("no such weights")
+
+
+def crashing(report: Any, config: ExperimentConfig, threads: int) -> None:
+    raise ZeroDivisionError
+
+
+def nap(report: Any) -> None:
+    time.sleep(0.1)
+
+
+def main(folder: str) -> None:
+    """A bench in a process of its own, to be disturbed."""
+    from harness import bench, cli, executors
+
+    registry.registered = registered  # type: ignore[assignment]
+    executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
+    config = ExperimentConfig(agents=("slow",), evaluations=12, seeds=2)
+
+    def job(arguments: Any, **options: Any) -> int:
+        settings = {"jobs": 2, "command": "", "display": Lines(), "prepare": prepare, "run_one": run_one}
+        bench.bench(config, Path(folder), **settings)  # type: ignore[arg-type]
+        return 0
+
+    cli.cli.main = job  # type: ignore[method-assign, assignment]
+    cli.main()
+
+
+if __name__ == "__main__":
+    import toy_runs  # under its own name: functions of __main__ are not found by child processes
+
+    toy_runs.main(sys.argv[1])

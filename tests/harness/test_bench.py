@@ -1,0 +1,159 @@
+"""The whole job with real processes on the toy task: resume, deaths, refusals."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_runs
+from toy_runs import without_times
+
+from harness import bench as benches
+from harness import executors, store
+from harness.config import ExperimentConfig
+from harness.errors import ConfigError
+from harness.executors import HEAVY_MODULES, Job, JobCrash, JobError, Processes
+from harness.progress import Lines
+
+
+@pytest.fixture(autouse=True)
+def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy needs none of the heavy libraries imported ahead but those of the runner."""
+    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+
+
+def bench(config: ExperimentConfig, folder: Path, **changes: Any) -> benches.Session:
+    settings = {"jobs": 2, "command": "as typed", "display": Lines()}
+    return benches.bench(config, folder, prepare=toy_runs.prepare, run_one=toy_runs.run_one, **(settings | changes))
+
+
+def lines(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    return {run.name: without_times(run.lines()) for run in store.load(folder).runs()}
+
+
+def test_runs_resumes_and_grows(config: ExperimentConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    session = bench(config, folder)
+    assert not session.failed
+    assert {"start-up", "preparation", "runs"} <= set(session.seconds)
+    first = lines(folder)
+    assert {len(some) for some in first.values()} == {config.evaluations}
+    assert (folder / "tables" / "table.md").exists()
+    stamp = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*") if path.is_file()}
+
+    again = bench(config, folder)
+    assert not again.seconds  # nothing was started
+    more = bench(dataclasses.replace(config, seeds=3), folder, command="other")
+    assert not more.failed
+    assert store.load(folder).config.seeds == 3
+    assert {path: path.stat().st_mtime_ns for path in stamp} == stamp
+    assert len(lines(folder)) == 3
+    manifest = store.read_json(folder / "manifest.json")
+    assert [entry["command"] for entry in manifest["sessions"]] == ["as typed", "other"]
+    assert (folder / "experiment.yaml").read_text().count("command: as typed") == 1
+
+
+def test_a_killed_process_fails_its_run_alone_and_is_resumed(config: ExperimentConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, agents=("dying", "sampler", "failing"), seeds=1)
+    folder = tmp_path / "x"
+    session = bench(config, folder)
+    assert set(session.failed) == {"dying seed 0", "failing seed 0"}
+    assert "SIGKILL" in session.failed["dying seed 0"]
+    assert "ZeroDivisionError: on purpose" in session.failed["failing seed 0"]
+    experiment = store.load(folder)
+    dying = experiment.run("dying", 0)
+    assert dying.status()["status"] == "failed"
+    assert "SIGKILL" in dying.status()["error"]["message"]
+    assert len(dying.lines()) == 3
+    assert experiment.run("sampler", 0).status()["status"] == "done"
+    session = bench(config, folder)
+    assert set(session.failed) == {"failing seed 0"}
+    assert (dying.status()["status"], dying.status()["attempts"]) == ("done", 2)
+    assert lines(folder)["dying seed 0"] == lines(folder)["sampler seed 0"]
+
+
+def test_nothing_is_left_behind_when_the_preparation_fails(config: ExperimentConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "x" / "y"
+    with pytest.raises(JobError, match="no such weights"):
+        benches.bench(config, folder, jobs=1, command="", display=Lines(), prepare=toy_runs.refusing)
+    with pytest.raises(JobCrash, match="ZeroDivisionError"):
+        benches.bench(config, folder, jobs=1, command="", display=Lines(), prepare=toy_runs.crashing)
+    assert not (tmp_path / "x").exists()
+
+
+def test_changed_data_are_refused(config: ExperimentConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    bench(config, folder)
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"data_sha256": "d"', '"data_sha256": "e"'))
+    with pytest.raises(ConfigError, match="data of .* have changed"):
+        bench(dataclasses.replace(config, seeds=3), folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_killed_at_any_moment_the_same_command_completes(
+    config: ExperimentConfig, tmp_path: Path, whole_group: bool
+) -> None:
+    config = dataclasses.replace(config, agents=("slow",), evaluations=12)
+    undisturbed = tmp_path / "undisturbed"
+    bench(config, undisturbed)
+    folder = tmp_path / "x"
+    process = subprocess.Popen([sys.executable, toy_runs.__file__, str(folder)], start_new_session=True)
+    runs = [store.Experiment(folder, config).run("slow", seed) for seed in range(2)]
+    until(lambda: all(len(run.lines()) >= 3 for run in runs))
+    (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
+    process.wait()
+    until(lambda: all(can_open(run) for run in runs), 5)  # no run outlives the command
+    assert all(3 <= len(run.lines()) < 12 for run in runs)
+    bench(config, folder)
+    assert lines(folder) == lines(undisturbed)
+
+
+def test_ctrl_c_ends_the_runs_and_is_resumable(config: ExperimentConfig, tmp_path: Path) -> None:
+    config = dataclasses.replace(config, agents=("slow",), evaluations=12)
+    folder = tmp_path / "x"
+    process = subprocess.Popen([sys.executable, toy_runs.__file__, str(folder)], start_new_session=True)
+    runs = [store.Experiment(folder, config).run("slow", seed) for seed in range(2)]
+    until(lambda: all(len(run.lines()) >= 2 for run in runs))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(20) == 130
+    assert all(can_open(run) for run in runs)
+    assert all(run.status()["status"] == "running" for run in runs)
+    assert not bench(config, folder).failed
+
+
+def until(holds: Any, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def can_open(run: store.Run) -> bool:
+    with contextlib.suppress(store.StoreError), run.open():
+        return True
+    return False
+
+
+def test_the_modules_to_import_ahead_exist() -> None:
+    assert [name for name in HEAVY_MODULES if importlib.util.find_spec(name) is None] == []
+
+
+def test_processes_run_at_most_so_many_at_once() -> None:
+    running, most = set(), 0
+    with Processes(1) as processes:
+        for event in processes.run([Job(str(n), toy_runs.nap) for n in range(5)], 2):
+            (running.discard if isinstance(event, executors.End) else running.add)(event.name)
+            most = max(most, len(running))
+    assert most == 2

@@ -1,0 +1,167 @@
+"""The table's numbers by hand, and its four forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_runs import FACTS
+
+from harness import config as configs
+from harness import statistics, store, tables
+from harness.config import ExperimentConfig
+from harness.errors import StoreError
+from harness.store import Experiment
+
+
+def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = True) -> dict[str, Any]:
+    return {
+        "index": index,
+        "requested": [0.5],
+        "realised": [0.5],
+        "channels": [index],
+        "accuracy": accuracy,
+        "loss": 1 - accuracy,
+        "reward": accuracy,
+        "macs": macs,
+        "parameters": macs // 100,
+        "cost": macs / 1e6,
+        "feasible": feasible,
+        "probe": not feasible,
+        "repeat_of": None,
+        "seconds": {"agent": agent, "reconstruction": 1.0, "forward": 2.0, "environment": 0.5},
+    }
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    """Two seeds: ``one_two`` has both, ``half_done`` one and a torn one, ``a&b`` a failed and an unbegun one."""
+    config = ExperimentConfig(agents=("one_two", "half_done", "a&b"), evaluations=3, seeds=2)
+    experiment = Experiment(tmp_path, config)
+    store.write_text(experiment.yaml_path, configs.to_yaml(config, "made"))
+    store.write_json(experiment.manifest_path, {"task": FACTS, "sessions": [{"jobs": 2}, {"jobs": 1}, {"jobs": 2}]})
+
+    def put(agent: str, seed: int, lines: list[dict[str, Any]], **status: Any) -> None:
+        run = experiment.run(agent, seed)
+        run.write_status(run.status() | status)
+        run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+
+    done = {"status": "done", "seconds": {"setup": 9.0, "closing": 0.5}}
+    first = [line(0, 0.95, 900_000, 1.0, False), line(1, 0.70, 500_000, 2.0), line(2, 0.60, 400_000, 3.0)]
+    put("one_two", 0, first, **done, incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
+    second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
+    put("one_two", 1, second, **done, incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
+    put("half_done", 0, first[1:2] and [line(0, 0.5, 500_000, 1.0)], **done, incumbent=0, test={"accuracy": 0.4})
+    put("half_done", 1, [line(0, 0.9, 100_000, 1.0)], status="running", nondeterministic=[{"lines": "x"}])
+    error = {"type": "ValueError", "message": "50% of a_b", "traceback": "..."}
+    put("a&b", 0, [], status="failed", error=error)
+    return experiment
+
+
+def test_numbers_against_hand_computation(experiment: Experiment) -> None:
+    table = statistics.summary(statistics.runs_frame(experiment)).set_index("agent")
+    row = table.loc["one_two"]
+    assert (row["seeds_done"], row["seeds_asked"], row["evaluations"]) == (2, 2, 3)
+    assert row["reward_accuracy_mean"] == pytest.approx(72)  # of 70 and 74: the probe of 95 is not feasible
+    assert row["reward_accuracy_variance"] == pytest.approx(8)  # ((70-72)^2 + (74-72)^2) / (2 - 1)
+    assert row["reward_accuracy_std"] == pytest.approx(8**0.5)
+    assert row["test_accuracy_mean"] == pytest.approx(70)
+    assert row["test_accuracy_std"] == pytest.approx(8**0.5)
+    assert row["macs_kept"] == pytest.approx(40)  # 500,000 and 300,000 of 1,000,000
+    assert row["parameters_kept"] == pytest.approx(20)  # 5,000 and 3,000 of 20,000
+    assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
+    assert row["evaluation_seconds"] == pytest.approx(10.5)
+    assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14
+    assert row["seconds_std"] == pytest.approx(4.5**0.5)
+    half = table.loc["half_done"]
+    assert (half["seeds_done"], half["evaluations"], half["reward_accuracy_mean"]) == (1, 1, 50)
+    assert half.isna()[["reward_accuracy_std", "reward_accuracy_variance", "test_accuracy_std", "seconds_std"]].all()
+    assert table.loc["a&b", "seeds_done"] == 0
+    assert list(table.index) == ["one_two", "half_done", "a&b"]
+
+
+def test_the_terminal_table(experiment: Experiment) -> None:
+    text = tables.render(experiment, "terminal")
+    rows = {fields[0]: fields for fields in (re.split(r"\s{2,}", row.strip()) for row in text.splitlines()) if fields}
+    dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "-", "-", "-"]
+    assert rows["dense"] == dense
+    one = ["one_two", "2", "3", "72.00 ± 2.83", "8.00", "70.00 ± 2.83", "40.0", "20.0", "15.5 ± 2.1", "5.0", "10.5"]
+    assert rows["one_two"] == one
+    assert rows["half_done"][:5] == ["half_done", "1 of 2", "1", "50.00 ± -", "-"]
+    assert rows["a&b"][:4] == ["a&b", "0 of 2", "-", "-"]
+    assert [name for name in rows if name in ("dense", "one_two", "half_done", "a&b")][0] == "dense"
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
+    text = " ".join(tables.render(experiment, form).split()).replace("\\", "")
+    assert "half_done seed 1: unfinished, 1 of 3 evaluations" in text
+    assert "half_done seed 1: nondeterministic" in text
+    assert "a&b seed 0: failed after 0 evaluations: ValueError: 50% of a_b" in text
+    assert "a&b seed 1: unfinished, 0 of 3 evaluations" in text
+    assert "mobilenetv2 on digits: at most 50 %" in text
+    assert "30 calibration, 20 reward, 10 test" in text
+    assert "1 or 2 run(s) at a time" in text
+
+
+def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
+    grid = [row for row in tables.render(experiment, "markdown").splitlines() if row.startswith("|")]
+    assert len(grid) == 2 + 4
+    assert {row.count("|") for row in grid} == {12}
+    assert "evaluations" in grid[0]
+
+
+def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
+    text = tables.render(experiment, "latex")
+    assert "\\toprule" in text
+    assert "a\\&b" in text
+    assert "one\\_two" in text
+    assert "72.00 $\\pm$ 2.83" in text
+    assert text.isascii()
+    assert not re.findall(r"(?<!\\)[%#_]", text)
+    body = text.split("\\midrule")[1].split("\\bottomrule")[0]
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 10 for row in body.strip().splitlines())
+    assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+
+
+def test_csv_has_full_precision(experiment: Experiment) -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.render(experiment, "csv"))))
+    assert [row["agent"] for row in rows] == ["dense", "one_two", "half_done", "a&b"]
+    assert float(rows[1]["reward_accuracy_std_percent"]) == pytest.approx(8**0.5, rel=1e-15)
+    assert rows[1]["seeds_done"] == "2"
+    assert rows[0]["reward_accuracy_variance_percent2"] == ""
+
+
+def test_the_files_hold_every_run(experiment: Experiment) -> None:
+    tables.write(experiment)
+    names = {path.name for path in experiment.tables_folder.iterdir()}
+    assert names == {"table.md", "table.csv", "table.tex", "runs.csv"}
+    rows = list(csv.DictReader((experiment.tables_folder / "runs.csv").open()))
+    assert [(row["agent"], row["seed"], row["status"]) for row in rows] == [
+        ("one_two", "0", "done"),
+        ("one_two", "1", "done"),
+        ("half_done", "0", "done"),
+        ("half_done", "1", "running"),
+        ("a&b", "0", "failed"),
+        ("a&b", "1", "waiting"),
+    ]
+    assert (experiment.tables_folder / "table.md").read_text() == tables.render(experiment, "markdown")
+
+
+def test_nothing_done_is_still_a_table(experiment: Experiment) -> None:
+    for run in experiment.runs():
+        run.write_status(run.status() | {"status": "running"})
+    assert "0 of 2" in tables.render(experiment, "terminal")
+
+
+def test_a_damaged_line_stops_the_table(experiment: Experiment) -> None:
+    path = experiment.run("one_two", 0).lines_path
+    path.write_text(path.read_text().replace('"index": 1', '"index": 7'))
+    with pytest.raises(StoreError, match="line 2"):
+        tables.render(experiment, "terminal")
