@@ -13,7 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from envs import cache, datasets, models
+from envs.budget import Budget
 from envs.errors import TaskError, check_choice
 
 if TYPE_CHECKING:
@@ -114,6 +117,30 @@ def ensure_prepared(task: TaskConfig, progress: Progress = lambda *_: None) -> N
         _train(task, data, progress)
     if not _grams_path(task, data).exists():
         _calibrate(task, data, progress)
+
+
+def check_budget(task: TaskConfig, preserve: float, lower_bound: float) -> None:
+    """Find out without weights, so before any training, whether a budget can be met.
+
+    Args:
+        task: whose network it is.
+        preserve: the budget, as a fraction of the dense network's MACs.
+        lower_bound: the smallest preserve ratio of a layer.
+
+    Raises:
+        BudgetError: it cannot.
+        TaskError: the network or the data cannot be used.
+    """
+    import torch
+
+    from envs.network import PrunableNetwork
+
+    check_task(task)
+    data = datasets.load(task)
+    model = models.build(task.model, len(data.classes))
+    network = PrunableNetwork(model, torch.zeros(1, 3, data.image_size, data.image_size))
+    macs = network.costs()["macs"]
+    Budget(macs, np.array(network.channels), lower_bound, preserve * macs(network.channels))
 
 
 def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:

@@ -73,8 +73,9 @@ def bench(
 def _prepare(
     processes: Processes, session: Session, prepare: Callable[..., dict[str, Any]], display: Display
 ) -> dict[str, Any]:
-    display.say("starting ...")
+    display.step("starting", 0, 1)
     session.seconds["start-up"] = processes.start_up()
+    display.end("starting")
 
     def watch(what: str, done: int, total: int) -> None:
         display.step(what, done, total)

@@ -103,7 +103,7 @@ def _row(name: str) -> list[str | float]:
     )
     rng = np.random.default_rng(0)
     policies = [tuple(budget.project(rng.uniform(0.1, 1, len(evaluator.dense)))) for _ in range(POLICIES)]
-    evaluator.score(budget.project(np.full(len(evaluator.dense), 0.5)))  # warm up
+    evaluator.score(tuple(budget.project(np.full(len(evaluator.dense), 0.5))))  # warm up
     papers = PapersWay(evaluator, calibration, images)
     measured = [
         _measure(evaluator, counts, papers if n < PAPERS_POLICIES else None) for n, counts in enumerate(policies)

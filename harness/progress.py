@@ -32,8 +32,8 @@ class Display(Protocol):
     def step(self, what: str, done: int, total: int, note: str = "") -> None:
         """``done`` of ``total`` are done."""
 
-    def end(self, what: str, line: str) -> None:
-        """It is over; ``line`` stays."""
+    def end(self, what: str, line: str = "") -> None:
+        """It is over; ``line`` stays, if there is one."""
 
 
 class Lines:
@@ -63,10 +63,11 @@ class Lines:
             self._last[what] = (now, quarter)
             self.say(f"{what}: {done}/{total}{note and ', '}{note}")
 
-    def end(self, what: str, line: str) -> None:
+    def end(self, what: str, line: str = "") -> None:
         """Print the last line."""
         self._last.pop(what, None)
-        self.say(line)
+        if line:
+            self.say(line)
 
 
 class Bars:
@@ -104,10 +105,11 @@ class Bars:
             self._tasks[what] = self._progress.add_task(escape(what), total=total, note="")
         self._progress.update(self._tasks[what], completed=done, total=total, note=note)
 
-    def end(self, what: str, line: str) -> None:
+    def end(self, what: str, line: str = "") -> None:
         """Replace a bar by a line."""
         self._remove(what)
-        self.say(line)
+        if line:
+            self.say(line)
 
     def _remove(self, what: str) -> None:
         if what in self._tasks:

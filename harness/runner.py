@@ -16,6 +16,7 @@ import numpy as np
 
 import envs  # noqa: F401 - registers the environment
 from envs.pruning_env import ChannelPruningEnv
+from envs.task import check_budget
 from envs.task import prepare as prepare_task
 from harness import registry
 from harness.config import ExperimentConfig
@@ -65,9 +66,8 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     _set_threads(threads)
     for agent in config.agents:
         registry.load(agent)
-    facts = prepare_task(config.task, report)
-    make_environment(config).close()
-    return facts
+    check_budget(config.task, config.preserve, config.lower_bound)
+    return prepare_task(config.task, report)
 
 
 def run_one(

@@ -79,7 +79,7 @@ def test_the_same_command_again_runs_nothing(undisturbed: tuple[Path, str], chec
     again = run(bench(out, checkpoint("resnet20")))
     assert again.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.json*")} == before
-    table = [line for line in printed.splitlines() if line.startswith("clustered_bo")]
+    table = [line for line in printed.splitlines() if line.split()[:1] == ["clustered_bo"]]
     assert table[0] in again.stdout
 
 
@@ -92,8 +92,8 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_lines(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, stdin=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 200
-    while not list(out.rglob("random/*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not any(lines_that_parse(out)) and time.monotonic() < deadline:
+        time.sleep(0.02)
     time.sleep(random.uniform(0, 4))
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -132,7 +132,7 @@ def test_more_seeds_are_added_and_other_changes_refused(
         (["--preserve", "0.001"], "cannot be met"),
         (["--dataset", "imagefolder", "--data", "nowhere"], "nowhere"),
         (["--model", "resnet56"], "are not of this network"),
-        (["--agents", "random bp"], "did you mean 'bo'?"),
+        (["--agents", "random clustered-bo"], "did you mean 'clustered_bo'?"),
         (["--evalutions", "3"], "--evalutions"),
     ],
 )

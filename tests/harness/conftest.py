@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-# Child processes take sys.path over: that is how they find toy_runs. The repository goes first, since
-# tests/harness would otherwise pass for the package of that name.
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-
-import toy_runs
 from harness import registry
 from harness.config import ExperimentConfig
+
+sys.path.insert(1, str(Path(__file__).parent))  # child processes take it over: that is how they find toy_runs
+toy_runs = importlib.import_module("toy_runs")
 
 
 @pytest.fixture(autouse=True)

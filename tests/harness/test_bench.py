@@ -96,7 +96,7 @@ def test_changed_data_are_refused(config: ExperimentConfig, tmp_path: Path) -> N
     bench(config, folder)
     path = folder / "manifest.json"
     path.write_text(path.read_text().replace('"data_sha256": "d"', '"data_sha256": "e"'))
-    with pytest.raises(ConfigError, match="data of .* have changed"):
+    with pytest.raises(ConfigError, match=r"data of .* have changed"):
         bench(dataclasses.replace(config, seeds=3), folder)
 
 
@@ -109,12 +109,12 @@ def test_killed_at_any_moment_the_same_command_completes(
     undisturbed = tmp_path / "undisturbed"
     bench(config, undisturbed)
     folder = tmp_path / "x"
-    process = subprocess.Popen([sys.executable, toy_runs.__file__, str(folder)], start_new_session=True)
+    process = launch(folder)
     runs = [store.Experiment(folder, config).run("slow", seed) for seed in range(2)]
-    until(lambda: all(len(run.lines()) >= 3 for run in runs))
+    until(lambda: all(len(run.lines()) >= 3 for run in runs), process)
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
-    until(lambda: all(can_open(run) for run in runs), 5)  # no run outlives the command
+    until(lambda: all(can_open(run) for run in runs), seconds=5)  # no run outlives the command
     assert all(3 <= len(run.lines()) < 12 for run in runs)
     bench(config, folder)
     assert lines(folder) == lines(undisturbed)
@@ -123,9 +123,9 @@ def test_killed_at_any_moment_the_same_command_completes(
 def test_ctrl_c_ends_the_runs_and_is_resumable(config: ExperimentConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, agents=("slow",), evaluations=12)
     folder = tmp_path / "x"
-    process = subprocess.Popen([sys.executable, toy_runs.__file__, str(folder)], start_new_session=True)
+    process = launch(folder)
     runs = [store.Experiment(folder, config).run("slow", seed) for seed in range(2)]
-    until(lambda: all(len(run.lines()) >= 2 for run in runs))
+    until(lambda: all(len(run.lines()) >= 2 for run in runs), process)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 130
     assert all(can_open(run) for run in runs)
@@ -133,9 +133,18 @@ def test_ctrl_c_ends_the_runs_and_is_resumable(config: ExperimentConfig, tmp_pat
     assert not bench(config, folder).failed
 
 
-def until(holds: Any, seconds: float = 90) -> None:
+def launch(folder: Path) -> subprocess.Popen[bytes]:
+    """The same bench in a process group of its own."""
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(tests.parent), str(tests)])
+    command = [sys.executable, toy_runs.__file__, str(folder)]
+    return subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": paths})
+
+
+def until(holds: Any, process: subprocess.Popen[bytes] | None = None, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not holds():
+        assert process is None or process.poll() is None, "the process ended before it was disturbed"
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.05)
 

@@ -139,5 +139,5 @@ class TestRegistry:
     @pytest.mark.parametrize("value", ["no_such_module_at_all:A", "math:NoSuchThing"])
     def test_an_agent_that_cannot_be_imported_is_named(self, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
         self.offer(monkeypatch, ("a", value))
-        with pytest.raises(RegistryError, match="agent 'a' .* cannot be imported"):
+        with pytest.raises(RegistryError, match=r"agent 'a' .* cannot be imported"):
             registry.load("a")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from envs.errors import TaskError
 from envs.pruning_env import ChannelPruningEnv, Score
 from harness import registry, runner
 from harness.config import ExperimentConfig
-from harness.progress import Lines
 
 LAYERS = 4
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
@@ -173,15 +173,8 @@ def main(folder: str) -> None:
 
     registry.registered = registered  # type: ignore[assignment]
     executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
-    config = ExperimentConfig(agents=("slow",), evaluations=12, seeds=2)
-
-    def job(arguments: Any, **options: Any) -> int:
-        settings = {"jobs": 2, "command": "", "display": Lines(), "prepare": prepare, "run_one": run_one}
-        bench.bench(config, Path(folder), **settings)  # type: ignore[arg-type]
-        return 0
-
-    cli.cli.main = job  # type: ignore[method-assign, assignment]
-    cli.main()
+    cli.bench = partial(bench.bench, prepare=prepare, run_one=run_one)  # type: ignore[assignment]
+    cli.main(["bench", *["--agents", "slow", "--evaluations", "12", "--seeds", "2", "--jobs", "2", "--out"], folder])
 
 
 if __name__ == "__main__":
