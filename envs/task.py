@@ -61,7 +61,7 @@ class TaskConfig:
     split_seed: int = 0
     reward_images: int | None = None
     calibration_images: int = 3000
-    batch_size: int = 100
+    batch_size: int = 250
 
 
 def check_task(task: TaskConfig) -> None:
