@@ -23,7 +23,7 @@ TRAIN_VIEWS = 20
 REWARD_VIEWS = 2
 TEST_VIEWS = 4
 
-_ROTATION = 10.0  # degrees, to either side
+_ROTATION = 8.0  # degrees, to either side
 _SHEAR = 0.1
 _SCALE = (1.6, 1.9)  # output pixels per source pixel
 _SHIFT = 1.0  # pixels
@@ -59,7 +59,7 @@ def _view(source: NDArray[np.float64], others: NDArray[np.float64], rng: np.rand
     ink = _warp(source, rng.uniform(-_SHIFT, _SHIFT, 2), rng)
     for other in others:  # at the rim, where they disturb without hiding the digit
         angle = rng.uniform(0, 2 * np.pi)
-        rim = (SIZE / 2 + 2.5) * np.array([np.sin(angle), np.cos(angle)])
+        rim = (SIZE / 2 + 3.0) * np.array([np.sin(angle), np.cos(angle)])
         ink = np.maximum(ink, _warp(other, rim, rng))
     paper, pen = _colours(rng)
     image = paper[:, None, None] + (pen - paper)[:, None, None] * ink

@@ -170,7 +170,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         },
         "layers": len(evaluator.dense),
         "channels": list(evaluator.dense),
-        "splits": evaluator.images | {"calibration": len(data.calibration(task.calibration_images).labels)},
+        "splits": evaluator.images | {"calibration": cache.load(_grams_path(task, data))["images"]},
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
         "data_sha256": data.fingerprint(),
@@ -189,7 +189,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
 
     data = datasets.load(task)
     network = _network(task, data)
-    grams = cache.load(_grams_path(task, data))
+    grams = cache.load(_grams_path(task, data))["grams"]
     return Evaluator(network, grams, data.tensors(data.reward()), lambda: data.tensors(data.test()), task.batch_size)
 
 
@@ -213,7 +213,7 @@ def _weights_path(task: TaskConfig, data: ImageData) -> Path:
 def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
     """What every cached result depends on."""
     return {
-        "recipe": 1,
+        "recipe": 2,
         "model": task.model,
         "data": data.fingerprint(),
         "split_seed": task.split_seed,
@@ -256,4 +256,5 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
             yield batch
         progress("calibrating the reconstruction", len(batches), len(batches))
 
-    cache.save(gram_matrices(network, counted(), task.split_seed), _grams_path(task, data))
+    grams = gram_matrices(network, counted(), task.split_seed)
+    cache.save({"grams": grams, "images": len(pixels)}, _grams_path(task, data))

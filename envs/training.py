@@ -36,7 +36,7 @@ def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progre
     images = data.train()
     model.to(memory_format=torch.channels_last)
     steps = data.epochs * (len(images.labels) // BATCH)
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=max(1, steps))
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     first = 0

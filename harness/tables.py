@@ -33,7 +33,7 @@ def _mean_std(name: str, decimals: int) -> Callable[[Row], str]:
 
     def cell(row: Row) -> str:
         mean, std = number(row[f"{name}_mean"]), number(row[f"{name}_std"])
-        return mean if mean == _DASH or row["agent"] == "dense" else f"{mean} ± {std}"
+        return mean if std == _DASH else f"{mean} ± {std}"
 
     return cell
 
@@ -119,12 +119,13 @@ def caption(experiment: Experiment) -> str:
     config, content = experiment.config, store.read_json(experiment.manifest_path)
     task = content["task"]
     splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
+    seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
         f"{task['dense']['macs']:,} MACs ({task['dense']['parameters']:,} parameters), budget mode {config.budget}, "
         f"lower bound {config.lower_bound:g}, reward {config.reward}; {config.evaluations} evaluations per run, "
-        f"seeds 0 to {config.seeds - 1}. Images: {splits} (split seed {config.task.split_seed}). "
+        f"{seeds}. Images: {splits} (split seed {config.task.split_seed}). "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split; {config.threads} thread(s) per run, {jobs} run(s) at a time."
     )

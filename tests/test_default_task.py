@@ -1,0 +1,60 @@
+"""The embedded task can tell agents apart. Trains the default network: `make test-slow`."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from envs import datasets
+from envs.budget import Budget
+from envs.evaluator import Evaluator
+from envs.task import TaskConfig, load_evaluator, prepare
+
+PRESERVE, LOWER_BOUND, POLICIES = 0.5, 0.1, 60
+
+
+def correct(evaluator: Evaluator, counts: tuple[int, ...], pixels: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    model = evaluator.build(counts)
+    with torch.inference_mode():
+        logits = torch.cat([model(part) for part in torch.split(pixels, 250)])
+    return (logits.argmax(1) == labels).numpy().astype(float)
+
+
+def paired_difference(better: np.ndarray, worse: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
+    """Mean difference in accuracy and its standard error, by bootstrap over source images."""
+    _, index = np.unique(sources, return_inverse=True)
+    per_source = np.bincount(index, better - worse) / np.bincount(index)
+    rng = np.random.default_rng(0)
+    draws = per_source[rng.integers(len(per_source), size=(2000, len(per_source)))].mean(axis=1)
+    return float(per_source.mean()), float(draws.std())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_default_task_tells_policies_apart() -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    task = TaskConfig()
+    facts = prepare(task, lambda *_: None)
+    print(facts["dense"])
+    assert facts["dense"]["test_accuracy"] >= 0.97
+    evaluator = load_evaluator(task)
+    dense = evaluator.dense
+    macs = evaluator.costs["macs"]
+    budget = Budget(macs, np.array(dense), LOWER_BOUND, PRESERVE * macs(dense))
+    uniform = tuple(int(n) for n in budget.project(np.full(len(dense), 0.5)))
+    loss = facts["dense"]["reward_accuracy"] - evaluator.score(uniform).accuracy
+    print(f"uniform loses {100 * loss:.1f} points on the reward split")
+    assert loss >= 0.05
+    rng = np.random.default_rng(0)
+    policies = [tuple(int(n) for n in budget.project(rng.uniform(LOWER_BOUND, 1, len(dense)))) for _ in range(POLICIES)]
+    best = max(policies, key=evaluator.score)
+    data = datasets.load(task)
+    images = data.test()
+    pixels, labels = data.tensors(images)
+    outcomes = [correct(evaluator, counts, pixels, labels) for counts in (best, uniform)]
+    difference, error = paired_difference(*outcomes, images.sources)
+    print(f"best of {POLICIES} random policies against uniform, test split: {100 * difference:.1f} ± {100 * error:.1f}")
+    assert difference > 2 * error
