@@ -21,12 +21,13 @@ class BOAgent(AskTellAgent):
 
     Args:
         seed: of the initial design and the candidates.
-        initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget).
+        initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget). Default: 10, but no more
+            than a fifth of the run's evaluations and no fewer than 3.
     """
 
-    def __init__(self, *, seed: int, initial: int = 10) -> None:
+    def __init__(self, *, seed: int, initial: int | None = None) -> None:
         super().__init__(seed=seed)
-        if initial < 1:
+        if initial is not None and initial < 1:
             raise ValueError(f"initial {initial}: expected at least 1 evaluation")
         self.initial = initial
 
@@ -37,14 +38,16 @@ class BOAgent(AskTellAgent):
         self._requested: list[list[float]] = []
         self._realised: list[list[float]] = []
         self._rewards: list[float] = []
+        self._design: list[NDArray[np.float64]] = []
         self._enter(PolicySpace(self._budget, self._first_labels(info), self._budget.lower_bound, 1.0))
-        points = self._space.on_budget(self._space.sobol(self.initial, self.seed))
-        self._design = [self._policy(point) for point in points]
+        initial = self.initial or min(10, max(3, evaluations // 5))
+        points = self._space.on_budget(self._space.sobol(initial, self.seed))
+        self._design.extend(self._policy(point) for point in points)
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""
         number = len(self._rewards)
-        return self._design[number] if number < self.initial else self._policy(self._best_candidate())
+        return self._design[number] if number < len(self._design) else self._policy(self._best_candidate())
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the policy and its reward."""
@@ -59,6 +62,7 @@ class BOAgent(AskTellAgent):
     def _enter(self, space: PolicySpace) -> None:
         """Search ``space`` from now on. A model of other dimensions is of no use to it."""
         self._space = space
+        self._design.clear()  # what is left of it was laid out in another space
         self._surrogate = Surrogate()
 
     def _inputs(self) -> NDArray[np.float64]:

@@ -83,12 +83,14 @@ class ClusteredBOAgent(BOAgent):
 
     Args:
         seed: of the initial design and the candidates.
-        initial: evaluations of the initial design.
+        initial: evaluations of the initial design. Default: as in :class:`agents.bo.BOAgent`.
         clusters: of the first stage. Default: :func:`default_clusters`.
         bridge: of the second stage. Default: :func:`default_clusters`.
     """
 
-    def __init__(self, *, seed: int, initial: int = 10, clusters: int | None = None, bridge: int | None = None) -> None:
+    def __init__(
+        self, *, seed: int, initial: int | None = None, clusters: int | None = None, bridge: int | None = None
+    ) -> None:
         super().__init__(seed=seed, initial=initial)
         for name, value in (("clusters", clusters), ("bridge", bridge)):
             if value is not None and value < 1:

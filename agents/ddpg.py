@@ -98,7 +98,8 @@ class AMC(DDPG):
     @property
     def sigma(self) -> float:
         """The noise's standard deviation in the current episode, in SB3's units."""
-        return float(FIRST_SIGMA * SIGMA_DECAY ** (self._episode_num - self.warmup))
+        decayed = FIRST_SIGMA * SIGMA_DECAY ** (self._episode_num - self.warmup)
+        return max(decayed, 1e-9)  # after very many episodes it would be rounded to 0
 
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
         actor, critic = optimizers  # type: ignore[misc]

@@ -128,7 +128,7 @@ class Budget:
         return shifted(low)
 
     def project(self, ratios: ArrayLike) -> Counts:
-        """The on-budget channel counts nearest to a policy ``(D,)``: shifted, rounded down, then filled.
+        """The on-budget channel counts of a policy ``(D,)``: shifted along its logits, rounded down, then filled.
 
         The result never exceeds the budget and no single further channel would fit. A policy that
         already has both properties is returned unchanged, so the projection is idempotent.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from envs.errors import TaskError
 
 
 def directory() -> Path:
@@ -23,20 +26,32 @@ def path(kind: str, key: dict[str, Any]) -> Path:
 
 
 def save(content: Any, target: Path) -> None:
-    """Write tensors and plain values with ``torch.save``, atomically."""
+    """Write tensors and plain values with ``torch.save``, atomically; equal content gives equal bytes."""
     import torch
 
+    buffer = io.BytesIO()  # saved to a file, the archive would hold that file's name
+    torch.save(content, buffer)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(f".{os.getpid()}.tmp")
-    torch.save(content, draft)
+    with draft.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(target)
 
 
 def load(source: Path) -> Any:
-    """Read back what :func:`save` wrote; nothing in the file is executed."""
+    """Read back what :func:`save` wrote; nothing in the file is executed.
+
+    Raises:
+        TaskError: the file is damaged.
+    """
     import torch
 
-    return torch.load(source, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TaskError(f"cached file {str(source)!r} is damaged: delete it ({type(error).__name__})") from error
 
 
 def sha256(source: Path) -> str:

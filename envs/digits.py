@@ -132,6 +132,10 @@ class Digits(ImageData):
         """Views of the test sources."""
         return self._views("test", TEST_VIEWS)
 
+    def training_split(self) -> dict[str, int | None]:
+        """The split seed: the reward sources are set aside whether all of them are used or not."""
+        return {"split_seed": self.split_seed, "views": TRAIN_VIEWS}
+
     def fingerprint(self) -> str:
         """Hash of the reward images, which change with the sources and with every distortion."""
         return hashlib.sha256(self._views("reward", REWARD_VIEWS).pixels.tobytes()).hexdigest()

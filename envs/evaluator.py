@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from envs.importance import importance, ranks
 from envs.network import PrunableNetwork, Unit
 from envs.pruning_env import Score
-from envs.reconstruction import Reconstruction
+from envs.reconstruction import Reconstruction, reconstructed_units
 
 _CACHE_BYTES = 256 << 20
 
@@ -54,9 +54,7 @@ class Evaluator:
         self.costs = network.costs()
         self.seconds = {"reconstruction": 0.0, "forward": 0.0}
         self._problems = {
-            unit.name: Reconstruction(unit, grams[unit.name], self._ranks)
-            for unit in network.units
-            if unit.name in grams
+            unit.name: Reconstruction(unit, grams[unit.name], self._ranks) for unit in reconstructed_units(network)
         }
         self._folds = {unit.name: unit.fold() for unit in network.units}
         self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor]] = LRUCache(

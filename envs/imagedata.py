@@ -6,6 +6,7 @@ never trained on; ``test`` is used for final answers only.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,8 +80,20 @@ class ImageData(ABC):
         """Images for final answers."""
 
     @abstractmethod
+    def training_split(self) -> dict[str, int | None]:
+        """The settings that decide which images are trained on."""
+
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Hash that changes with the data."""
+        """Hash that changes with the data; cheap enough for every process."""
+
+    def sha256(self) -> str:
+        """Hash of the images that score policies, for the manifest."""
+        digest = hashlib.sha256()
+        for images in (self.reward(), self.test()):
+            digest.update(images.pixels.tobytes())
+            digest.update(images.labels.tobytes())
+        return digest.hexdigest()
 
     def tensors(self, images: Images) -> tuple[Tensor, Tensor]:
         """Normalised pixels ``(N, 3, S, S)`` float32 and labels ``(N,)``."""
@@ -101,5 +114,8 @@ class ImageData(ABC):
             raise TaskError(f"{what} {count}: expected {len(self.classes)} (one per class) to {len(rows)}")
         if len(rows) - count < len(self.classes):  # too few left over to stratify
             return np.sort(np.random.default_rng(self.split_seed).permutation(rows)[:count])
-        chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=self.split_seed)
+        try:
+            chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=self.split_seed)
+        except ValueError as error:
+            raise TaskError(f"{what} {count}: cannot be chosen class by class: {error}") from error
         return np.sort(chosen)

@@ -53,6 +53,8 @@ class ImageFolderData(ImageData):
             raise TaskError(
                 f"classes {','.join(classes)}: expected the folders of train/ in some order: {','.join(found)}"
             )
+        if not found:
+            raise TaskError(f"data {str(root / 'train')!r}: expected a folder per class")
         self.classes = classes or found
         self.mean, self.std = mean or IMAGENET_MEAN, std or IMAGENET_STD
         self._resize = image_size is not None
@@ -67,6 +69,11 @@ class ImageFolderData(ImageData):
         files = {}
         for split in ("train", "val", "test"):
             if (self._root / split).is_dir():
+                strangers = {entry.name for entry in (self._root / split).iterdir() if entry.is_dir()} - set(order)
+                if strangers:
+                    raise TaskError(
+                        f"data {str(self._root / split)!r}: no class of train/: {', '.join(sorted(strangers))}"
+                    )
                 try:
                     listed = make_dataset(str(self._root / split), order, IMG_EXTENSIONS)
                 except FileNotFoundError as error:
@@ -92,6 +99,8 @@ class ImageFolderData(ImageData):
             val = [label for _, label in self._files["val"]]
             return np.arange(len(train)), self._choose(val, self._reward_images, "reward images")
         count = self._reward_images or min(_MOST_REWARD_IMAGES, len(train) // 10)
+        if count > len(train) - len(self.classes):
+            raise TaskError(f"reward images {count}: expected fewer, train/ has {len(train)} and must not be used up")
         reward = self._choose(train, count, "reward images")
         return np.setdiff1d(np.arange(len(train)), reward), reward
 
@@ -113,12 +122,17 @@ class ImageFolderData(ImageData):
         """All of ``test/``."""
         return self._read("test", np.arange(len(self._files["test"])))
 
+    def training_split(self) -> dict[str, int | None]:
+        """Nothing where ``val/`` is the reward split; else what takes that split from ``train/``."""
+        return {} if "val" in self._files else {"split_seed": self.split_seed, "reward_images": self._reward_images}
+
     def fingerprint(self) -> str:
-        """Hash of every file's relative path and size (not of the contents)."""
+        """Hash of every file's relative path, size and time of change (not of the contents)."""
         digest = hashlib.sha256()
         for split, files in self._files.items():
             for file, label in files:
-                digest.update(f"{split}/{label}/{file.name}:{file.stat().st_size}\n".encode())
+                status = file.stat()
+                digest.update(f"{split}/{label}/{file.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def _read(self, split: str, rows: NDArray[np.int64]) -> Images:

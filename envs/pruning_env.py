@@ -41,12 +41,13 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     """Choose how many channels each prunable layer of a CNN keeps, one layer per step.
 
     **Action**: ``Box(0, 1, (1,), float32)``, the preserve ratio of the current layer; a ratio below ``lower_bound`` is
-    raised to it, as in AMC.
+    raised to it, as in AMC (but in a probe).
 
     **Observation**: ``Box(0, 1, (11,), float32)``, AMC's state (He et al. 2018, eq. 1) for the current
     layer, in this order: index, c_out, c_in, h, w, stride, kernel, MACs (each over its largest value), MACs
-    removed so far, MACs of later layers (each over the dense network's MACs), the previous realised ratio.
-    The numbers are those of the layer that *consumes* the prunable channels.
+    removed so far, MACs of later layers (each over the dense network's MACs), the previous layer's ratio (rounded;
+    in ``project`` mode before the projection). The numbers are those of the layer that *consumes* the prunable
+    channels; "later layers" are the consuming ones.
 
     **Episode**: one step per prunable layer, in network order; the last step terminates. Episodes are never
     truncated.
@@ -94,6 +95,9 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     ) -> None:
         check_choice("budget", budget, BUDGET_MODES)
         check_choice("reward", reward, REWARDS)
+        for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):
+            if not 0 < value <= 1:  # also true of NaN
+                raise ValueError(f"{name} {value}: expected a fraction above 0 and at most 1")
         self.evaluator = evaluator
         self.memory: dict[tuple[int, ...], Score] = {}
         """Scores by channel counts. A resumed run puts back what it already paid for."""

@@ -173,7 +173,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "splits": evaluator.images | {"calibration": cache.load(_grams_path(task, data))["images"]},
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
-        "data_sha256": data.fingerprint(),
+        "data_sha256": data.sha256(),
     }
 
 
@@ -207,7 +207,15 @@ def _weights_path(task: TaskConfig, data: ImageData) -> Path:
     """The checkpoint of the dense network: the user's, or where ours is kept once it is trained."""
     if task.weights is not None:
         return Path(task.weights)
-    return cache.path(f"dense-{task.model}", _data_key(task, data) | {"epochs": data.epochs, "classes": data.classes})
+    return cache.path(
+        f"dense-{task.model}",
+        _data_key(task, data)
+        | {
+            "epochs": data.epochs,
+            "classes": data.classes,
+            "seed": task.split_seed,
+        },
+    )
 
 
 def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
@@ -216,8 +224,7 @@ def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
         "recipe": 2,
         "model": task.model,
         "data": data.fingerprint(),
-        "split_seed": task.split_seed,
-        "reward_images": task.reward_images,
+        "train": data.training_split(),
         "size": data.image_size,
         "normalisation": [data.mean, data.std],
     }
@@ -231,13 +238,19 @@ def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     target = _weights_path(task, data)
     torch.manual_seed(task.split_seed)
     model = models.build(task.model, len(data.classes))
-    train(model, data, task.split_seed, target.with_suffix(".partial"), progress)
+    unfinished = target.with_suffix(".partial")
+    train(model, data, task.split_seed, unfinished, progress)
     cache.save(model.state_dict(), target)
+    unfinished.unlink(missing_ok=True)
 
 
 def _grams_path(task: TaskConfig, data: ImageData) -> Path:
     weights = cache.sha256(_weights_path(task, data))
-    key = _data_key(task, data) | {"weights": weights, "images": task.calibration_images}
+    key = _data_key(task, data) | {
+        "weights": weights,
+        "images": task.calibration_images,
+        "split_seed": task.split_seed,
+    }
     return cache.path(f"calibration-{task.model}", key)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from envs import cache
+from envs.errors import TaskError
 from envs.imagedata import ImageData, Images
 
 Progress = Callable[[str, int, int], None]  # what, done, total
@@ -30,14 +31,18 @@ def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progre
         model: fresh from its builder.
         data: the data set.
         seed: of the order of images, their augmentation and dropout.
-        unfinished: where the state is kept meanwhile; removed at the end.
+        unfinished: where the state is kept meanwhile; the caller removes it once the network is safe.
         progress: told the number of steps done and in all.
     """
     images = data.train()
+    if len(images.labels) < BATCH:
+        raise TaskError(
+            f"{len(images.labels)} training images: expected at least {BATCH} to train a network, or weights"
+        )
     model.to(memory_format=torch.channels_last)
     steps = data.epochs * (len(images.labels) // BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=max(1, steps))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     first = 0
     if unfinished.exists():
@@ -55,7 +60,6 @@ def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progre
         progress("training the dense network", step + 1, steps)
         if (step + 1) % _SAVE_EVERY == 0:
             cache.save({"step": step + 1} | {k: v.state_dict() for k, v in parts.items()}, unfinished)  # type: ignore[attr-defined]
-    unfinished.unlink(missing_ok=True)
     model.eval()
 
 

@@ -58,6 +58,8 @@ def bench(
     existing = store.meet(folder, config)
     experiment = existing or Experiment(folder, config)
     session = Session(experiment)
+    if config.seeds < experiment.config.seeds:
+        display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
     missing = [run for run in experiment.runs() if run.status()["status"] != "done"]
     if missing:
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
@@ -102,7 +104,7 @@ def _write_head(experiment: Experiment, new: bool, facts: dict[str, Any], comman
         content = manifest.new(experiment.config, facts)
     first = command if new else configs.read_yaml(experiment.yaml_path)[1]
     store.write_text(experiment.yaml_path, configs.to_yaml(experiment.config, first))
-    content["sessions"].append(manifest.session(command, jobs))
+    content["sessions"].append(manifest.session(experiment.config, command, jobs))
     store.write_json(experiment.manifest_path, content)
 
 

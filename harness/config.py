@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,9 +79,16 @@ def _check_number(name: str, value: float, expected: str) -> None:
 
 
 def default_folder(config: ExperimentConfig) -> Path:
-    """Where an experiment goes unless the user says so: one folder per network, data, budget and length of search."""
-    parts = (config.task.model, config.task.dataset, config.budget, f"{config.preserve:g}", f"{config.evaluations}")
-    return Path("results") / "-".join(parts)
+    """Where an experiment goes unless the user says so: a folder of its own for every combination of settings.
+
+    Its name spells out network, data, budget and length of search, and ends in a hash of whatever else is not default.
+    """
+    spoken = {"model": config.task.model, "dataset": config.task.dataset, "budget": config.budget}
+    spoken |= {"preserve": f"{config.preserve:g}", "evaluations": str(config.evaluations)}
+    default = _flat(ExperimentConfig())
+    others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}
+    digest = hashlib.sha256(json.dumps(others, default=str).encode()).hexdigest()[:6]
+    return Path("results") / "-".join([*spoken.values(), *([digest] if others else [])])
 
 
 def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:

@@ -172,7 +172,7 @@ def _child(connection: Connection, function: Function, args: tuple[Any, ...]) ->
     message: tuple[Any, ...]
     try:
         message = ("end", function(lambda *values: connection.send(("event", *values)), *args))
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, OSError) as error:
         message = ("end", None, " ".join(str(error).split()))
     except Exception as error:
         message = ("end", None, f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc())

@@ -72,7 +72,9 @@ class Journal:
 
     def append(self, line: Line) -> None:
         """Write a line; it is on disk when this returns."""
-        self._file.write(json.dumps(line).encode() + b"\n")
+        rest = memoryview(json.dumps(line).encode() + b"\n")
+        while rest:  # a raw file may take less than it is given
+            rest = rest[self._file.write(rest) :]
         os.fsync(self._file.fileno())
         self.lines.append(line)
 

@@ -27,18 +27,31 @@ def new(config: ExperimentConfig, facts: dict[str, Any]) -> dict[str, Any]:
         facts: what :func:`envs.task.prepare` returned.
     """
     return {
-        "versions": {"python": platform.python_version()} | _versions(config.agents),
-        "git": _git(Path(__file__).resolve().parent.parent),
-        "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},
         "threads": config.threads,
         "task": facts,
         "sessions": [],
     }
 
 
-def session(command: str, jobs: int) -> dict[str, Any]:
-    """One call of the command that ran something; times depend on how many runs shared the machine."""
-    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "jobs": jobs}
+def session(config: ExperimentConfig, command: str, jobs: int) -> dict[str, Any]:
+    """One call of the command that ran something: code and machine may be others than the last time."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "jobs": jobs,
+        "versions": {"python": platform.python_version()} | _versions(config.agents),
+        "git": _git(Path(__file__).resolve().parent.parent),
+        "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},
+    }
+
+
+def changes(content: dict[str, Any]) -> list[str]:
+    """What differs between the sessions of a manifest: numbers made with several states of code are not alike."""
+    return [
+        key
+        for key in ("versions", "git", "machine")
+        if any(s[key] != content["sessions"][0][key] for s in content["sessions"])
+    ]
 
 
 def _versions(agents: tuple[str, ...]) -> dict[str, str | None]:

@@ -5,7 +5,6 @@ Times do not depend on the weights, so the networks are freshly drawn and the im
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tabulate import tabulate
+
+from harness import registry
+from harness.config import ExperimentConfig
+from harness.executors import HEAVY_MODULES, cores
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +52,7 @@ def main() -> None:
     imports = _import_seconds()
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     rows = [_row(name) for name in NETWORKS]
     headers = [
         "network",
@@ -74,10 +77,8 @@ def main() -> None:
 def _import_seconds() -> float:
     """Whole-process seconds of importing what a run imports."""
     started = time.perf_counter()
-    code = (
-        "import importlib; from harness.executors import HEAVY_MODULES; [*map(importlib.import_module, HEAVY_MODULES)]"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    modules = [*HEAVY_MODULES, *registry.own_modules(ExperimentConfig().agents)]
+    subprocess.run([sys.executable, "-c", "import " + ", ".join(modules)], check=True)
     return time.perf_counter() - started
 
 
@@ -165,6 +166,9 @@ class PapersWay:
             zip(torch.split(images[0], PAPERS_BATCH), torch.split(images[1], PAPERS_BATCH), strict=True)
         )
         self._features = self._collect(calibration)
+        self._targets = {
+            name: rows @ self._modules[name].weight.detach().flatten(1).T for name, rows in self._features.items()
+        }
 
     def _collect(self, calibration: Tensor) -> dict[str, Tensor]:
         """Inputs of every refitted layer at 10 random positions per image: ``(30000, inputs * kernel area)``."""
@@ -204,8 +208,7 @@ class PapersWay:
             kept = torch.from_numpy(self._evaluator.kept_inputs(unit, counts))
             rows = self._features[unit.name]
             columns = (kept[:, None] * unit.kernel_area + torch.arange(unit.kernel_area)).flatten()
-            targets = rows @ dense.flatten(1).T
-            solved = torch.linalg.lstsq(rows[:, columns], targets).solution
+            solved = torch.linalg.lstsq(rows[:, columns], self._targets[unit.name]).solution
             masked = torch.zeros_like(dense).flatten(1)
             masked[:, columns] = solved.T
             self._modules[unit.name].weight = torch.nn.Parameter(masked.view_as(dense), requires_grad=False)

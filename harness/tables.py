@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
-from harness import statistics, store
+from harness import manifest, statistics, store
 from harness.store import Experiment
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
@@ -133,7 +133,8 @@ def caption(experiment: Experiment) -> str:
 
 def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
     """A line for every run that the table leaves out, or that calls for a remark."""
-    remarks = []
+    changed = manifest.changes(store.read_json(experiment.manifest_path))
+    remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
     for row in runs.to_dict("records"):
         name = f"{row['agent']} seed {row['seed']}"
         if row["status"] == "failed":

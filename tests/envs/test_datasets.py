@@ -82,6 +82,42 @@ def test_else_the_reward_split_is_taken_from_train(tmp_path: Path) -> None:
     assert set(data.calibration(8).sources) <= train
 
 
+def test_folders_that_are_no_class_are_refused_not_dropped(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 10, "test": 4})
+    (root / "test" / "wasp").mkdir()
+    with pytest.raises(TaskError, match=r"test'.*no class of train/: wasp"):
+        folder(root).test()
+
+
+def test_a_train_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+    with pytest.raises(TaskError, match="expected a folder per class"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize("count", [19, 20, 30])
+def test_the_reward_split_must_leave_training_images(count: int, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=rf"reward images {count}: expected fewer, train/ has 20"):
+        folder(make_folder(tmp_path, {"train": 10, "test": 4}), reward_images=count).reward()
+
+
+def test_classes_too_small_to_be_stratified_are_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 10, "val": 3, "test": 4})
+    for extra in ("001.png", "002.png"):
+        (root / "val" / "bee" / extra).unlink()
+    with pytest.raises(TaskError, match="reward images 2: cannot be chosen class by class"):
+        folder(root, reward_images=2).reward()
+
+
+def test_changed_files_change_the_fingerprint(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 10, "val": 3, "test": 4})
+    before, content = folder(root).fingerprint(), folder(root).sha256()
+    Image.new("RGB", (8, 8)).save(root / "val" / "ant" / "000.png")
+    assert folder(root).fingerprint() != before
+    assert folder(root).sha256() != content
+
+
 def test_class_order_is_the_users(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train": 10, "val": 3, "test": 4})
     straight, turned = folder(root).reward(), folder(root, classes=("bee", "ant")).reward()

@@ -129,6 +129,12 @@ def test_stepping_past_the_end_is_an_error() -> None:
         env.step(np.array([0.5], dtype=np.float32))
 
 
+@pytest.mark.parametrize(("name", "value"), [("preserve", math.nan), ("preserve", 1.5), ("lower_bound", 0.0)])
+def test_fractions_outside_their_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"{name} {value}: expected"):
+        ChannelPruningEnv(ToyEvaluator(), **{name: value})
+
+
 def test_unknown_modes_and_rewards_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'walls'.*project, wall"):
         toy_env(budget="walls")

@@ -88,6 +88,8 @@ def test_other_budgets_have_other_folders(config: ExperimentConfig) -> None:
         default_folder(dataclasses.replace(config, task=TaskConfig(model="resnet20"))),
     }
     assert len(folders) == 5
+    assert len({default_folder(config), default_folder(dataclasses.replace(config, agents=("bo",)))}) == 2
+    assert default_folder(config) == default_folder(dataclasses.replace(config, seeds=9))
     assert all(folder.parent == Path("results") for folder in folders)
 
 

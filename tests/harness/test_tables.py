@@ -38,13 +38,17 @@ def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = 
     }
 
 
+def session(jobs: int, revision: str = "abc") -> dict[str, Any]:
+    return {"jobs": jobs, "versions": {"torch": "1"}, "git": {"revision": revision}, "machine": {"cores": 2}}
+
+
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
     """Two seeds: ``one_two`` has both, ``half_done`` one and a torn one, ``a&b`` a failed and an unbegun one."""
     config = ExperimentConfig(agents=("one_two", "half_done", "a&b"), evaluations=3, seeds=2)
     experiment = Experiment(tmp_path, config)
     store.write_text(experiment.yaml_path, configs.to_yaml(config, "made"))
-    store.write_json(experiment.manifest_path, {"task": FACTS, "sessions": [{"jobs": 2}, {"jobs": 1}, {"jobs": 2}]})
+    store.write_json(experiment.manifest_path, {"task": FACTS, "sessions": [session(2), session(1), session(2)]})
 
     def put(agent: str, seed: int, lines: list[dict[str, Any]], **status: Any) -> None:
         run = experiment.run(agent, seed)
@@ -165,3 +169,11 @@ def test_a_damaged_line_stops_the_table(experiment: Experiment) -> None:
     path.write_text(path.read_text().replace('"index": 1', '"index": 7'))
     with pytest.raises(StoreError, match="line 2"):
         tables.render(experiment, "terminal")
+
+
+def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:
+    content = store.read_json(experiment.manifest_path)
+    assert "several sessions" not in tables.render(experiment, "terminal")
+    content["sessions"].append(session(2, "def"))
+    store.write_json(experiment.manifest_path, content)
+    assert "made in several sessions that differ in: git (see manifest.json)" in tables.render(experiment, "terminal")
