@@ -137,7 +137,7 @@ class Budget:
         if self.feasible(rounded) and not self._fitting(rounded).any():
             return rounded
         ideal = self.shift(ratios) * self.channels
-        counts = np.maximum(np.floor(ideal + 1e-9).astype(np.int64), self.lower_counts)
+        counts = np.maximum(np.floor(ideal).astype(np.int64), self.lower_counts)
         while (fits := self._fitting(counts)).any():
             shortfall = np.where(fits, ideal - counts, -np.inf)
             counts[int(np.argmax(shortfall))] += 1
