@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,7 +97,8 @@ def run_one(
         status = _begin(run)
         try:
             _set_threads(config.threads)
-            recorder = _search_or_start_afresh(report, config, run, journal, status, environment)
+            search = partial(_search, report, config, run, journal, status, environment)
+            recorder = _search_or_start_afresh(search, run, journal, status)
             status |= _result(recorder, journal.lines) | {"status": "done"}
             status["seconds"]["closing"] = recorder.closing_seconds
         except Exception as error:
@@ -119,23 +121,16 @@ def _begin(run: Run) -> Status:
     return status
 
 
-def _search_or_start_afresh(
-    report: Report,
-    config: ExperimentConfig,
-    run: Run,
-    journal: Journal,
-    status: Status,
-    environment: MakeEnvironment,
-) -> Recorder:
+def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: Journal, status: Status) -> Recorder:
     """Search, replaying what is on disk; where the agent does not repeat itself, once more from nothing."""
     try:
-        return _search(report, config, run, journal, status, environment)
+        return search()
     except ReplayMismatch as mismatch:
         aside = journal.set_aside()
         status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
         run.write_status(status)
         load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times
-        return _search(report, config, run, journal, status, environment)
+        return search()
 
 
 def _search(

@@ -94,7 +94,7 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_lines(
     deadline = time.monotonic() + 200
     while not any(lines_that_parse(out)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(random.uniform(0, 4))
+    time.sleep(random.uniform(0, 1.5))  # well before a fast machine is through
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
