@@ -11,12 +11,19 @@ if TYPE_CHECKING:
 
 
 def make_channel_pruning_env(
-    *, preserve: float, budget: str = "wall", lower_bound: float = 0.1, reward: str = "accuracy", **task: Any
+    *,
+    preserve: float,
+    cost: str = "macs",
+    budget: str = "wall",
+    lower_bound: float = 0.1,
+    reward: str = "accuracy",
+    **task: Any,
 ) -> ChannelPruningEnv:
     """The entry point of ``gymnasium.make``: the environment of a task.
 
     Args:
         preserve: see :class:`envs.pruning_env.ChannelPruningEnv`.
+        cost: likewise.
         budget: likewise.
         lower_bound: likewise.
         reward: likewise.
@@ -27,13 +34,14 @@ def make_channel_pruning_env(
         TaskError: the task cannot be set up.
         BudgetError: the budget is below what the lower bound allows.
     """
+    from envs.preparation import ensure_prepared, load_evaluator
     from envs.pruning_env import ChannelPruningEnv
-    from envs.task import TaskConfig, ensure_prepared, load_evaluator
+    from envs.task import TaskConfig
 
     config = TaskConfig(**task)
     ensure_prepared(config)
     return ChannelPruningEnv(
-        load_evaluator(config), preserve=preserve, budget=budget, lower_bound=lower_bound, reward=reward
+        load_evaluator(config), preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
     )
 
 

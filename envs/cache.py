@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from pathlib import Path
@@ -29,19 +28,17 @@ def save(content: Any, target: Path) -> None:
     """Write tensors and plain values with ``torch.save``, atomically; equal content gives equal bytes."""
     import torch
 
-    buffer = io.BytesIO()  # saved to a file, the archive would hold that file's name
-    torch.save(content, buffer)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(f".{os.getpid()}.tmp")
     with draft.open("wb") as file:
-        file.write(buffer.getbuffer())
+        torch.save(content, file)  # saved to a path, the archive would hold the file's name
         file.flush()
         os.fsync(file.fileno())
     draft.replace(target)
 
 
 def load(source: Path) -> Any:
-    """Read back what :func:`save` wrote; nothing in the file is executed.
+    """Read back what :func:`save` wrote, as memory maps that processes share; nothing in the file is executed.
 
     Raises:
         TaskError: the file is damaged.
@@ -49,7 +46,7 @@ def load(source: Path) -> Any:
     import torch
 
     try:
-        return torch.load(source, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         raise TaskError(f"cached file {str(source)!r} is damaged: delete it ({type(error).__name__})") from error
 

@@ -5,15 +5,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from envs import cache, pretrained
+
 if TYPE_CHECKING:
     from envs.imagedata import ImageData
+    from envs.preprocessing import Preprocessing
     from envs.task import TaskConfig
+
+_IMAGENET_SIZE = 224  # pixels per side, where neither the user nor the network's published weights say otherwise
 
 
 def _digits(task: TaskConfig) -> ImageData:
     from envs.digits import Digits
 
     return Digits(task.split_seed, task.reward_images)
+
+
+def _cifar10(task: TaskConfig) -> ImageData:
+    from envs.cifar import Cifar10
+
+    return Cifar10(_download_folder(task), task.mean, task.std, task.split_seed, task.reward_images)
+
+
+def _cifar100(task: TaskConfig) -> ImageData:
+    from envs.cifar import Cifar100
+
+    return Cifar100(_download_folder(task), task.mean, task.std, task.split_seed, task.reward_images)
+
+
+def _imagenet(task: TaskConfig) -> ImageData:
+    from envs.imagenet import ImageNetData
+
+    assert task.data is not None
+    return ImageNetData(
+        Path(task.data), _preprocessing(task), task.split_seed, task.reward_images, task.calibration_images
+    )
+
+
+def _preprocessing(task: TaskConfig) -> Preprocessing:
+    """That of the network's published weights, where it has some and the user names no size."""
+    from envs.preprocessing import Preprocessing
+
+    published = pretrained.preprocessing(task.model) if task.image_size is None else None
+    return published or Preprocessing.usual(task.image_size or _IMAGENET_SIZE)
 
 
 def _imagefolder(task: TaskConfig) -> ImageData:
@@ -25,7 +59,29 @@ def _imagefolder(task: TaskConfig) -> ImageData:
     )
 
 
-DATASETS = {"digits": _digits, "imagefolder": _imagefolder}
+def _download_folder(task: TaskConfig) -> Path:
+    return cache.directory() / "data" if task.data is None else Path(task.data)
+
+
+DATASETS = {
+    "digits": _digits,
+    "cifar10": _cifar10,
+    "cifar100": _cifar100,
+    "imagenet": _imagenet,
+    "imagefolder": _imagefolder,
+}
+
+FREE_OPTIONS = {
+    "digits": (),
+    "cifar10": ("data", "mean", "std"),
+    "cifar100": ("data", "mean", "std"),
+    "imagenet": ("data", "image_size"),
+    "imagefolder": ("data", "image_size", "mean", "std", "classes"),
+}
+"""The options of a task that a data set leaves to the user."""
+
+FOLDERS = {"imagenet": ("train", "val"), "imagefolder": ("train", "test")}
+"""What ``data`` must hold, where it must be given: folders of class folders."""
 
 
 def names() -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -11,14 +12,18 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from envs.importance import importance, ranks
-from envs.network import PrunableNetwork, Unit
+from envs.batches import Batch, Batches
+from envs.calibration import Calibration
+from envs.device import largest_fitting, synchronise
+from envs.errors import TaskError
+from envs.importance import ranks
+from envs.layers import BatchNorm, Unit
+from envs.network import PrunableNetwork
 from envs.pruning_env import Score
-from envs.reconstruction import Reconstruction, reconstructed_units
+from envs.reconstruction import problem, reconstructed_units
+from envs.small import SmallNetwork
 
 _CACHE_BYTES = 256 << 20
-
-Images = tuple[Tensor, Tensor]  # normalised (N, C, H, W) float32, and labels (N,)
 
 
 class Evaluator:
@@ -26,15 +31,16 @@ class Evaluator:
 
     Args:
         network: the dense network and its prunable layers.
-        grams: Gram matrices of :func:`envs.reconstruction.gram_matrices`.
-        reward: images and labels of the reward split.
-        test: returns images and labels of the test split; called when the test split is first used.
-        batch_size: images per forward pass. It changes the last bits, so it is part of an experiment.
+        calibration: of the network.
+        reward: the reward split.
+        test: returns the test split; called when it is first used.
+        recalibration: images from which batch norm takes its statistics anew for every policy; None leaves the dense
+            network's, folded into the layers.
 
     Attributes:
         layers: the layer table.
         costs: closed-form ``macs`` and ``parameters``.
-        reward_batches: the reward split as it is scored.
+        reward: the reward split as it is scored.
         images: number of images of the ``reward`` and (once used) the ``test`` split.
         seconds: time spent so far on ``reconstruction`` (building the small network) and ``forward``.
     """
@@ -42,29 +48,32 @@ class Evaluator:
     def __init__(
         self,
         network: PrunableNetwork,
-        grams: Mapping[str, Tensor],
-        reward: Images,
-        test: Callable[[], Images],
-        batch_size: int,
+        calibration: Calibration,
+        reward: Batches,
+        test: Callable[[], Batches],
+        recalibration: Batches | None = None,
     ) -> None:
         self.network = network
-        scores = [importance(layer) for layer in network.layers]
-        self._ranks = [ranks(score) for score in scores]
-        self.layers = network.table(scores)
+        self.layers = network.table(calibration.scores)
         self.costs = network.costs()
+        self.reward = reward
+        self.images = {"reward": reward.images}
         self.seconds = {"reconstruction": 0.0, "forward": 0.0}
+        self.device = network.example.device
+        self._ranks = [ranks(score) for score in calibration.scores]
         self._problems = {
-            unit.name: Reconstruction(unit, grams[unit.name], self._ranks) for unit in reconstructed_units(network)
+            unit.name: problem(unit, _moved(calibration.problems[unit.name], self.device), self._ranks)
+            for unit in reconstructed_units(network)
+            if calibration.problems
         }
-        self._folds = {unit.name: unit.fold() for unit in network.units}
-        self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor]] = LRUCache(
-            _CACHE_BYTES, getsizeof=lambda pair: pair[0].nbytes + pair[1].nbytes
+        self._small = SmallNetwork(network, folded=recalibration is None)
+        self._folds = {unit.name: unit.fold() for unit in network.units} if recalibration is None else {}
+        self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor | None]] = LRUCache(
+            _CACHE_BYTES, getsizeof=_nbytes
         )
-        self.reward_batches = _batches(reward, batch_size)
-        self.images = {"reward": len(reward[1])}
+        self._recalibration = recalibration
         self._test = test
-        self._test_batches: list[Images] | None = None
-        self._batch_size = batch_size
+        self._test_batches: Batches | None = None
 
     @property
     def dense(self) -> tuple[int, ...]:
@@ -72,68 +81,88 @@ class Evaluator:
         return tuple(self.network.channels)
 
     def score(self, counts: Sequence[int]) -> Score:
-        """Score channel counts ``(D,)`` on the reward split."""
-        return self._run(counts, self.reward_batches)
+        """Score channel counts ``(D,)`` on the reward split.
+
+        Raises:
+            TaskError: a batch does not fit into the GPU's memory; says which would.
+        """
+        return self._run(counts, self.reward)
 
     def test(self, counts: Sequence[int]) -> Score:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
         if self._test_batches is None:
-            images = self._test()
-            self.images["test"] = len(images[1])
-            self._test_batches = _batches(images, self._batch_size)
+            self._test_batches = self._test()
+            self.images["test"] = self._test_batches.images
         return self._run(counts, self._test_batches)
 
     def build(self, counts: Sequence[int]) -> nn.Module:
         """The physically smaller network of channel counts ``(D,)``; valid until the next call."""
         counts = tuple(counts)
-        return self.network.small(lambda unit: self._cached_weights(unit, counts))
-
-    def _run(self, counts: Sequence[int], batches: list[Images]) -> Score:
-        started = time.perf_counter()
-        model = self.build(counts)
-        built = time.perf_counter()
-        score = score_batches(model, batches)
-        self.seconds["reconstruction"] += built - started
-        self.seconds["forward"] += time.perf_counter() - built
-        return score
-
-    def _cached_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        sides = (unit.inputs.layers, unit.outputs.layers)
-        key = (unit.name, *(tuple(counts[g] for g in side) for side in sides))
-        pair = self._weights.get(key)
-        if pair is None:
-            pair = self._folded_weights(unit, counts)
-            if pair[0].nbytes + pair[1].nbytes <= _CACHE_BYTES:
-                self._weights[key] = pair
-        return pair
-
-    def _folded_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Weights of the kept inputs and outputs, refitted where inputs are missing, with batch norm folded in."""
-        outputs = unit.outputs.kept(counts, self._ranks)
-        weight = self._plain_weight(unit, counts, outputs)
-        scale, shift = (part[outputs].to(weight.device) for part in self._folds[unit.name])
-        folded = (weight * scale.view(-1, *[1] * (weight.dim() - 1))).float()
-        if folded.dim() == 4:
-            folded = folded.contiguous(memory_format=torch.channels_last)
-        return folded, shift.float()
+        model = self._small.fill(
+            lambda unit: self._cached_weights(unit, counts), lambda dimension: dimension.kept(counts, self._ranks)
+        )
+        if self._recalibration is not None and counts != self.dense:
+            recalibrate(model, self._small.norms, self._recalibration)
+        return model
 
     def kept_inputs(self, unit: Unit, counts: Sequence[int]) -> NDArray[np.int64]:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
         return unit.inputs.kept(counts, self._ranks)
 
+    def _run(self, counts: Sequence[int], batches: Batches) -> Score:
+        started = time.perf_counter()
+        try:
+            model = self.build(counts)
+            synchronise(self.device)
+            built = time.perf_counter()
+            score = score_batches(model, batches)
+        except torch.cuda.OutOfMemoryError:
+            self._refuse_batch_size(batches)
+        self.seconds["reconstruction"] += built - started
+        self.seconds["forward"] += time.perf_counter() - built
+        return score
+
+    def _refuse_batch_size(self, batches: Batches) -> NoReturn:
+        """Say which batch size would fit: the dense network needs the most memory."""
+        model = self.build(self.dense)
+        fits = largest_fitting(batches.size, lambda size: score_batches(model, [next(iter(batches.resized(size)))]))
+        advice = f"--batch-size {fits} would fit" if fits else "not even one image fits"
+        raise TaskError(f"batch-size {batches.size} does not fit into the GPU's memory: {advice}")
+
+    def _cached_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        sides = (unit.inputs.layers, unit.outputs.layers)
+        key = (unit.name, *(tuple(counts[g] for g in side) for side in sides))
+        pair = self._weights.get(key)
+        if pair is None:
+            pair = self._final_weights(unit, counts)
+            if _nbytes(pair) <= _CACHE_BYTES:
+                self._weights[key] = pair
+        return pair
+
+    def _final_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the kept channels, refitted where inputs are missing, with batch norm folded in."""
+        outputs = unit.outputs.kept(counts, self._ranks)
+        weight = self._plain_weight(unit, counts, outputs)
+        bias = None if unit.module.bias is None else unit.module.bias.detach()[outputs]
+        if self._folds:
+            scale, bias = (part[outputs] for part in self._folds[unit.name])
+            weight, bias = weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias.float()
+        weight = weight.float()
+        return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight.contiguous(), bias
+
     def _plain_weight(self, unit: Unit, counts: tuple[int, ...], outputs: NDArray[np.int64]) -> Tensor:
         """The unit's weight for channel counts and chosen outputs, before batch norm is folded in."""
         dense = unit.module.weight.detach()
-        if unit.depthwise:
+        if unit.grouped:
             return dense[outputs]
         inputs = self.kept_inputs(unit, counts)
-        if len(inputs) == dense.shape[1]:
-            return dense[outputs]
-        solved = self._problems[unit.name].weight(len(inputs), outputs)
-        return solved.reshape(len(outputs), len(inputs), *dense.shape[2:]).to(dense.device)
+        if len(inputs) == dense.shape[1] or unit.name not in self._problems:
+            return dense[outputs][:, inputs]
+        solved = self._problems[unit.name].weight(inputs, outputs)
+        return solved.reshape(len(outputs), len(inputs), *dense.shape[2:])
 
 
-def score_batches(model: nn.Module, batches: list[Images]) -> Score:
+def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:
     """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
     correct, loss, total = 0, 0.0, 0
     with torch.inference_mode():
@@ -145,6 +174,23 @@ def score_batches(model: nn.Module, batches: list[Images]) -> Score:
     return Score(correct / total, loss / total)
 
 
-def _batches(images: Images, batch_size: int) -> list[Images]:
-    pixels = images[0].contiguous(memory_format=torch.channels_last)
-    return list(zip(torch.split(pixels, batch_size), torch.split(images[1], batch_size), strict=True))
+def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:
+    """Give batch norms the statistics of their present inputs: means over the batches, layer upon layer at once."""
+    norms = list(norms)
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    with torch.no_grad():
+        for images, _ in batches:
+            model(images)
+    for norm in norms:
+        norm.eval()
+
+
+def _moved(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _nbytes(pair: tuple[Tensor, Tensor | None]) -> int:
+    return pair[0].nbytes + (0 if pair[1] is None else pair[1].nbytes)

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from envs.errors import TaskError
+from envs.resnet import PaddedShortcut
+
+_TYING = {"AddBackward0", "SubBackward0"}
 
 
 @dataclass(frozen=True)
@@ -26,55 +29,163 @@ class Member:
     positions: NDArray[np.int64]
 
 
-def dependency_graph(model: nn.Module, example: Tensor) -> Any:
-    """torch-pruning's graph of a copy of ``model``, with the copy's modules mapped to names and originals."""
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that can only be removed together, side by side in all members.
+
+    Attributes:
+        members: the sides of modules that are sliced.
+        sources: torch-pruning's own groups that went into this one, and which channel each of theirs belongs to.
+    """
+
+    members: list[Member]
+    sources: list[tuple[Any, NDArray[np.int64]]]
+
+    @property
+    def channels(self) -> int:
+        """How many channels there are to choose from."""
+        return len(self.members[0].positions)
+
+    @property
+    def producers(self) -> list[str]:
+        """Names of the layers that produce the channels."""
+        return [member.name for member in self.members if member.side == "out"]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """torch-pruning's graph of a copy of a network.
+
+    Attributes:
+        dependencies: the graph itself.
+        model: the copy that it was traced on.
+        names: of the copy's modules.
+        originals: the network's own modules by name.
+    """
+
+    dependencies: Any
+    model: nn.Module
+    names: dict[Any, str]
+    originals: dict[str, nn.Module]
+
+
+def dependency_graph(model: nn.Module, example: Tensor) -> Graph:
+    """Trace a copy of a network on an input batch ``(N, C, H, W)``.
+
+    Raises:
+        TaskError: torch-pruning cannot trace the network.
+    """
     import torch_pruning
 
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         trainable = copy.deepcopy(model).requires_grad_(True)  # the graph is traced through autograd
-        graph = torch_pruning.DependencyGraph().build_dependency(trainable, example)
-    graph.names = {module: name for name, module in trainable.named_modules()}
-    graph.originals = dict(model.named_modules())
-    return graph
+        dependencies = torch_pruning.DependencyGraph()
+        try:
+            dependencies.build_dependency(trainable, example, customized_pruners={PaddedShortcut: _shortcut_pruner()})
+        except Exception as error:  # whatever its tracing runs into
+            raise TaskError(
+                f"{type(model).__name__}: torch-pruning cannot trace its channels ({type(error).__name__}: {error})"
+            ) from error
+    names: dict[Any, str] = {module: name for name, module in trainable.named_modules()}
+    names |= {parameter: name for name, parameter in trainable.named_parameters()}
+    return Graph(dependencies, trainable, names, dict(model.named_modules()))
 
 
-def inner_groups(graph: Any) -> Iterator[list[Member]]:
-    """Groups of channels inside a block, as members that must be sliced."""
-    for group in graph.get_all_groups(root_module_types=[nn.Conv2d, nn.Linear]):
-        members = [m for m in (_member(graph, dep, idxs) for dep, idxs in group) if m is not None]
-        operations = {
-            str(dep.target.grad_fn).split()[0].strip("<") for dep, _ in group if dep.target.name.startswith("_")
-        }
-        tied = "AddBackward0" in operations or sum(m.side == "out" for m in members) != 1
-        consumed = any(m.side == "in" for m in members)
-        if not tied and consumed and operations:
-            for member in members:
-                _refuse_unsliceable(member)
-            yield members
+def _shortcut_pruner() -> Any:
+    """An option-A shortcut is traced like a layer with inputs and outputs of its own: it ties nothing."""
+    from torch_pruning.pruner.function import BasePruningFunc
+
+    class ShortcutPruner(BasePruningFunc):  # type: ignore[misc]
+        # only traced with, never called; two functions, because one and the same would tie inputs to outputs
+        def prune_out_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+            raise NotImplementedError
+
+        def prune_in_channels(self, layer: nn.Module, idxs: Sequence[int]) -> nn.Module:
+            raise NotImplementedError
+
+        def get_out_channels(self, layer: PaddedShortcut) -> int:
+            return layer.c_out
+
+        def get_in_channels(self, layer: PaddedShortcut) -> int:
+            return layer.c_in
+
+    return ShortcutPruner()
 
 
-def _member(graph: Any, dep: Any, idxs: Sequence[Any]) -> Member | None:
+def scoped_groups(graph: Graph, scope: str) -> list[ChannelGroup]:
+    """The groups of channels that a scope allows to prune.
+
+    Args:
+        graph: of the network.
+        scope: ``inner``: channels inside a block, produced by one layer and tied to no others by an addition, to which
+            something other than convolution and batch norm happens on the way (this leaves out linear bottlenecks);
+            ``all``: every group that some layer consumes.
+
+    Returns:
+        Groups in which the two sides of a grouped convolution are not joined yet.
+
+    Raises:
+        TaskError: such a group passes a layer that cannot be sliced.
+    """
+    wanted = _inside_a_block if scope == "inner" else _consumed
+    types = [nn.Conv2d, nn.Linear]
+    found = [group for group in graph.dependencies.get_all_groups(root_module_types=types) if wanted(graph, group)]
+    return [_channel_group(graph, group) for group in found]
+
+
+def _consumed(graph: Graph, group: Any) -> bool:
+    """Whether some layer reads the channels, and they are not the network's output."""
+    sides = [_side(graph, dep) for dep, _ in group if dep.target.module in graph.names]
+    return "in" in sides and not any(type(dep.target.module).__name__ == "_OutputOp" for dep, _ in group)
+
+
+def _inside_a_block(graph: Graph, group: Any) -> bool:
+    operations = [dep.target for dep, _ in group if dep.target.module not in graph.names]
+    tied = any(_operation(node) in _TYING and len(node.inputs) > 1 for node in operations)
+    return bool(operations) and not tied and _consumed(graph, group)
+
+
+def _operation(node: Any) -> str:
+    return str(node.grad_fn).split()[0].strip("<")
+
+
+def _channel_group(graph: Graph, group: Any) -> ChannelGroup:
+    members = [_member(graph, item) for item in group.items if item.dep.target.module in graph.names]
+    for member in members:
+        _refuse_unsliceable(member)
+    channels = len(members[0].positions)
+    for member in members:
+        if len(member.positions) != channels:
+            raise TaskError(f"layer {member.name}: its channels do not go one to one with those of {members[0].name}")
+    return ChannelGroup(members, [(group, np.arange(channels))])
+
+
+def _side(graph: Graph, dep: Any) -> str:
     module = dep.target.module
-    if module not in graph.names:  # an operation without parameters
-        return None
-    per_channel = isinstance(module, nn.BatchNorm2d) or is_depthwise(module)
-    side = "both" if per_channel else "out" if graph.is_out_channel_pruning_fn(dep.handler) else "in"
-    roots = np.array(
-        [getattr(i, "root_idx", None) if getattr(i, "root_idx", None) is not None else n for n, i in enumerate(idxs)]
-    )
-    places = np.array([int(getattr(i, "idx", i)) for i in idxs])
+    if not isinstance(module, nn.Conv2d | nn.Linear | PaddedShortcut) or is_depthwise(module):
+        return "both"
+    return "out" if graph.dependencies.is_out_channel_pruning_fn(dep.handler) else "in"
+
+
+def _member(graph: Graph, item: Any) -> Member:
+    target = item.dep.target.module
+    name = graph.names[target]
+    roots, places = np.array(item.root_idxs), np.array(item.idxs)
     channels = len(np.unique(roots))
+    if len(places) % channels:
+        raise TaskError(f"layer {name}: its {len(places)} positions do not share out among {channels} channels")
     positions = places[np.argsort(roots, kind="stable")].reshape(channels, -1)
-    name = graph.names[module]
-    return Member(name, graph.originals[name], side, positions)
+    return Member(name, graph.originals.get(name, target), _side(graph, item.dep), positions)
 
 
 def _refuse_unsliceable(member: Member) -> None:
     module = member.module
-    grouped = isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise(module)
-    if grouped or not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-        raise TaskError(f"layer {member.name}: {module} cannot be pruned")
+    if isinstance(module, nn.Parameter):
+        raise TaskError(f"parameter {member.name} of shape {tuple(module.shape)} scales or shifts channels by itself")
+    if not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | PaddedShortcut):
+        why = "it normalises over the channels, so that each depends on all" if "Norm" in type(module).__name__ else ""
+        raise TaskError(f"layer {member.name}: {module} cannot be pruned{': ' * bool(why)}{why}")
 
 
 def is_depthwise(module: nn.Module) -> bool:
@@ -82,23 +193,21 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
 
 
-def producer_name(group: list[Member]) -> str:
-    """Name of the layer that produces the group's channels."""
-    return next(member.name for member in group if member.side == "out")
-
-
-def folded_norms(graph: Any) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Pairs of a convolution and the batch norm that is its only reader."""
-    for module, node in graph.module2node.items():
-        if isinstance(module, nn.BatchNorm2d):
+def folded_norms(graph: Graph) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Pairs of a layer and the batch norm that is its only reader, as modules of ``graph.model``."""
+    for module, node in graph.dependencies.module2node.items():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             (before,) = node.inputs
-            if not isinstance(before.module, nn.Conv2d) or len(before.outputs) != 1:
-                raise TaskError(f"layer {graph.names[module]}: a batch norm that follows no convolution")
-            yield before.module, module
+            if isinstance(before.module, nn.Conv2d | nn.Linear) and len(before.outputs) == 1:
+                yield before.module, module
 
 
 def call_order(model: nn.Module, example: Tensor) -> tuple[list[str], dict[str, tuple[int, int]]]:
-    """Names of convolutions and linear layers in the order of their calls, and their output sizes."""
+    """Names of convolutions and linear layers in the order of their calls, and their output sizes.
+
+    Raises:
+        TaskError: one of them is called more than once.
+    """
     order: list[str] = []
     shapes: dict[str, tuple[int, int]] = {}
 
@@ -107,7 +216,9 @@ def call_order(model: nn.Module, example: Tensor) -> tuple[list[str], dict[str, 
             if name in shapes:
                 raise TaskError(f"layer {name}: called more than once in a forward pass")
             order.append(name)
-            shapes[name] = (output.shape[2], output.shape[3]) if output.dim() == 4 else (1, 1)
+            conv = isinstance(module, nn.Conv2d)
+            # a linear layer may be applied at every place of a map (N, H, W, C)
+            shapes[name] = (output.shape[-2], output.shape[-1]) if conv else (output[0].numel() // output.shape[-1], 1)
 
         return remember
 

@@ -20,13 +20,15 @@ from envs.errors import TaskError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_HASHED_AT_ONCE = 256  # images
+
 
 @dataclass(frozen=True)
 class Images:
     """Images of one split.
 
     Attributes:
-        pixels: ``(N, 3, S, S)`` uint8.
+        pixels: ``(N, 3, S, S)`` uint8; may be mapped from a file, so slice or index it.
         labels: ``(N,)``.
         sources: ``(N,)``, which source image each comes from (several views may share one).
     """
@@ -91,17 +93,43 @@ class ImageData(ABC):
         """Hash of the images that score policies, for the manifest."""
         digest = hashlib.sha256()
         for images in (self.reward(), self.test()):
-            digest.update(images.pixels.tobytes())
+            for first in range(0, len(images.pixels), _HASHED_AT_ONCE):
+                digest.update(images.pixels[first : first + _HASHED_AT_ONCE].tobytes())
             digest.update(images.labels.tobytes())
         return digest.hexdigest()
 
     def tensors(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Normalised pixels ``(N, 3, S, S)`` float32 and labels ``(N,)``."""
+        """Normalised pixels ``(N, 3, S, S)`` float32 and labels ``(N,)``, of images that fit in memory."""
         import torch
 
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        pixels = torch.from_numpy(images.pixels).float().div_(255).sub_(mean).div_(std)
-        return pixels, torch.from_numpy(images.labels)
+        return self.normalise(torch.from_numpy(images.pixels)), torch.from_numpy(images.labels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """From uint8 pixels ``(N, 3, S, S)`` to normalised float32, on the same device."""
+        import torch
+
+        # By a tensor: CUDA would multiply by the reciprocal of a plain 255, which differs in the last bit.
+        scale = torch.tensor(255.0, device=pixels.device)
+        mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (self.mean, self.std))
+        return pixels.float().div_(scale).sub_(mean).div_(std)
+
+    def _set_aside(
+        self, labels: Sequence[int] | NDArray[np.int64], most: int, source: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that are left for training, and rows of a reward split taken from among them.
+
+        Args:
+            labels: ``(N,)``, of the images of ``source``.
+            most: size of the reward split where the user named none: this, or a tenth of the images if that is fewer.
+            source: what the images are called in an error.
+        """
+        count = self._reward_images or min(most, len(labels) // 10)
+        if count > len(labels) - len(self.classes):
+            raise TaskError(
+                f"reward images {count}: expected fewer, {source} has {len(labels)} and must not be used up"
+            )
+        reward = self._choose(labels, count, "reward images")
+        return np.setdiff1d(np.arange(len(labels)), reward), reward
 
     def _choose(self, labels: Sequence[int] | NDArray[np.int64], count: int | None, what: str) -> NDArray[np.int64]:
         """``count`` rows stratified by class (all where None), drawn by the split seed, ascending."""

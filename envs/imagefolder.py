@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs import decoding
 from envs.errors import TaskError
 from envs.imagedata import ImageData, Images
+from envs.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _MOST_REWARD_IMAGES = 5000  # where the reward split is taken from train/: AMC's number for CIFAR-10, or a tenth
 
 
@@ -48,45 +53,39 @@ class ImageFolderData(ImageData):
     ) -> None:
         super().__init__(split_seed, reward_images)
         self._root = root
-        found = tuple(sorted(entry.name for entry in (root / "train").iterdir() if entry.is_dir()))
+        self._listed: dict[str, list[tuple[str, int]]] = {}
+        found = class_folders(root / "train")
         if classes is not None and sorted(classes) != sorted(found):
             raise TaskError(
                 f"classes {','.join(classes)}: expected the folders of train/ in some order: {','.join(found)}"
             )
-        if not found:
-            raise TaskError(f"data {str(root / 'train')!r}: expected a folder per class")
         self.classes = classes or found
         self.mean, self.std = mean or IMAGENET_MEAN, std or IMAGENET_STD
         self._resize = image_size is not None
         self.image_size = image_size or self._native_size()
 
     @cached_property
-    def _files(self) -> dict[str, list[tuple[Path, int]]]:
-        """Files and labels per split folder, in order of their names."""
-        from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+    def _splits(self) -> list[str]:
+        return [split for split in ("train", "val", "test") if (self._root / split).is_dir()]
 
-        order = {name: label for label, name in enumerate(self.classes)}
-        files = {}
-        for split in ("train", "val", "test"):
-            if (self._root / split).is_dir():
-                strangers = {entry.name for entry in (self._root / split).iterdir() if entry.is_dir()} - set(order)
-                if strangers:
-                    raise TaskError(
-                        f"data {str(self._root / split)!r}: no class of train/: {', '.join(sorted(strangers))}"
-                    )
-                try:
-                    listed = make_dataset(str(self._root / split), order, IMG_EXTENSIONS)
-                except FileNotFoundError as error:
-                    raise TaskError(f"data {str(self._root / split)!r}: {str(error).splitlines()[0]}") from error
-                files[split] = [(Path(file), label) for file, label in listed]
-        return files
+    def _files(self, split: str) -> list[tuple[str, int]]:
+        """Paths below a split's folder and labels, in order of the paths; listed when they are first asked for."""
+        if split not in self._listed:
+            self._listed[split] = list_files(self._root / split, self.classes)
+        return self._listed[split]
+
+    def _labels(self, split: str) -> NDArray[np.int64]:
+        return np.array([label for _, label in self._files(split)], dtype=np.int64)
 
     def _native_size(self) -> int:
-        from PIL import Image
+        from PIL.Image import open as open_image
 
-        file, _ = self._files["train"][0]
-        with Image.open(file) as image:
-            width, height = image.size
+        file = self._root / "train" / self._files("train")[0][0]
+        try:
+            with open_image(file) as image:
+                width, height = image.size
+        except OSError as error:
+            raise TaskError(f"image {str(file)!r} cannot be read: {error}") from error
         if width != height:
             raise TaskError(f"image {str(file)!r} is {width} x {height}: images that are not square need an image size")
         return width
@@ -94,15 +93,10 @@ class ImageFolderData(ImageData):
     @cached_property
     def _split_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of ``train/`` for training, and rows of ``val/`` (or of ``train/`` without it) for the reward split."""
-        train = [label for _, label in self._files["train"]]
-        if "val" in self._files:
-            val = [label for _, label in self._files["val"]]
-            return np.arange(len(train)), self._choose(val, self._reward_images, "reward images")
-        count = self._reward_images or min(_MOST_REWARD_IMAGES, len(train) // 10)
-        if count > len(train) - len(self.classes):
-            raise TaskError(f"reward images {count}: expected fewer, train/ has {len(train)} and must not be used up")
-        reward = self._choose(train, count, "reward images")
-        return np.setdiff1d(np.arange(len(train)), reward), reward
+        if "val" in self._splits:
+            reward = self._choose(self._labels("val"), self._reward_images, "reward images")
+            return np.arange(len(self._files("train"))), reward
+        return self._set_aside(self._labels("train"), _MOST_REWARD_IMAGES, "train/")
 
     def train(self) -> Images:
         """All training images that are not in the reward split."""
@@ -111,51 +105,74 @@ class ImageFolderData(ImageData):
     def calibration(self, count: int) -> Images:
         """A stratified choice of training images."""
         rows = self._split_rows[0]
-        labels = [self._files["train"][row][1] for row in rows]
+        labels = self._labels("train")[rows]
         return self._read("train", rows[self._choose(labels, min(count, len(rows)), "calibration images")])
 
     def reward(self) -> Images:
         """``val/``, or the part taken from ``train/``."""
-        return self._read("val" if "val" in self._files else "train", self._split_rows[1])
+        return self._read("val" if "val" in self._splits else "train", self._split_rows[1])
 
     def test(self) -> Images:
         """All of ``test/``."""
-        return self._read("test", np.arange(len(self._files["test"])))
+        return self._read("test", np.arange(len(self._files("test"))))
 
     def training_split(self) -> dict[str, int | None]:
         """Nothing where ``val/`` is the reward split; else what takes that split from ``train/``."""
-        return {} if "val" in self._files else {"split_seed": self.split_seed, "reward_images": self._reward_images}
+        return {} if "val" in self._splits else {"split_seed": self.split_seed, "reward_images": self._reward_images}
 
     def fingerprint(self) -> str:
-        """Hash of every file's relative path, size and time of change (not of the contents)."""
-        digest = hashlib.sha256()
-        for split, files in self._files.items():
-            for file, label in files:
-                status = file.stat()
-                digest.update(f"{split}/{label}/{file.name}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+        """Hash of every file's label, relative path, size and time of change (not of the contents)."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for split in self._splits:
+            files = [file for file, _ in self._files(split)]
+            digest.update(f"{split}:{decoding.state(self._root / split, files)}\n".encode())
         return digest.hexdigest()
 
     def _read(self, split: str, rows: NDArray[np.int64]) -> Images:
-        files = [self._files[split][row] for row in rows]
-        pixels = np.empty((len(files), 3, self.image_size, self.image_size), dtype=np.uint8)
-        for place, (file, _) in enumerate(files):
-            pixels[place] = self._decode(file)
-        return Images(pixels, np.array([label for _, label in files], dtype=np.int64), rows)
+        listed = self._files(split)
+        files = [listed[row][0] for row in rows]
+        pixels = decoding.decoded(self._root / split, files, self.image_size, fit if self._resize else None)
+        return Images(pixels, self._labels(split)[rows], rows)
 
-    def _decode(self, file: Path) -> NDArray[np.uint8]:
-        from PIL import Image, ImageOps
 
-        size = (self.image_size, self.image_size)
-        try:
-            with Image.open(file) as image:
-                picture = image.convert("RGB")
-        except OSError as error:
-            raise TaskError(f"image {str(file)!r} cannot be read: {error}") from error
-        if picture.size != size:
-            if not self._resize:
-                raise TaskError(
-                    f"image {str(file)!r} is {picture.size[0]} x {picture.size[1]}, others {size[0]} x {size[1]}: "
-                    "images of several sizes need an image size"
-                )
-            picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
-        return np.asarray(picture).transpose(2, 0, 1)
+def fit(picture: Image, size: int) -> Image:
+    """A picture with its shorter side scaled to ``size`` and its centre cropped."""
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    return ImageOps.fit(picture, (size, size), Resampling.BILINEAR)
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """Names of the classes of a split, in alphabetical order.
+
+    Raises:
+        TaskError: there are none.
+    """
+    found = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))
+    if not found:
+        raise TaskError(f"data {str(folder)!r}: expected a folder per class")
+    return found
+
+
+def refuse_strangers(folder: Path, classes: tuple[str, ...]) -> None:
+    """Raise TaskError where a split has folders that are no class: their images would silently be left out."""
+    strangers = set(class_folders(folder)) - set(classes)
+    if strangers:
+        raise TaskError(f"data {str(folder)!r}: no class of train/: {', '.join(sorted(strangers))}")
+
+
+def list_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Images of a split: paths below its folder, and labels.
+
+    Raises:
+        TaskError: the folders are not those of the classes, or one has no images.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+    refuse_strangers(folder, classes)
+    try:
+        listed = make_dataset(str(folder), {name: label for label, name in enumerate(classes)}, IMG_EXTENSIONS)
+    except FileNotFoundError as error:
+        raise TaskError(f"data {str(folder)!r}: {str(error).splitlines()[0]}") from error
+    return [(file.removeprefix(os.path.join(folder, "")), label) for file, label in listed]

@@ -1,16 +1,17 @@
-"""The table of networks, and loading of weights."""
+"""The networks: a table, torchvision's as ``torchvision:<name>``, and a user's own as ``package.module:function``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from envs.errors import TaskError, check_choice
+from envs import own, pretrained
+from envs.checkpoint import load_weights as load_weights
+from envs.errors import check_choice
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def _resnet(depth: int, classes: int) -> nn.Module:
@@ -19,82 +20,87 @@ def _resnet(depth: int, classes: int) -> nn.Module:
     return CifarResNet(depth, classes)
 
 
-def _mobilenetv2(classes: int) -> nn.Module:
-    """MobileNetV2 (Sandler et al. 2018, table 2) from torchvision, with the strides usual for 32 x 32 images."""
-    from torchvision.models.mobilenetv2 import MobileNetV2
+def _vgg16(classes: int) -> nn.Module:
+    from envs.vgg import VGG16
 
-    settings = [
-        [1, 16, 1, 1],
-        [6, 24, 2, 1],
-        [6, 32, 3, 2],
-        [6, 64, 4, 2],
-        [6, 96, 3, 1],
-        [6, 160, 3, 2],
-        [6, 320, 1, 1],
-    ]
-    model = MobileNetV2(num_classes=classes, inverted_residual_setting=settings)
-    stem: Any = model.features[0][0]
-    stem.stride = (1, 1)
-    return model
+    return VGG16(classes)
+
+
+def _mobilenetv1(classes: int) -> nn.Module:
+    from envs.mobilenet import MobileNetV1
+
+    return MobileNetV1(classes)
+
+
+def _mobilenetv2(classes: int) -> nn.Module:
+    from envs.mobilenet import mobilenetv2
+
+    return mobilenetv2(classes)
 
 
 MODELS: dict[str, Callable[[int], nn.Module]] = {
+    "mobilenetv1": _mobilenetv1,
     "mobilenetv2": _mobilenetv2,
-    "resnet20": partial(_resnet, 20),
-    "resnet56": partial(_resnet, 56),
+    **{f"resnet{depth}": partial(_resnet, depth) for depth in (20, 32, 44, 56, 110)},
+    "vgg16": _vgg16,
 }
+"""Networks in CIFAR shapes: name, and what builds it with a number of classes."""
+
+PATTERNS = ("torchvision:<name>", "package.module:function")
+"""What else a name may look like."""
+
+Kind = Literal["table", "torchvision", "own"]
 
 
 def names() -> list[str]:
-    """Names of the networks."""
+    """Names of the table's networks."""
     return sorted(MODELS)
 
 
+def kind(name: str) -> Kind:
+    """Where a network comes from, by the form of its name: ``table``, ``torchvision`` or ``own``."""
+    if name.startswith(pretrained.PREFIX):
+        return "torchvision"
+    return "own" if ":" in name else "table"
+
+
+def slug(name: str) -> str:
+    """The name as part of a file's name."""
+    return name.replace(":", "-")
+
+
+def needs_weights(name: str) -> bool:
+    """Whether the user must bring a checkpoint.
+
+    A network of the table is trained on first use and one of torchvision has published weights; a user's own may
+    change under the same name, so that nothing we train could be kept for it.
+    """
+    return kind(name) == "own"
+
+
+def check_name(name: str) -> None:
+    """Raise TaskError, with the nearest name, unless there is such a network.
+
+    Neither the table nor a user's own network imports anything here; of the latter only the form of the name and that
+    its package exists are checked.
+    """
+    form = kind(name)
+    if form == "torchvision":
+        pretrained.check_name(name)
+    elif form == "own":
+        own.check_name(name)
+    else:
+        check_choice("model", name, [*MODELS, *PATTERNS])
+
+
 def build(name: str, classes: int) -> nn.Module:
-    """The network with ``classes`` outputs and fresh weights from torch's global generator."""
-    check_choice("model", name, MODELS)
-    return MODELS[name](classes)
-
-
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a checkpoint into a network: a state dict, plain or under ``state_dict`` or ``model``.
-
-    Nothing in the file is executed (``weights_only=True``); tensors saved on a GPU come to the CPU; the prefix
-    ``module.`` (DataParallel) is dropped.
+    """The network with ``classes`` outputs and fresh weights from torch's global generator.
 
     Raises:
-        TaskError: the file is not such a checkpoint, or its keys or shapes are not the network's.
+        TaskError: there is no such network, or a user's own cannot be built.
     """
-    state = _state_dict(Path(path))
-    expected = model.state_dict()
-    missing = sorted(set(expected) - set(state) - {key for key in expected if key.endswith("num_batches_tracked")})
-    unexpected = sorted(set(state) - set(expected))
-    shapes = sorted(key for key in set(state) & set(expected) if state[key].shape != expected[key].shape)
-    problems = [
-        f"{len(keys)} {what} ({', '.join(map(label, keys[:3]))}{', ...' if len(keys) > 3 else ''})"
-        for what, keys, label in (
-            ("missing keys", missing, str),
-            ("unexpected keys", unexpected, str),
-            ("keys of another shape", shapes, lambda k: f"{k} {tuple(state[k].shape)} not {tuple(expected[k].shape)}"),
-        )
-        if keys
-    ]
-    if problems:
-        raise TaskError(f"weights {str(path)!r} are not of this network: {'; '.join(problems)}")
-    model.load_state_dict(state, strict=False)
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    import torch
-
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TaskError(f"weights {str(path)!r} cannot be read as a checkpoint of plain tensors: {reason}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise TaskError(f"weights {str(path)!r} hold no state dict")
-    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+    check_name(name)
+    form = kind(name)
+    if form == "torchvision":
+        return pretrained.build(name, classes)
+    return own.build(name, classes) if form == "own" else MODELS[name](classes)

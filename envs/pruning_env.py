@@ -16,6 +16,7 @@ from envs.errors import check_choice
 from envs.rewards import REWARDS
 
 BUDGET_MODES = ("wall", "project")
+COSTS = ("macs", "parameters")
 
 
 class Score(NamedTuple):
@@ -66,13 +67,14 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
 
     **The last step's info**: ``evaluation``, a dict of plain values: ``requested`` (ratios), ``realised``
     (ratios), ``channels`` (counts), ``accuracy``, ``loss``, ``reward``, ``macs``, ``parameters``, ``cost``
-    (fraction of the dense network's), ``feasible``.
+    (the limited one, as a fraction of the dense network's), ``feasible``.
 
     A realised policy that this environment already scored is answered from :attr:`memory`.
 
     Args:
         evaluator: scores realised policies.
         preserve: the budget as a fraction of the dense network's cost, in (0, 1].
+        cost: what the budget limits: ``macs`` or ``parameters``.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio, in (0, 1].
         reward: ``accuracy`` or ``accuracy-guaranteed``.
@@ -89,10 +91,12 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         evaluator: Scorer,
         *,
         preserve: float = 0.5,
+        cost: str = "macs",
         budget: str = "wall",
         lower_bound: float = 0.1,
         reward: str = "accuracy",
     ) -> None:
+        check_choice("cost", cost, COSTS)
         check_choice("budget", budget, BUDGET_MODES)
         check_choice("reward", reward, REWARDS)
         for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):
@@ -108,7 +112,9 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._parameters = evaluator.costs["parameters"]
         self._channels = np.asarray(self._layers["channels"], dtype=np.int64)
         self._dense_macs = float(self._macs(self._channels))
-        self.budget = Budget(self._macs, self._channels, lower_bound, np.floor(preserve * self._dense_macs))
+        self._cost = evaluator.costs[cost]
+        self._dense_cost = float(self._cost(self._channels))
+        self.budget = Budget(self._cost, self._channels, lower_bound, np.floor(preserve * self._dense_cost))
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (11,), np.float32)
         self._static, self._later = self._layer_observations()
@@ -124,7 +130,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._probe = (options or {}).get("budget") == "none"
         self._requested, self._kept = [], []
         cost = {
-            **self._macs.to_arrays(),
+            **self._cost.to_arrays(),
             "channels": self._channels,
             "lower_bound": self.budget.lower_bound,
             "limit": self.budget.limit,
@@ -176,7 +182,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "reward": self._reward(score.accuracy, macs),
             "macs": int(macs),
             "parameters": int(self._parameters(counts)),
-            "cost": macs / self._dense_macs,
+            "cost": float(self._cost(counts)) / self._dense_cost,
             "feasible": self.budget.feasible(counts),
         }
 

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
+class PaddedShortcut(nn.Module):
+    """Option A (He et al. 2016, section 3.3): subsample, then pad with zero channels in front and behind.
+
+    Attributes:
+        c_in: channels of the dense network's input.
+        c_out: channels of its output; ``(c_out - c_in) // 2`` zero channels come in front, the others behind.
+        stride: of the subsampling.
+        selected: None, or ``(n_out,)`` int64 on the input's device, for a smaller network: the input channel that each
+            output channel copies, the number of input channels standing for zeros. No part of the state dict.
+    """
+
+    selected: Tensor | None
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.c_in, self.c_out, self.stride = c_in, c_out, stride
+        self.selected = None
+
+    def source(self) -> NDArray[np.int64]:
+        """``(c_out,)``: the input channel that each output channel of the dense module copies, -1 where it is zero."""
+        source = np.full(self.c_out, -1, dtype=np.int64)
+        front = (self.c_out - self.c_in) // 2
+        source[front : front + self.c_in] = np.arange(self.c_in)
+        return source
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, c_out or n_out, H / stride, W / stride)``."""
+        x = x[:, :, :: self.stride, :: self.stride]
+        if self.selected is not None:
+            return F.pad(x, (0, 0, 0, 0, 0, 1)).index_select(1, self.selected)
+        pad = self.c_out - self.c_in
+        return F.pad(x, (0, 0, 0, 0, pad // 2, pad - pad // 2))
+
+
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions and a shortcut that subsamples and pads with zero channels where the shape changes."""
+    """Two 3 x 3 convolutions and a shortcut: the input itself, or :class:`PaddedShortcut` where the shape changes."""
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
@@ -15,16 +51,13 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
-        self.stride = stride
-        self.pad = c_out - c_in
+        self.shortcut = PaddedShortcut(c_in, c_out, stride) if stride > 1 or c_in != c_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, c_in, H, W)`` to ``(N, c_out, H / stride, W / stride)``."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.bn2(self.conv2(out))
-        if self.pad or self.stride > 1:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad // 2, self.pad - self.pad // 2))
-        return F.relu(out + x, inplace=True)
+        return F.relu(out + (x if self.shortcut is None else self.shortcut(x)), inplace=True)
 
 
 class CifarResNet(nn.Module):

@@ -1,34 +1,23 @@
-"""A task: network, weights, data and splits; from its configuration to an evaluator.
-
-``check_task`` is cheap and imports no torch; ``prepare`` does once what takes long (training, calibration) and leaves
-it in the user's cache; ``load_evaluator`` takes it from there.
-"""
+"""A task: network, weights, data, splits, and how policies are scored. Checking one is cheap and imports no torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from envs import cache, datasets, models
-from envs.budget import Budget
+from envs import datasets, models
+from envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from envs.errors import TaskError, check_choice
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from envs.evaluator import Evaluator
-    from envs.imagedata import ImageData
-    from envs.network import PrunableNetwork
-
-Progress = Callable[[str, int, int], None]
-
-_CALIBRATION_BATCH = 50  # images, as in AMC
+_CHOICES: dict[str, Iterable[str]] = {
+    "dataset": datasets.DATASETS,
+    "scope": SCOPES,
+    "importance": CRITERIA,
+    "reconstruction": RECONSTRUCTIONS,
+    "device": DEVICES,
+}
 
 
 @dataclass(frozen=True)
@@ -36,18 +25,24 @@ class TaskConfig:
     """Everything that decides what a policy scores.
 
     Attributes:
-        model: name in :data:`envs.models.MODELS`.
-        weights: checkpoint of the dense network; None trains one on first use.
-        dataset: ``digits`` or ``imagefolder``.
-        data: folder of ``imagefolder``.
-        image_size: pixels per side; None takes the images as they are.
-        mean: of normalisation, three numbers; None takes ImageNet's.
+        model: name in :data:`envs.models.MODELS`, ``torchvision:<name>`` or ``package.module:function``.
+        weights: checkpoint of the dense network; None takes torchvision's for its networks and trains others on
+            first use.
+        dataset: name in :data:`envs.datasets.DATASETS`.
+        data: folder of ``imagefolder`` and ``imagenet``; of CIFAR, where None is one in the cache directory.
+        image_size: pixels per side; None takes the data set's own (``imagefolder``: the images as they are).
+        mean: of normalisation, three numbers; None takes the data set's own (``imagefolder``: ImageNet's).
         std: likewise.
         classes: class folders in the network's output order; None is alphabetical.
         split_seed: fixes calibration, reward and test split.
         reward_images: size of the reward split; None is the data set's own.
         calibration_images: images for least squares (AMC: 60 batches of 50).
         batch_size: images per forward pass; it changes the last bits of an accuracy.
+        scope: name in :data:`envs.choices.SCOPES`: which channels may be pruned.
+        importance: name in :data:`envs.choices.CRITERIA`: which of them are kept first.
+        reconstruction: name in :data:`envs.choices.RECONSTRUCTIONS`: what is done to a pruned network before scoring.
+        device: ``cpu`` or ``cuda``.
+        tf32: whether a GPU may round products to TensorFloat-32.
     """
 
     model: str = "mobilenetv2"
@@ -62,12 +57,18 @@ class TaskConfig:
     reward_images: int | None = None
     calibration_images: int = 3000
     batch_size: int = 250
+    scope: str = "inner"
+    importance: str = "consumer-l1"
+    reconstruction: str = "least-squares"
+    device: str = "cpu"
+    tf32: bool = False
 
 
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
-    check_choice("model", task.model, models.MODELS)
-    check_choice("dataset", task.dataset, datasets.DATASETS)
+    models.check_name(task.model)
+    for name, choices in _CHOICES.items():
+        check_choice(name, getattr(task, name), choices)
     for name in ("reward_images", "calibration_images", "batch_size", "image_size"):
         value = getattr(task, name)
         if value is not None and value < 1:
@@ -76,22 +77,28 @@ def check_task(task: TaskConfig) -> None:
         raise TaskError(f"split-seed {task.split_seed}: expected a number from 0 to 4294967295")
     if task.weights is not None and not Path(task.weights).is_file():
         raise TaskError(f"weights {task.weights!r}: no such file")
-    if task.dataset == "imagefolder":
-        _check_folder(task)
-    else:
-        _refuse_fixed_options(task)
+    if task.weights is None and models.needs_weights(task.model):
+        raise TaskError(f"model {task.model!r} needs --weights, a checkpoint of the dense network")
+    _refuse_fixed_options(task)
+    _check_folder(task)
+    _check_normalisation(task)
 
 
 def _check_folder(task: TaskConfig) -> None:
+    splits = datasets.FOLDERS.get(task.dataset, ())
+    expected = " and ".join(f"{split}/<class>/" for split in splits)
     if task.data is None:
-        raise TaskError(
-            "dataset 'imagefolder' needs --data, a folder with train/ and test/ (and val/ where you have one)"
-        )
-    for folder in (Path(task.data), *(Path(task.data) / split for split in ("train", "test"))):
-        if not folder.is_dir():
-            raise TaskError(
-                f"data {str(folder)!r}: no such folder; expected train/<class>/ and test/<class>/ in --data"
-            )
+        if splits:
+            raise TaskError(f"dataset {task.dataset!r} needs --data, a folder with {expected}")
+        return
+    if Path(task.data).exists() and not Path(task.data).is_dir():
+        raise TaskError(f"data {task.data!r}: expected a folder")
+    for folder in (Path(task.data), *(Path(task.data) / split for split in splits)):
+        if splits and not folder.is_dir():
+            raise TaskError(f"data {str(folder)!r}: no such folder; expected {expected} in --data")
+
+
+def _check_normalisation(task: TaskConfig) -> None:
     for name, values in (("mean", task.mean), ("std", task.std)):
         if values is not None and (len(values) != 3 or not all(math.isfinite(v) for v in values)):
             raise TaskError(f"{name} {','.join(map(str, values))}: expected three numbers")
@@ -101,173 +108,5 @@ def _check_folder(task: TaskConfig) -> None:
 
 def _refuse_fixed_options(task: TaskConfig) -> None:
     for name in ("data", "image_size", "mean", "std", "classes"):
-        if getattr(task, name) is not None:
+        if getattr(task, name) is not None and name not in datasets.FREE_OPTIONS[task.dataset]:
             raise TaskError(f"dataset {task.dataset!r} fixes {name.replace('_', '-')}: leave the option out")
-
-
-def ensure_prepared(task: TaskConfig, progress: Progress = lambda *_: None) -> None:
-    """Train the dense network and collect calibration statistics unless the cache has them.
-
-    Raises:
-        TaskError: weights or data cannot be used.
-    """
-    check_task(task)
-    data = datasets.load(task)
-    if not _weights_path(task, data).exists():
-        _train(task, data, progress)
-    if not _grams_path(task, data).exists():
-        _calibrate(task, data, progress)
-
-
-def check_budget(task: TaskConfig, preserve: float, lower_bound: float) -> None:
-    """Find out without weights, so before any training, whether a budget can be met.
-
-    Args:
-        task: whose network it is.
-        preserve: the budget, as a fraction of the dense network's MACs.
-        lower_bound: the smallest preserve ratio of a layer.
-
-    Raises:
-        BudgetError: it cannot.
-        TaskError: the network or the data cannot be used.
-    """
-    import torch
-
-    from envs.network import PrunableNetwork
-
-    check_task(task)
-    data = datasets.load(task)
-    model = models.build(task.model, len(data.classes))
-    network = PrunableNetwork(model, torch.zeros(1, 3, data.image_size, data.image_size))
-    macs = network.costs()["macs"]
-    Budget(macs, np.array(network.channels), lower_bound, preserve * macs(network.channels))
-
-
-def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
-    """Train the dense network on first use, collect calibration statistics, and score the dense network.
-
-    Returns:
-        Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
-        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``data_sha256``.
-
-    Raises:
-        TaskError: weights or data cannot be used.
-    """
-    ensure_prepared(task, progress)
-    data = datasets.load(task)
-    evaluator = load_evaluator(task)
-    scores = []
-    for number, score in enumerate((evaluator.score, evaluator.test)):
-        progress("scoring the dense network", number, 2)
-        scores.append(score(evaluator.dense))
-    progress("scoring the dense network", 2, 2)
-    return {
-        "dense": {
-            "reward_accuracy": scores[0].accuracy,
-            "test_accuracy": scores[1].accuracy,
-            "macs": int(evaluator.costs["macs"](evaluator.dense)),
-            "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
-        },
-        "layers": len(evaluator.dense),
-        "channels": list(evaluator.dense),
-        "splits": evaluator.images | {"calibration": cache.load(_grams_path(task, data))["images"]},
-        "image_size": data.image_size,
-        "weights_sha256": cache.sha256(_weights_path(task, data)),
-        "data_sha256": data.sha256(),
-    }
-
-
-@lru_cache(maxsize=1)
-def load_evaluator(task: TaskConfig) -> Evaluator:
-    """The evaluator of a prepared task; once per process.
-
-    Raises:
-        TaskError: weights or data cannot be used.
-        FileNotFoundError: the task has not been prepared.
-    """
-    from envs.evaluator import Evaluator
-
-    data = datasets.load(task)
-    network = _network(task, data)
-    grams = cache.load(_grams_path(task, data))["grams"]
-    return Evaluator(network, grams, data.tensors(data.reward()), lambda: data.tensors(data.test()), task.batch_size)
-
-
-def _network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
-    import torch
-
-    from envs.network import PrunableNetwork
-
-    model = models.build(task.model, len(data.classes))
-    models.load_weights(model, _weights_path(task, data))
-    return PrunableNetwork(model, torch.zeros(1, 3, data.image_size, data.image_size))
-
-
-def _weights_path(task: TaskConfig, data: ImageData) -> Path:
-    """The checkpoint of the dense network: the user's, or where ours is kept once it is trained."""
-    if task.weights is not None:
-        return Path(task.weights)
-    return cache.path(
-        f"dense-{task.model}",
-        _data_key(task, data)
-        | {
-            "epochs": data.epochs,
-            "classes": data.classes,
-            "seed": task.split_seed,
-        },
-    )
-
-
-def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
-    """What every cached result depends on."""
-    return {
-        "recipe": 2,
-        "model": task.model,
-        "data": data.fingerprint(),
-        "train": data.training_split(),
-        "size": data.image_size,
-        "normalisation": [data.mean, data.std],
-    }
-
-
-def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
-    import torch
-
-    from envs.training import train
-
-    target = _weights_path(task, data)
-    torch.manual_seed(task.split_seed)
-    model = models.build(task.model, len(data.classes))
-    unfinished = target.with_suffix(".partial")
-    train(model, data, task.split_seed, unfinished, progress)
-    cache.save(model.state_dict(), target)
-    unfinished.unlink(missing_ok=True)
-
-
-def _grams_path(task: TaskConfig, data: ImageData) -> Path:
-    weights = cache.sha256(_weights_path(task, data))
-    key = _data_key(task, data) | {
-        "weights": weights,
-        "images": task.calibration_images,
-        "split_seed": task.split_seed,
-    }
-    return cache.path(f"calibration-{task.model}", key)
-
-
-def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
-    import torch
-
-    from envs.reconstruction import gram_matrices
-
-    network = _network(task, data)
-    pixels, _ = data.tensors(data.calibration(task.calibration_images))
-    batches = torch.split(pixels, _CALIBRATION_BATCH)
-
-    def counted() -> Iterator[Tensor]:
-        for number, batch in enumerate(batches):
-            progress("calibrating the reconstruction", number, len(batches))
-            yield batch
-        progress("calibrating the reconstruction", len(batches), len(batches))
-
-    grams = gram_matrices(network, counted(), task.split_seed)
-    cache.save({"grams": grams, "images": len(pixels)}, _grams_path(task, data))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from envs import datasets, models
+from envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from envs.errors import check_choice
-from envs.pruning_env import BUDGET_MODES
+from envs.pruning_env import BUDGET_MODES, COSTS
 from envs.rewards import REWARDS
 from envs.task import TaskConfig
 from harness import config as configs
@@ -45,19 +46,38 @@ def _classes(context: click.Context, parameter: click.Parameter, text: str | Non
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
+def _or(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
+
+def _task_option(name: str, text: str) -> Callable[..., Any]:
+    default = getattr(_DEFAULT.task, name)
+    return click.option(
+        f"--{name.replace('_', '-')}", type=type(default), default=default, show_default=True, help=text
+    )
+
+
 _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--model", default=_DEFAULT.task.model, show_default=True, help="Network, see `prunebench list`."),
-    click.option("--weights", help="Checkpoint of the dense network.  [default: trained on first use]"),
+    click.option("--weights", help="Checkpoint of the dense network.  [default: published, or trained]"),
     click.option("--dataset", default=_DEFAULT.task.dataset, show_default=True, help="Data set."),
-    click.option("--data", help="Folder of the images (imagefolder)."),
-    click.option("--image-size", type=int, help="Pixels per side (imagefolder)."),
-    click.option("--mean", callback=_numbers, help="Of normalisation, as 0.4,0.4,0.4 (imagefolder)."),
+    click.option("--data", help="Folder of the images (imagefolder, imagenet; cifar: where it is kept)."),
+    click.option("--image-size", type=int, help="Pixels per side (imagefolder, imagenet)."),
+    click.option("--mean", callback=_numbers, help="Of normalisation, as 0.4,0.4,0.4 (cifar, imagefolder)."),
     click.option("--std", callback=_numbers, help="Likewise."),
     click.option(
         "--classes", callback=_classes, help="Class folders in the network's order, with commas (imagefolder)."
     ),
     click.option("--split-seed", type=int, default=_DEFAULT.task.split_seed, show_default=True, help="Of the splits."),
     click.option("--reward-images", type=int, help="Size of the reward split.  [default: the data set's own]"),
+    _task_option("calibration_images", "For least squares, at most."),
+    _task_option("batch_size", "Images per forward pass."),
+    _task_option("scope", f"Channels that may be pruned: {_or(SCOPES)}."),
+    _task_option("importance", f"Which channels are kept first: {_or(CRITERIA)}."),
+    _task_option("reconstruction", f"Before a policy is scored: {_or(RECONSTRUCTIONS)}."),
+    _task_option("device", f"{_or(DEVICES)}.".capitalize()),
+    click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32."),
     click.option(
         "--agents", default=" ".join(_DEFAULT.agents), show_default=True, help="Names, with spaces or commas."
     ),
@@ -65,10 +85,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
     ),
     click.option("--evaluations", type=int, default=_DEFAULT.evaluations, show_default=True, help="Per run."),
-    click.option("--preserve", type=float, default=_DEFAULT.preserve, show_default=True, help="Fraction of the MACs."),
-    click.option("--budget", default=_DEFAULT.budget, show_default=True, help=" or ".join(BUDGET_MODES) + "."),
+    click.option("--preserve", type=float, default=_DEFAULT.preserve, show_default=True, help="Fraction of the cost."),
+    click.option("--cost", default=_DEFAULT.cost, show_default=True, help=f"What is limited: {_or(COSTS)}."),
+    click.option("--budget", default=_DEFAULT.budget, show_default=True, help=f"How: {_or(BUDGET_MODES)}."),
     click.option("--lower-bound", type=float, default=_DEFAULT.lower_bound, show_default=True, help="Of every ratio."),
-    click.option("--reward", default=_DEFAULT.reward, show_default=True, help=" or ".join(REWARDS) + "."),
+    click.option("--reward", default=_DEFAULT.reward, show_default=True, help=f"{_or(REWARDS)}.".capitalize()),
     click.option("--threads", type=int, default=_DEFAULT.threads, show_default=True, help="Per run."),
     click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads]"),
     click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
@@ -121,7 +142,8 @@ def _table(out: str, form: str) -> int:
 @cli.command("list")
 def _list() -> int:
     """Name the agents, networks and data sets."""
-    for title, names in (("agents", registry.names()), ("models", models.names()), ("datasets", datasets.names())):
+    networks = [*models.names(), *models.PATTERNS]
+    for title, names in (("agents", registry.names()), ("models", networks), ("datasets", datasets.names())):
         click.echo(f"{title}: {', '.join(names)}")
     return 0
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
+from envs import models
 from envs.errors import check_choice
-from envs.pruning_env import BUDGET_MODES
+from envs.pruning_env import BUDGET_MODES, COSTS
 from envs.rewards import REWARDS
 from envs.task import TaskConfig, check_task
 from harness import registry
@@ -29,7 +30,8 @@ class ExperimentConfig:
 
     Attributes:
         task: network, weights, data and splits.
-        preserve: the budget, as a fraction of the dense network's MACs.
+        preserve: the budget, as a fraction of the dense network's cost.
+        cost: what it limits: ``macs`` or ``parameters``.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`envs.rewards.REWARDS`.
@@ -41,6 +43,7 @@ class ExperimentConfig:
 
     task: TaskConfig = field(default_factory=TaskConfig)
     preserve: float = 0.5
+    cost: str = "macs"
     budget: str = "wall"
     lower_bound: float = 0.1
     reward: str = "accuracy"
@@ -52,8 +55,9 @@ class ExperimentConfig:
 
 def check(config: ExperimentConfig) -> None:
     """Raise ConfigError or TaskError for whatever can be seen to be wrong without reading weights or images."""
-    _check_number("preserve", config.preserve, "a fraction of the dense network's MACs, above 0 and at most 1")
+    _check_number("preserve", config.preserve, "a fraction of the dense network's cost, above 0 and at most 1")
     _check_number("lower-bound", config.lower_bound, "a preserve ratio above 0 and at most 1")
+    check_choice("cost", config.cost, COSTS)
     check_choice("budget", config.budget, BUDGET_MODES)
     check_choice("reward", config.reward, REWARDS)
     for name in ("evaluations", "threads", "seeds"):
@@ -83,7 +87,7 @@ def default_folder(config: ExperimentConfig) -> Path:
 
     Its name spells out network, data, budget and length of search, and ends in a hash of whatever else is not default.
     """
-    spoken = {"model": config.task.model, "dataset": config.task.dataset, "budget": config.budget}
+    spoken = {"model": models.slug(config.task.model), "dataset": config.task.dataset, "budget": config.budget}
     spoken |= {"preserve": f"{config.preserve:g}", "evaluations": str(config.evaluations)}
     default = _flat(ExperimentConfig())
     others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}

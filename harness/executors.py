@@ -19,8 +19,8 @@ from typing import Any
 from harness.errors import USER_ERRORS, HarnessError
 
 HEAVY_MODULES = (
-    *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.evaluator", "envs.training"),
-    *("envs.network", "envs.digits", "envs.imagefolder", "envs.resnet"),
+    *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.preparation"),
+    *("envs.digits", "envs.imagefolder", "envs.imagenet", "envs.cifar", "envs.resnet"),
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 5.0  # seconds between asking a process to end and ending it

@@ -24,7 +24,7 @@ def new(config: ExperimentConfig, facts: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: of the experiment.
-        facts: what :func:`envs.task.prepare` returned.
+        facts: what :func:`envs.preparation.prepare` returned.
     """
     return {
         "threads": config.threads,

@@ -17,8 +17,6 @@ import numpy as np
 
 import envs  # noqa: F401 - registers the environment
 from envs.pruning_env import ChannelPruningEnv
-from envs.task import check_budget, load_evaluator
-from envs.task import prepare as prepare_task
 from harness import registry
 from harness.config import ExperimentConfig
 from harness.journal import Journal, Line, incumbent
@@ -40,6 +38,7 @@ def make_environment(config: ExperimentConfig) -> gymnasium.Env[Any, Any]:
     return gymnasium.make(
         "prunebench/ChannelPruning-v0",
         preserve=config.preserve,
+        cost=config.cost,
         budget=config.budget,
         lower_bound=config.lower_bound,
         reward=config.reward,
@@ -57,18 +56,20 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
         threads: may be used meanwhile.
 
     Returns:
-        The facts of :func:`envs.task.prepare`.
+        The facts of :func:`envs.preparation.prepare`.
 
     Raises:
         RegistryError: an agent cannot be imported.
         TaskError: weights or data cannot be used.
         BudgetError: the lower bound does not allow the budget.
     """
+    from envs import preparation  # imports torch, which the parent of all processes leaves to them
+
     _set_threads(threads)
     for agent in config.agents:
         registry.load(agent)
-    check_budget(config.task, config.preserve, config.lower_bound)
-    return prepare_task(config.task, report)
+    preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    return preparation.prepare(config.task, report)
 
 
 def run_one(
@@ -129,6 +130,8 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
         aside = journal.set_aside()
         status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
         run.write_status(status)
+        from envs.preparation import load_evaluator
+
         load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times
         return search()
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from envs import models
 from harness import config as configs
 from harness.config import SCHEMA, ExperimentConfig
 from harness.errors import ConfigError, StoreError
@@ -138,7 +139,7 @@ class Experiment:
 
     def run(self, agent: str, seed: int) -> Run:
         """One run."""
-        return Run(self.folder / "runs" / self.config.task.model / agent, agent, seed)
+        return Run(self.folder / "runs" / models.slug(self.config.task.model) / agent, agent, seed)
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from tabulate import tabulate
 
+from envs.task import TaskConfig
 from harness import manifest, statistics, store
 from harness.store import Experiment
 
@@ -20,6 +21,7 @@ FORMATS = ("terminal", "markdown", "csv", "latex")
 _FILES = {"markdown": "table.md", "csv": "table.csv", "latex": "table.tex"}
 _WIDTH = 110
 _DASH = "-"
+_COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
 
 Row = Mapping[str, Any]
 
@@ -121,14 +123,22 @@ def caption(experiment: Experiment) -> str:
     splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
+    costs = [f"{task['dense'][name]:,} {_COST_NAMES[name]}" for name in _COST_NAMES]
+    limited, other = costs if config.cost == "macs" else reversed(costs)
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
-        f"{task['dense']['macs']:,} MACs ({task['dense']['parameters']:,} parameters), budget mode {config.budget}, "
-        f"lower bound {config.lower_bound:g}, reward {config.reward}; {config.evaluations} evaluations per run, "
-        f"{seeds}. Images: {splits} (split seed {config.task.split_seed}). "
+        f"{limited} ({other}), budget mode {config.budget}, lower bound {config.lower_bound:g}, "
+        f"{_pruning(config.task)}, reward {config.reward}; {config.evaluations} evaluations per run, {seeds}. "
+        f"Images: {splits} (split seed {config.task.split_seed}). "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split; {config.threads} thread(s) per run, {jobs} run(s) at a time."
     )
+
+
+def _pruning(task: TaskConfig) -> str:
+    """How networks are pruned, as far as the user has a choice."""
+    names = [f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction")]
+    return ", ".join([*names, *([f"device {task.device}"] if task.device != "cpu" else [])])
 
 
 def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:

@@ -142,6 +142,19 @@ def test_images_of_several_sizes_need_an_image_size(tmp_path: Path) -> None:
     assert folder(root, image_size=6).reward().pixels.shape == (6, 3, 6, 6)
 
 
+def test_images_in_folders_of_a_class_folder_are_found(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 3, "val": 3, "test": 3})
+    before = folder(root).test()
+    (root / "test" / "bee" / "more").mkdir()
+    (root / "test" / "bee" / "002.png").rename(root / "test" / "bee" / "more" / "002.png")
+    np.testing.assert_array_equal(folder(root).test().pixels, before.pixels)
+
+
+def test_every_data_set_says_which_options_it_leaves_free() -> None:
+    assert set(datasets.FREE_OPTIONS) == set(datasets.DATASETS) == set(datasets.names())
+    assert all("data" in datasets.FREE_OPTIONS[name] for name in datasets.FOLDERS)
+
+
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train": 3, "val": 3, "test": 3})
     (root / "val" / "bee" / "001.png").write_text("no image")
@@ -154,7 +167,8 @@ def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     [
         ({"model": "resnet65"}, r"model 'resnet65' is unknown: .*did you mean 'resnet56'\?"),
         ({"dataset": "digit"}, r"dataset 'digit' is unknown: .*did you mean 'digits'\?"),
-        ({"dataset": "imagefolder"}, "needs --data"),
+        ({"dataset": "cifar"}, r"dataset 'cifar' is unknown: .*did you mean 'cifar10'\?"),
+        ({"dataset": "imagefolder"}, "needs --data, a folder with train/<class>/ and test/<class>/"),
         ({"dataset": "imagefolder", "data": "/nowhere"}, "'/nowhere': no such folder"),
         ({"weights": "/nowhere.pt"}, "'/nowhere.pt': no such file"),
         ({"reward_images": 0}, "reward-images 0: expected a positive number"),

@@ -1,86 +1,122 @@
 from __future__ import annotations
 
-import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from randomnets import random_network
+from torch import nn
+from torch.nn import functional as F
 
 from envs import models
 from envs.errors import TaskError
+from envs.resnet import PaddedShortcut
+
+PARAMETERS = {
+    "mobilenetv1": 3_217_226,
+    "mobilenetv2": 2_236_682,
+    "resnet20": 269_722,
+    "resnet32": 464_154,
+    "resnet44": 658_586,
+    "resnet56": 853_018,
+    "resnet110": 1_727_962,
+    "vgg16": 14_728_266,
+}
 
 
-@pytest.fixture
-def network() -> torch.nn.Module:
-    return models.build("resnet20", 10)
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_table_s_networks_are_those_of_the_literature(name: str) -> None:
+    network = random_network(name)
+    assert sum(parameter.numel() for parameter in network.parameters()) == PARAMETERS[name]
+    for size in (16, 32):
+        with torch.inference_mode():
+            logits = network(torch.randn(4, 3, size, size))
+        assert logits.shape == (4, 10)
+        assert 0.1 < float(logits.std()) < 10
 
 
-@pytest.mark.parametrize("form", ["plain", "state_dict", "model", "prefixed"])
-def test_the_usual_forms_load(form: str, tmp_path: Path, network: torch.nn.Module) -> None:
-    state = network.state_dict()
-    if form == "prefixed":
-        state = {f"module.{key}": value for key, value in state.items()}
-    torch.save(
-        state if form == "plain" else {form if form in ("state_dict", "model") else "state_dict": state}, tmp_path / "w"
+def test_the_table_is_complete() -> None:
+    assert models.names() == sorted(PARAMETERS)
+
+
+def test_vgg_ends_in_the_usual_pooling_at_32_pixels() -> None:
+    features = random_network("vgg16").features
+    maps = features[:-1](torch.randn(2, 3, 32, 32))
+    assert maps.shape == (2, 512, 2, 2)
+    assert torch.equal(features[-1](maps), F.max_pool2d(maps, 2))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "mobilenetv1", "vgg16"])
+def test_fresh_networks_neither_vanish_nor_explode(name: str) -> None:
+    torch.manual_seed(0)
+    network, outputs = models.build(name, 10), []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, args, output: outputs.append(float(output.detach().std())))
+    network(torch.randn(8, 3, 16, 16))
+    assert all(0.1 < size < 10 for size in outputs)
+
+
+@pytest.mark.parametrize(("c_in", "c_out", "stride"), [(16, 32, 2), (3, 8, 1), (4, 4, 2)])
+def test_a_shortcut_copies_what_it_says(c_in: int, c_out: int, stride: int) -> None:
+    shortcut, x = PaddedShortcut(c_in, c_out, stride), torch.randn(2, c_in, 8, 8)
+    expected = torch.zeros(2, c_out, 8 // stride, 8 // stride)
+    expected[:, (c_out - c_in) // 2 :][:, :c_in] = x[:, :, ::stride, ::stride]
+    assert torch.equal(shortcut(x), expected)
+    source = shortcut.source()
+    assert all(
+        torch.equal(shortcut(x)[:, j], x[:, i, ::stride, ::stride] if i >= 0 else torch.zeros_like(expected[:, j]))
+        for j, i in enumerate(source)
     )
-    other = models.build("resnet20", 10)
-    models.load_weights(other, tmp_path / "w")
-    assert all(torch.equal(value, network.state_dict()[key]) for key, value in other.state_dict().items())
+    assert sorted(source[source >= 0]) == list(range(c_in))
 
 
-def test_old_checkpoints_without_batch_counters_load(tmp_path: Path, network: torch.nn.Module) -> None:
-    state = {key: value for key, value in network.state_dict().items() if "num_batches" not in key}
-    torch.save(state, tmp_path / "w")
-    models.load_weights(models.build("resnet20", 10), tmp_path / "w")
+def test_a_smaller_shortcut_takes_the_selected_channels() -> None:
+    shortcut, x = PaddedShortcut(16, 32, 2), torch.randn(2, 5, 8, 8)
+    shortcut.selected = torch.tensor([5, 3, 0, 5, 4, 4])
+    small = x[:, :, ::2, ::2]
+    zeros = torch.zeros(2, 4, 4)
+    expected = [zeros, small[:, 3], small[:, 0], zeros, small[:, 4], small[:, 4]]
+    assert torch.equal(shortcut(x), torch.stack(expected, 1))
+    assert not shortcut.state_dict()
 
 
-def test_weights_of_another_network_say_which_keys(tmp_path: Path) -> None:
-    torch.save(models.build("resnet56", 10).state_dict(), tmp_path / "w")
-    with pytest.raises(TaskError, match=r"unexpected keys \(layer1\.3\.bn1\.bias, .*\.\.\.\)$") as caught:
-        models.load_weights(models.build("resnet20", 10), tmp_path / "w")
-    assert "\n" not in str(caught.value)
+def test_only_shortcuts_that_change_the_shape_are_modules() -> None:
+    shortcuts = {n for n, m in models.build("resnet20", 10).named_modules() if isinstance(m, PaddedShortcut)}
+    assert shortcuts == {"layer2.0.shortcut", "layer3.0.shortcut"}
 
 
-def test_another_number_of_classes_says_which_shape(tmp_path: Path, network: torch.nn.Module) -> None:
-    torch.save(network.state_dict(), tmp_path / "w")
-    with pytest.raises(TaskError, match=r"linear\.bias \(10,\) not \(7,\)"):
-        models.load_weights(models.build("resnet20", 7), tmp_path / "w")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("mobilenetv9", "mobilenetv2"),
+        ("resnet65", "resnet56"),
+        ("torchvision:resnet81", "torchvision:resnet18"),
+        ("torchvision:mobilenetv2", "torchvision:mobilenet_v2"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(name: str, near: str) -> None:
+    for ask in (models.check_name, lambda name: models.build(name, 10)):
+        with pytest.raises(TaskError, match=f"'{name}' is unknown: .*did you mean '{near}'\\?$"):
+            ask(name)
 
 
-class Canary:
-    """Its unpickling would create a file."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return open, (self.path, "w")
+def test_an_unknown_name_is_told_the_patterns() -> None:
+    with pytest.raises(TaskError, match=r"package\.module:function.*torchvision:<name>"):
+        models.check_name("lenet")
 
 
-@pytest.mark.parametrize("writer", ["torch", "pickle"])
-def test_a_malicious_checkpoint_is_refused_and_not_executed(
-    writer: str, tmp_path: Path, network: torch.nn.Module
-) -> None:
-    canary = tmp_path / "fired"
-    content = {"state_dict": Canary(str(canary))}
-    if writer == "torch":
-        torch.save(content, tmp_path / "w")
-    else:
-        (tmp_path / "w").write_bytes(pickle.dumps(content))
-    with pytest.raises(TaskError, match="cannot be read"):
-        models.load_weights(network, tmp_path / "w")
-    assert not canary.exists()
+def test_what_a_name_says() -> None:
+    forms = {"vgg16": "table", "torchvision:resnet18": "torchvision", "nets.small:build": "own"}
+    assert {name: models.kind(name) for name in forms} == forms
+    assert [models.slug(name) for name in forms] == ["vgg16", "torchvision-resnet18", "nets.small-build"]
+    assert [models.needs_weights(name) for name in forms] == [False, False, True]
 
 
-def test_no_state_dict_and_no_checkpoint(tmp_path: Path, network: torch.nn.Module) -> None:
-    torch.save([1, 2], tmp_path / "list")
-    (tmp_path / "text").write_text("hello")
-    with pytest.raises(TaskError, match="hold no state dict"):
-        models.load_weights(network, tmp_path / "list")
-    with pytest.raises(TaskError, match="cannot be read"):
-        models.load_weights(network, tmp_path / "text")
-
-
-def test_unknown_names_are_answered_with_the_nearest() -> None:
-    with pytest.raises(TaskError, match=r"'mobilenetv9' is unknown.*did you mean 'mobilenetv2'\?"):
-        models.build("mobilenetv9", 10)
+def test_checking_a_name_of_the_table_or_the_user_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text("import torch")
+    code = "import sys; from envs import models; [models.check_name(name) for name in sys.argv[1:]]"
+    code += "; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, "mobilenetv2", "nets:build"], cwd=tmp_path, check=True)
