@@ -4,17 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Options of `make bench`, passed on as flags of the same name in lower case when they are set.
-OPTIONS := MODEL DATASET DATA WEIGHTS AGENTS SEEDS EVALUATIONS PRESERVE BUDGET JOBS OUT
+OPTIONS := MODEL DATASET DATA WEIGHTS SCOPE IMPORTANCE RECONSTRUCTION DEVICE AGENTS SEEDS EVALUATIONS \
+  PRESERVE COST BUDGET JOBS OUT
 lower = $(shell printf '%s' '$(1)' | tr 'A-Z' 'a-z')
 flag = $(if $($(1)),--$(call lower,$(1)) '$($(1))')
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table test test-slow lint format perf clean
+.PHONY: help bench table test test-slow lint format perf latency clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Options of bench: MODEL DATASET DATA WEIGHTS AGENTS SEEDS EVALUATIONS PRESERVE BUDGET JOBS OUT'
+	@echo 'Options of bench: $(OPTIONS)'
 	@echo 'Example: make bench MODEL=resnet56 AGENTS="uniform random bo" SEEDS=5 EVALUATIONS=200'
 
 # torch and torchvision come together from the registry; exact versions stand in constraints.txt.
@@ -49,6 +50,9 @@ format: $(READY)  ## format the code
 
 perf: $(READY)  ## measure the evaluator against the bare forward pass and the papers' way
 	@$(BIN)/python -m harness.perf
+
+latency: $(READY)  ## measure how well latency can be predicted from channel counts
+	@$(BIN)/python -m harness.latency $(call flag,MODEL) $(call flag,SCOPE)
 
 clean:  ## remove the virtual environment and caches (results stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

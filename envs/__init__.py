@@ -40,8 +40,13 @@ def make_channel_pruning_env(
 
     config = TaskConfig(**task)
     ensure_prepared(config)
+    evaluator = load_evaluator(config)
+    if cost == "latency":
+        from envs.latency_budget import load_latency
+
+        evaluator.costs["latency"] = load_latency(config)
     return ChannelPruningEnv(
-        load_evaluator(config), preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
+        evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
     )
 
 

@@ -186,6 +186,25 @@ def _refuse_unsliceable(member: Member) -> None:
     if not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | PaddedShortcut):
         why = "it normalises over the channels, so that each depends on all" if "Norm" in type(module).__name__ else ""
         raise TaskError(f"layer {member.name}: {module} cannot be pruned{': ' * bool(why)}{why}")
+    size, last = _size(module, member.side), int(member.positions.max())
+    if last >= size:
+        raise TaskError(
+            f"layer {member.name}: it has {size} channels, but the tracing ties its channel {last} to others: padding, "
+            "or a concatenation with the image, is not understood"
+        )
+
+
+def _size(module: nn.Module, side: str) -> int:
+    """How many positions one side of a sliceable module has."""
+    match module:
+        case nn.Conv2d():
+            return module.in_channels if side == "in" else module.out_channels
+        case nn.Linear():
+            return module.in_features if side == "in" else module.out_features
+        case PaddedShortcut():
+            return module.c_in if side == "in" else module.c_out
+    assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    return module.num_features
 
 
 def is_depthwise(module: nn.Module) -> bool:

@@ -73,11 +73,26 @@ def ranks(scores: Scores) -> NDArray[np.int64]:
 def _group_scores(group: ChannelGroup, score: Callable[[Any], Tensor | None], criterion: str) -> Scores:
     total = np.zeros(group.channels)
     for source, channel in group.sources:
-        values = score(source)
+        values = score(_without_grouped_inputs(source))
         if values is None:
             raise TaskError(f"importance {criterion!r}: layer {group.producers[0]} has nothing to compute it from")
         np.add.at(total, channel, values.detach().double().cpu().numpy())
     return total
+
+
+def _without_grouped_inputs(group: Any) -> Any:
+    """The group less the inputs of grouped convolutions, whose weights count at their outputs.
+
+    torch-pruning scores these inputs across the convolution's groups, or fails where each group has one input.
+    """
+    from torch_pruning.dependency import Group
+    from torch_pruning.pruner.function import prune_conv_in_channels
+
+    rest = Group()
+    for item in group.items:
+        if item.dep.handler != prune_conv_in_channels or item.dep.target.module.groups == 1:
+            rest.items.append(item)
+    return rest
 
 
 def _group_l2() -> Callable[[Any], Tensor | None]:

@@ -16,7 +16,7 @@ from envs.errors import check_choice
 from envs.rewards import REWARDS
 
 BUDGET_MODES = ("wall", "project")
-COSTS = ("macs", "parameters")
+COSTS = ("macs", "parameters", "latency")
 
 
 class Score(NamedTuple):
@@ -74,7 +74,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     Args:
         evaluator: scores realised policies.
         preserve: the budget as a fraction of the dense network's cost, in (0, 1].
-        cost: what the budget limits: ``macs`` or ``parameters``.
+        cost: what the budget limits: ``macs``, ``parameters``, or ``latency`` where the evaluator has it.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio, in (0, 1].
         reward: ``accuracy`` or ``accuracy-guaranteed``.
@@ -96,7 +96,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         lower_bound: float = 0.1,
         reward: str = "accuracy",
     ) -> None:
-        check_choice("cost", cost, COSTS)
+        check_choice("cost", cost, evaluator.costs)
         check_choice("budget", budget, BUDGET_MODES)
         check_choice("reward", reward, REWARDS)
         for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):

@@ -16,7 +16,7 @@ from harness.executors import End, Event, Job, Processes, cores
 from harness.progress import Display
 from harness.store import Experiment, Run
 
-_HASHES = ("weights_sha256", "data_sha256")
+_HASHES = ("weights_sha256", "data_sha256", "latency_sha256")
 
 
 @dataclass
@@ -37,6 +37,7 @@ def bench(
     display: Display,
     prepare: Callable[..., dict[str, Any]] = runner.prepare,
     run_one: Callable[..., None] = runner.run_one,
+    measure_latency: Callable[..., dict[str, Any]] = runner.measure_latency,
 ) -> Session:
     """Run what an experiment is still missing, and rebuild its tables.
 
@@ -48,6 +49,7 @@ def bench(
         display: shows progress.
         prepare: runs in a process and returns the task's facts.
         run_one: runs in a process and does one run.
+        measure_latency: runs in a process when all runs have ended, and times their incumbents.
 
     Raises:
         HarnessError, TaskError, BudgetError: the user can mend it; nothing was written.
@@ -66,6 +68,10 @@ def bench(
             facts = _prepare(processes, session, prepare, display)
             _write_head(experiment, existing is None, facts, command, jobs)
             _run_all(processes, session, missing, run_one, jobs, display)
+            _measure_latency(processes, session, measure_latency, display)
+    elif _unmeasured(experiment):  # the last call was ended before it came to that
+        with Processes(config.threads) as processes:
+            _measure_latency(processes, session, measure_latency, display)
     from harness import tables  # pandas takes a second: not before the processes are on their way
 
     tables.write(experiment)
@@ -95,7 +101,7 @@ def _write_head(experiment: Experiment, new: bool, facts: dict[str, Any], comman
     if experiment.manifest_path.exists():
         content = store.read_json(experiment.manifest_path)
         for key in _HASHES:
-            if content["task"][key] != facts[key]:
+            if content["task"].get(key) != facts.get(key):
                 what = key.removesuffix("_sha256")
                 raise ConfigError(
                     f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
@@ -135,6 +141,31 @@ def _run_all(
     setups = [run.status()["seconds"]["setup"] for run in runs if run.status()["status"] == "done"]
     if setups:
         session.seconds["each run's set-up"] = sum(setups) / len(setups)
+
+
+def _unmeasured(experiment: Experiment) -> list[Run]:
+    """Finished runs whose incumbent's latency is not known."""
+    statuses = ((run, run.status()) for run in experiment.runs())
+    return [run for run, s in statuses if s["status"] == "done" and s["incumbent"] is not None and "latency" not in s]
+
+
+def _measure_latency(
+    processes: Processes, session: Session, measure: Callable[..., dict[str, Any]], display: Display
+) -> None:
+    runs = _unmeasured(session.experiment)
+    if not runs:
+        return
+    started = time.perf_counter()
+    policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
+    found = processes.call(
+        Job("latency", measure, (session.experiment.config, policies)),
+        lambda what, done, total: display.step(what, done, total),
+    )
+    for run, seconds in zip(runs, found.pop("seconds"), strict=True):
+        with run.open():
+            run.write_status(run.status() | {"latency": found | {"seconds": seconds}})
+    display.end("timing whole networks")
+    session.seconds["latency of the incumbents"] = time.perf_counter() - started
 
 
 def _problem(run: Run, end: End) -> str | None:

@@ -183,7 +183,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except (*USER_ERRORS, OSError) as error:
         return _complain(str(error))
     except JobCrash as crash:
-        click.echo(f"prunebench: error: the preparation failed: {crash}", err=True)
+        click.echo(f"prunebench: error: a process failed: {crash}", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: the same command goes on where this one stopped", err=True)

@@ -31,7 +31,7 @@ class ExperimentConfig:
     Attributes:
         task: network, weights, data and splits.
         preserve: the budget, as a fraction of the dense network's cost.
-        cost: what it limits: ``macs`` or ``parameters``.
+        cost: what it limits, a name in :data:`envs.pruning_env.COSTS`.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`envs.rewards.REWARDS`.

@@ -69,7 +69,40 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     for agent in config.agents:
         registry.load(agent)
     preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
-    return preparation.prepare(config.task, report)
+    facts = preparation.prepare(config.task, report)
+    return facts | _prepare_latency(report, config) if config.cost == "latency" else facts
+
+
+def _prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
+    """Measure the cost that a budget on latency limits, with the threads of a run."""
+    from envs import cache, latency_budget
+
+    _set_threads(config.threads)
+    path = latency_budget.ensure_latency(config.task, report)
+    environment = cast(ChannelPruningEnv, make_environment(config).unwrapped)  # finds out whether the budget can be met
+    nanoseconds = environment.budget.limit / config.preserve
+    return {"latency_sha256": cache.sha256(path), "latency_ns": round(nanoseconds)}
+
+
+def measure_latency(report: Report, config: ExperimentConfig, policies: list[list[int]]) -> dict[str, Any]:
+    """Time whole networks while nothing else runs: the dense one and those of policies, in rounds over all of them.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        config: of the experiment.
+        policies: channel counts.
+
+    Returns:
+        ``seconds`` per batch (of each policy), ``dense_seconds``, ``images`` (of the batch), ``threads``.
+    """
+    from envs import preparation, timing
+
+    _set_threads(config.threads)
+    preparation.ensure_prepared(config.task, report)
+    evaluator = preparation.load_evaluator(config.task)
+    batch = timing.timing_batch(evaluator)
+    dense, *seconds = timing.whole_network_latencies(evaluator, [evaluator.dense, *policies], batch, progress=report)
+    return {"seconds": seconds, "dense_seconds": dense, "images": len(batch), "threads": config.threads}
 
 
 def run_one(

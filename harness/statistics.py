@@ -17,9 +17,10 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     """A row per run that was asked for, done or not, in the order of the configuration.
 
     Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
-    incumbent (index), reward_accuracy and test_accuracy (%), reward_loss (nats), macs, parameters, macs_kept and
-    parameters_kept (% of the dense network's); seconds, agent_seconds, evaluation_seconds and the latter's parts
-    reconstruction_seconds, forward_seconds, environment_seconds; error. What is not known is NaN or None.
+    incumbent (index), reward_accuracy and test_accuracy (%), reward_loss (nats), macs, parameters, macs_kept,
+    parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
+    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; error. What
+    is not known is NaN or None.
     """
     dense = store.read_json(experiment.manifest_path)["task"]["dense"]
     runs = (
@@ -36,8 +37,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
-        test_accuracy_mean, _std (%), macs_kept, parameters_kept (%), seconds_mean, seconds_std, agent_seconds,
-        evaluation_seconds. NaN where there is nothing to compute it from.
+        test_accuracy_mean, _std (%), macs_kept, parameters_kept, latency_kept (%), seconds_mean, seconds_std,
+        agent_seconds, evaluation_seconds. NaN where there is nothing to compute it from.
     """
     done = runs[runs["status"] == "done"].groupby("agent")
     table = done.agg(
@@ -50,6 +51,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         test_accuracy_std=("test_accuracy", "std"),
         macs_kept=("macs_kept", "mean"),
         parameters_kept=("parameters_kept", "mean"),
+        latency_kept=("latency_kept", "mean"),
         seconds_mean=("seconds", "mean"),
         seconds_std=("seconds", "std"),
         agent_seconds=("agent_seconds", "mean"),
@@ -70,13 +72,14 @@ def dense_row(experiment: Experiment) -> dict[str, Any]:
         "test_accuracy_mean": 100 * dense["test_accuracy"],
         "macs_kept": 100.0,
         "parameters_kept": 100.0,
+        "latency_kept": 100.0,
     }
 
 
 def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
     status, lines = run.status(), run.lines()
     best = incumbent(lines)
-    test = status["test"]
+    test, latency = status["test"], status.get("latency")
     return {
         "agent": run.agent,
         "seed": run.seed,
@@ -92,6 +95,8 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "parameters": best["parameters"] if best else None,
         "macs_kept": 100 * best["macs"] / dense["macs"] if best else None,
         "parameters_kept": 100 * best["parameters"] / dense["parameters"] if best else None,
+        "latency_ms": 1e3 * latency["seconds"] / latency["images"] if latency else None,
+        "latency_kept": 100 * latency["seconds"] / latency["dense_seconds"] if latency else None,
         **_seconds(lines, status["seconds"].get("closing", 0.0)),
         "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
     }

@@ -30,6 +30,8 @@ nondeterministic: a dict for every time that a replay failed: the file its lines
 error: None, or type, message and traceback.
 incumbent: index of a line, None while there is none.
 test: accuracy and loss of the incumbent on the test split, or None.
+latency: of the incumbent's network, measured when all runs had ended (absent before that): seconds and dense_seconds
+    (of the dense network) per batch, images of the batch, threads.
 seconds: setup (before the search), closing (of the agent, after its last evaluation).
 """
 

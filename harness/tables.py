@@ -22,6 +22,7 @@ _FILES = {"markdown": "table.md", "csv": "table.csv", "latex": "table.tex"}
 _WIDTH = 110
 _DASH = "-"
 _COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
+_LATENCY = "nanoseconds per image"
 
 Row = Mapping[str, Any]
 
@@ -68,17 +69,18 @@ _COLUMNS = (
     _Column("\nseeds", "seeds", _seeds),
     _Column("evalu-\nations", "evals", _evaluations),
     _Column("reward split\naccuracy, %", "reward, %", _mean_std("reward_accuracy", 2)),
-    _Column("variance,\n%²", "var., %²", _plain("reward_accuracy_variance", 2)),
+    _Column("var.,\n%²", "var., %²", _plain("reward_accuracy_variance", 2)),
     _Column("test split\naccuracy, %", "test, %", _mean_std("test_accuracy", 2)),
     _Column("MACs\nkept, %", "MACs, %", _plain("macs_kept", 1)),
     _Column("params\nkept, %", "params, %", _plain("parameters_kept", 1)),
-    _Column("wall-clock\ntime, s", "time, s", _mean_std("seconds", 1)),
-    _Column("agent\ntime, s", "agent, s", _plain("agent_seconds", 1)),
-    _Column("evaluation\ntime, s", "eval., s", _plain("evaluation_seconds", 1)),
+    _Column("latency\nkept, %", "latency, %", _plain("latency_kept", 1)),
+    _Column("time,\ns", "time, s", _mean_std("seconds", 1)),
+    _Column("agent,\ns", "agent, s", _plain("agent_seconds", 1)),
+    _Column("eval.,\ns", "eval., s", _plain("evaluation_seconds", 1)),
 )
 _SHORT_MEANS = (
     "Columns: top-1 accuracy on the reward split (mean, standard deviation and variance) and on the test split; "
-    "MACs and parameters kept; wall-clock time, of which the agent's own and that of the evaluations."
+    "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations."
 )
 
 
@@ -124,14 +126,19 @@ def caption(experiment: Experiment) -> str:
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
     costs = [f"{task['dense'][name]:,} {_COST_NAMES[name]}" for name in _COST_NAMES]
-    limited, other = costs if config.cost == "macs" else reversed(costs)
+    if config.cost == "latency":
+        costs.insert(0, f"{task['latency_ns']:,} {_LATENCY}")
+    elif config.cost == "parameters":
+        costs.reverse()
+    limited, other = costs[0], ", ".join(costs[1:])
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
         f"{limited} ({other}), budget mode {config.budget}, lower bound {config.lower_bound:g}, "
         f"{_pruning(config.task)}, reward {config.reward}; {config.evaluations} evaluations per run, {seeds}. "
         f"Images: {splits} (split seed {config.task.split_seed}). "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
-        f"on the reward split; {config.threads} thread(s) per run, {jobs} run(s) at a time."
+        f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
+        f"{config.threads} thread(s) per run, {jobs} run(s) at a time."
     )
 
 

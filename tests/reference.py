@@ -1,24 +1,32 @@
-"""The slow way to a pruned network's outputs: dense shapes, zeros where channels are removed, nothing factorised."""
+"""The slow way to a pruned network's outputs: dense shapes, zeros where channels are removed, nothing factorised.
+
+Networks are named as in :mod:`envs.models`. Whatever does not depend on the policy is computed once for the few
+networks that were asked for last.
+"""
 
 from __future__ import annotations
 
 import copy
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from randomnets import random_network
 from torch import Tensor, nn
 
+from envs import reconstruction as least_squares
 from envs.batches import Batches
-from envs.calibration import calibrate
-from envs.evaluator import Evaluator
+from envs.calibration import Calibration
+from envs.evaluator import Evaluator, recalibrate
+from envs.importance import channel_scores, ranks
 from envs.layers import Unit
 from envs.network import PrunableNetwork
-from envs.reconstruction import RIDGE, reconstructed_units, sampled_inputs
+from envs.reconstruction import RIDGE, Tensors, factorise, gram_matrices, reconstructed_units, sampled_inputs
 
 SEED = 3
-CALIBRATION_IMAGES, IMAGES = 40, 6
+BATCH, CALIBRATION_IMAGES, IMAGES = 16, 32, 6
+remembered = lru_cache(maxsize=4)  # the largest networks' matrices take a gigabyte each
 
 
 def noise(name: str, count: int, seed: int) -> Tensor:
@@ -27,28 +35,57 @@ def noise(name: str, count: int, seed: int) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def batches(pixels: Tensor, size: int = 20) -> Batches:
+def calibration_batches(name: str) -> Batches:
+    return batches(noise(name, CALIBRATION_IMAGES, 1), BATCH)
+
+
+def batches(pixels: Tensor, size: int) -> Batches:
     return Batches(pixels, torch.arange(len(pixels)) % 10, lambda same: same, size, torch.device("cpu"))
 
 
-@cache
+@remembered
+def dense(name: str) -> nn.Module:
+    return random_network(name)
+
+
+@remembered
 def network(name: str, scope: str) -> PrunableNetwork:
-    return PrunableNetwork(random_network(name), noise(name, 1, 0), scope)
+    return PrunableNetwork(dense(name), noise(name, 1, 0), scope)
 
 
-def evaluator(name: str, scope: str, importance: str = "consumer-l1", reconstruction: str = "least-squares") -> Evaluator:
-    pixels = batches(noise(name, CALIBRATION_IMAGES, 1))
-    least_squares = reconstruction in ("least-squares", "both")
-    found = calibrate(network(name, scope), pixels, importance=importance, least_squares=least_squares, seed=SEED)
+@remembered
+def _grams(name: str, scope: str, widest: int) -> dict[str, Tensor]:
+    return gram_matrices(network(name, scope), (pixels for pixels, _ in calibration_batches(name)), SEED)
+
+
+@remembered
+def _problems(name: str, scope: str, importance: str, widest: int) -> dict[str, Tensors]:
+    grams, found = _grams(name, scope, widest), network(name, scope)
+    order = [ranks(score) for score in channel_scores(found, importance, calibration_batches(name), SEED)]
+    return {unit.name: factorise(unit, grams[unit.name], order) for unit in reconstructed_units(found)}
+
+
+def evaluator(
+    name: str, scope: str, importance: str = "consumer-l1", reconstruction: str = "least-squares"
+) -> Evaluator:
+    """An evaluator whose reward images are noise; the matrices behind it are shared by all criteria."""
+    found, pixels = network(name, scope), calibration_batches(name)
+    scores = channel_scores(found, importance, pixels, SEED)
+    refit = reconstruction in ("least-squares", "both")
+    problems = _problems(name, scope, importance, least_squares.WIDEST) if refit else {}
     reward = batches(noise(name, IMAGES, 2), size=4)
     recalibration = pixels if reconstruction in ("batch-norm", "both") else None
-    return Evaluator(network(name, scope), found, reward, lambda: reward, recalibration)
+    return Evaluator(found, Calibration(scores, problems), reward, lambda: reward, recalibration)
 
 
-@cache
 def features(name: str, scope: str) -> dict[str, Tensor]:
     """Sampled inputs of every refitted layer, collected anew with the same sampled positions."""
-    model = random_network(name)
+    return _features(name, scope, least_squares.WIDEST)
+
+
+@remembered
+def _features(name: str, scope: str, widest: int) -> dict[str, Tensor]:
+    model = copy.deepcopy(dense(name))
     generator = torch.Generator().manual_seed(SEED)
     rows: dict[str, list[Tensor]] = {}
     modules = dict(model.named_modules())
@@ -59,66 +96,84 @@ def features(name: str, scope: str) -> dict[str, Tensor]:
             )
         )
     with torch.no_grad():
-        for pixels, _ in batches(noise(name, CALIBRATION_IMAGES, 1)):
+        for pixels, _ in calibration_batches(name):
             model(pixels)
     return {key: torch.cat(parts) for key, parts in rows.items()}
 
 
-def refitted(rows: Tensor, unit: Unit, kept: np.ndarray) -> Tensor:
-    """Direct ridge regression in its dual form, ``X'(XX' + ridge I)^-1 Y``: ``(outputs, kept, kernel area)``."""
+def ridge_regression(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+    """``(columns of x, columns of y)`` by the smaller of the primal and the dual system, in float64."""
+    if x.shape[0] < x.shape[1]:
+        return x.T @ torch.linalg.solve(x @ x.T + ridge * torch.eye(len(x), dtype=torch.float64), y)
+    return torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=torch.float64), x.T @ y)
+
+
+def refitted(rows: Tensor, unit: Unit, kept: NDArray[np.int64]) -> Tensor:
+    """Direct ridge regression: weights ``(outputs, kept, kernel area)``."""
     x = rows.double()
-    dense = unit.module.weight.detach().double()
-    y = x @ dense.flatten(1).T
+    weight = unit.module.weight.detach().double()
+    y = x @ weight.flatten(1).T
     ridge = RIDGE * float((x**2).sum(0).mean())
     x = x[:, torch.from_numpy((kept[:, None] * unit.kernel_area + np.arange(unit.kernel_area)).ravel())]
-    solved = x.T @ torch.linalg.solve(x @ x.T + ridge * torch.eye(len(x), dtype=torch.float64), y)
-    return solved.T.reshape(len(dense), len(kept), unit.kernel_area)
+    return ridge_regression(x, y, ridge).T.reshape(len(weight), len(kept), unit.kernel_area)
 
 
-def pruned(found: Evaluator, name: str, scope: str, counts: tuple[int, ...], reconstruction: str) -> nn.Module:
+def recalibrated(found: Evaluator, name: str, counts: tuple[int, ...]) -> nn.Module:
+    """The evaluator's network in float64, its batch norm recomputed once more in that precision."""
+    model = found.build(counts).double()
+    if counts != found.dense:
+        recalibrate(model, found._small.norms, batches(noise(name, CALIBRATION_IMAGES, 1).double(), BATCH))
+    return model
+
+
+def pruned(
+    found: Evaluator, name: str, scope: str, counts: tuple[int, ...], reconstruction: str, dtype: torch.dtype
+) -> nn.Module:
     """The dense network with the removed channels read by nobody, layers refitted, batch norm recomputed."""
-    model = copy.deepcopy(random_network(name))
+    model = copy.deepcopy(dense(name))
     modules = dict(model.named_modules())
-    least_squares = {unit.name for unit in reconstructed_units(found.network)}
+    rows = features(name, scope) if reconstruction in ("least-squares", "both") else {}
     for unit in found.network.units:
-        if not unit.mixes:
-            continue
         kept = found.kept_inputs(unit, counts)
-        dense = unit.module.weight.detach()
-        if len(kept) == dense.shape[1]:
-            continue
-        dense = dense.view(*dense.shape[:2], -1)
-        weight = torch.zeros_like(dense)
-        refit = unit.name in least_squares and reconstruction in ("least-squares", "both")
-        weight[:, kept] = refitted(features(name, scope)[unit.name], unit, kept).float() if refit else dense[:, kept]
-        modules[unit.name].weight = nn.Parameter(weight.view_as(unit.module.weight))
+        if unit.mixes and len(kept) < len(unit.inputs.owner):
+            modules[unit.name].weight = nn.Parameter(_without(unit, kept, rows.get(unit.name)))
     for shortcut in found.network.shortcuts:
         kept = shortcut.inputs.kept(counts, found._ranks)
         gone = np.setdiff1d(np.arange(shortcut.module.c_in), kept)
         modules[shortcut.name].register_forward_pre_hook(
             lambda _, args, gone=gone: (args[0].index_fill(1, torch.from_numpy(gone), 0.0),)
         )
-    if reconstruction in ("batch-norm", "both"):
-        _recompute_batch_norm(model, noise(name, CALIBRATION_IMAGES, 1))
-    return model
+    if reconstruction in ("batch-norm", "both") and counts != found.dense:
+        _recompute_batch_norm(model.to(dtype), noise(name, CALIBRATION_IMAGES, 1).to(dtype))
+    return model.to(dtype)
+
+
+def _without(unit: Unit, kept: NDArray[np.int64], rows: Tensor | None) -> Tensor:
+    """The unit's weight with zeros at removed inputs, the others refitted where ``rows`` of its inputs are given."""
+    own = unit.module.weight.detach().view(*unit.module.weight.shape[:2], -1)
+    weight = torch.zeros_like(own)
+    weight[:, kept] = own[:, kept] if rows is None else refitted(rows, unit, kept).float()
+    return weight.view_as(unit.module.weight)
 
 
 def _recompute_batch_norm(model: nn.Module, pixels: Tensor) -> None:
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for batch in pixels.split(20):
+        for batch in pixels.split(BATCH):
             model(batch)
     for norm in norms:
         norm.eval()
 
 
 def random_counts(found: PrunableNetwork, seed: int) -> tuple[int, ...]:
+    """A policy: one layer in eight keeps all its channels, one in eight a single one."""
     rng = np.random.default_rng(seed)
-    return tuple(int(max(1, c * rng.uniform(0.05, 1))) for c in found.channels)
+    shares = np.clip(rng.uniform(-0.15, 1.15, len(found.channels)), 0, 1)
+    return tuple(max(1, round(c * share)) for c, share in zip(found.channels, shares, strict=True))
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:

@@ -34,7 +34,8 @@ def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bench(config: ExperimentConfig, folder: Path, **changes: Any) -> benches.Session:
     settings = {"jobs": 2, "command": "as typed", "display": Lines()}
-    return benches.bench(config, folder, prepare=toy_runs.prepare, run_one=toy_runs.run_one, **(settings | changes))
+    work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
+    return benches.bench(config, folder, **(work | settings | changes))
 
 
 def lines(folder: Path) -> dict[str, list[dict[str, Any]]]:

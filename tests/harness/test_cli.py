@@ -76,7 +76,11 @@ def test_list_names_agents_models_and_data(capsys: pytest.CaptureFixture[str]) -
 def test_bench_and_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
-    parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one}
+    parts = {
+        "prepare": toy_runs.prepare,
+        "run_one": toy_runs.run_one,
+        "measure_latency": toy_runs.measure_latency,
+    }
     monkeypatch.setattr(cli, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
     words = ["bench", "--agents", "sampler failing", "--seeds", "1", "--evaluations", "4", "--preserve", "0.4"]
     assert run(*words) == 1

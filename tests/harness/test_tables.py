@@ -56,10 +56,11 @@ def experiment(tmp_path: Path) -> Experiment:
         run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
 
     done = {"status": "done", "seconds": {"setup": 9.0, "closing": 0.5}}
+    timed = [{"seconds": s, "dense_seconds": 2.0, "images": 50, "threads": 1} for s in (1.0, 1.4)]
     first = [line(0, 0.95, 900_000, 1.0, False), line(1, 0.70, 500_000, 2.0), line(2, 0.60, 400_000, 3.0)]
-    put("one_two", 0, first, **done, incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
+    put("one_two", 0, first, **done, latency=timed[0], incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
     second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
-    put("one_two", 1, second, **done, incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
+    put("one_two", 1, second, **done, latency=timed[1], incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
     put("half_done", 0, [line(0, 0.5, 500_000, 1.0)], **done, incumbent=0, test={"accuracy": 0.4})
     put("half_done", 1, [line(0, 0.9, 100_000, 1.0)], status="running", nondeterministic=[{"lines": "x"}])
     error = {"type": "ValueError", "message": "50% of a_b", "traceback": "..."}
@@ -78,6 +79,8 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
     assert row["test_accuracy_std"] == pytest.approx(8**0.5)
     assert row["macs_kept"] == pytest.approx(40)  # 500,000 and 300,000 of 1,000,000
     assert row["parameters_kept"] == pytest.approx(20)  # 5,000 and 3,000 of 20,000
+    assert row["latency_kept"] == pytest.approx(60)  # 1 and 1.4 of 2 seconds
+    assert list(statistics.runs_frame(experiment)["latency_ms"])[:2] == pytest.approx([20, 28])
     assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
     assert row["evaluation_seconds"] == pytest.approx(10.5)
     assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14
@@ -92,10 +95,10 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
 def test_the_terminal_table(experiment: Experiment) -> None:
     text = tables.render(experiment, "terminal")
     rows = {fields[0]: fields for fields in (re.split(r"\s{2,}", row.strip()) for row in text.splitlines()) if fields}
-    dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "-", "-", "-"]
+    dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "100.0", "-", "-", "-"]
     assert rows["dense"] == dense
-    one = ["one_two", "2", "3", "72.00 ± 2.83", "8.00", "70.00 ± 2.83", "40.0", "20.0", "15.5 ± 2.1", "5.0", "10.5"]
-    assert rows["one_two"] == one
+    one = ["one_two", "2", "3", "72.00 ± 2.83", "8.00", "70.00 ± 2.83", "40.0", "20.0", "60.0"]
+    assert rows["one_two"] == [*one, "15.5 ± 2.1", "5.0", "10.5"]
     assert rows["half_done"][:5] == ["half_done", "1 of 2", "1", "50.00", "-"]
     assert rows["a&b"][:4] == ["a&b", "0 of 2", "-", "-"]
     assert [name for name in rows if name in ("dense", "one_two")] == ["dense", "one_two"]
@@ -117,7 +120,7 @@ def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
 def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
     grid = [row for row in tables.render(experiment, "markdown").splitlines() if row.startswith("|")]
     assert len(grid) == 2 + 4
-    assert {row.count("|") for row in grid} == {12}
+    assert {row.count("|") for row in grid} == {13}
     assert "evaluations" in grid[0]
 
 
@@ -130,7 +133,7 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     assert text.isascii()
     assert not re.findall(r"(?<!\\)[%#_]", text)
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
-    assert all(len(re.findall(r"(?<!\\)&", row)) == 10 for row in body.strip().splitlines())
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
 
 
