@@ -85,11 +85,28 @@ def dependency_graph(model: nn.Module, example: Tensor) -> Graph:
             dependencies.build_dependency(trainable, example, customized_pruners={PaddedShortcut: _shortcut_pruner()})
         except Exception as error:  # whatever its tracing runs into
             raise TaskError(
-                f"{type(model).__name__}: torch-pruning cannot trace its channels ({type(error).__name__}: {error})"
+                f"{type(model).__name__}: torch-pruning cannot follow the channels {_where(error, trainable)}"
+                f"({type(error).__name__}: {error})"
             ) from error
     names: dict[Any, str] = {module: name for name, module in trainable.named_modules()}
     names |= {parameter: name for name, parameter in trainable.named_parameters()}
     return Graph(dependencies, trainable, names, dict(model.named_modules()))
+
+
+def _where(error: BaseException, model: nn.Module) -> str:
+    """The operation that the tracing failed at and the layer before it, from the failed call's own variables."""
+    names = {module: name for name, module in model.named_modules()}
+    trace, node = error.__traceback__, None
+    while trace is not None:
+        values = trace.tb_frame.f_locals.values()
+        found = [value for value in values if hasattr(value, "grad_fn") and hasattr(value, "inputs")]
+        node, trace = found[0] if found else node, trace.tb_next
+    waiting = [] if node is None else [node]
+    for before in waiting:  # grows: nearest first
+        if before.module in names:
+            return f"of layer {names[before.module]} through {_operation(node)} behind it "
+        waiting += [other for other in before.inputs if other not in waiting]
+    return ""
 
 
 def _shortcut_pruner() -> Any:

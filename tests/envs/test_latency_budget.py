@@ -1,0 +1,58 @@
+"""Latency as a budget: only after a check that holds, and then enforced like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
+import pytest
+
+import envs  # noqa: F401 - registers the environment
+from envs import latency_budget
+from envs.errors import TaskError
+from envs.preparation import ensure_prepared, load_evaluator
+from envs.task import TaskConfig
+
+
+@pytest.fixture
+def task(checkpoint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskConfig]:
+    """A prepared task whose layers are timed in two small networks, once."""
+    task = TaskConfig("resnet20", checkpoint("resnet20"), reward_images=20, calibration_images=20, split_seed=1)
+    ensure_prepared(task)
+    real = latency_budget.measure
+    monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: real(*args, networks=4, rounds=1))
+    yield task
+    load_evaluator.cache_clear()
+
+
+def checked(monkeypatch: pytest.MonkeyPatch, holds: bool) -> None:
+    found = SimpleNamespace(holds=holds, sentence="latency may not be a budget here: noise")
+    monkeypatch.setattr(latency_budget, "check", lambda *args, **kwargs: found)
+
+
+def test_where_the_check_fails_latency_is_refused_and_nothing_kept(
+    task: TaskConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked(monkeypatch, holds=False)
+    for _ in range(2):
+        with pytest.raises(TaskError, match="cost 'latency': latency may not be a budget here.*expected 'macs'"):
+            latency_budget.load_latency(task)
+
+
+def test_the_environment_keeps_policies_below_the_latency(task: TaskConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked(monkeypatch, holds=True)
+    env = gymnasium.make(
+        "prunebench/ChannelPruning-v0", preserve=0.7, cost="latency", disable_env_checker=True, **vars(task)
+    )
+    cost = latency_budget.load_latency(task)  # from the cache: measured anew it would be another
+    _, info = env.reset()
+    np.testing.assert_array_equal(info["cost"]["weight"], cost.weight)
+    for ratio in (1.0, 0.1, *[0.9] * (len(info["layers"]["name"]) - 2)):
+        *_, step = env.step(np.array([ratio], dtype=np.float32))
+    evaluation = step["evaluation"]
+    assert evaluation["feasible"]
+    dense = cost(info["layers"]["channels"])
+    assert evaluation["cost"] == pytest.approx(cost(evaluation["channels"]) / dense)
+    assert evaluation["cost"] <= 0.7 < 0.9
