@@ -54,6 +54,7 @@ class Evaluator:
         recalibration: Batches | None = None,
     ) -> None:
         self.network = network
+        self._calibration = calibration
         self.layers = network.table(calibration.scores)
         self.costs = network.costs()
         self.reward = reward
@@ -104,6 +105,12 @@ class Evaluator:
         if self._recalibration is not None and counts != self.dense:
             recalibrate(model, self._small.norms, self._recalibration)
         return model
+
+    def folded(self) -> Evaluator:
+        """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
+        if self._recalibration is None:
+            return self
+        return Evaluator(self.network, self._calibration, self.reward, self._test)
 
     def kept_inputs(self, unit: Unit, counts: Sequence[int]) -> NDArray[np.int64]:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""

@@ -27,7 +27,7 @@ def ensure_latency(task: TaskConfig, progress: Progress = lambda *_: None) -> Pa
     path = _path(task)
     if path.exists():
         return path
-    evaluator = load_evaluator(task)
+    evaluator = load_evaluator(task).folded()
     batch = timing_batch(evaluator)
     cost = fit(evaluator.network, measure(evaluator, batch, progress=progress))
     found = check(evaluator, cost, batch, progress=progress)

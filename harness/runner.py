@@ -99,7 +99,7 @@ def measure_latency(report: Report, config: ExperimentConfig, policies: list[lis
 
     _set_threads(config.threads)
     preparation.ensure_prepared(config.task, report)
-    evaluator = preparation.load_evaluator(config.task)
+    evaluator = preparation.load_evaluator(config.task).folded()
     batch = timing.timing_batch(evaluator)
     dense, *seconds = timing.whole_network_latencies(evaluator, [evaluator.dense, *policies], batch, progress=report)
     return {"seconds": seconds, "dense_seconds": dense, "images": len(batch), "threads": config.threads}

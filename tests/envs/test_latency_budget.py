@@ -37,7 +37,7 @@ def test_where_the_check_fails_latency_is_refused_and_nothing_kept(
 ) -> None:
     checked(monkeypatch, holds=False)
     for _ in range(2):
-        with pytest.raises(TaskError, match="cost 'latency': latency may not be a budget here.*expected 'macs'"):
+        with pytest.raises(TaskError, match=r"cost 'latency': latency may not be a budget here.*expected 'macs'"):
             latency_budget.load_latency(task)
 
 
