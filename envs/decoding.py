@@ -45,7 +45,13 @@ def state(folder: Path, files: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def decoded(folder: Path, files: Sequence[str], size: int, transform: Transform | None) -> NDArray[np.uint8]:
+def decoded(
+    folder: Path,
+    files: Sequence[str],
+    size: int,
+    transform: Transform | None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> NDArray[np.uint8]:
     """Pixels ``(N, 3, size, size)`` of image files, decoded where the cache does not have them.
 
     Args:
@@ -53,6 +59,7 @@ def decoded(folder: Path, files: Sequence[str], size: int, transform: Transform 
         files: paths below it.
         size: pixels per side.
         transform: makes pictures of that size; None expects them to have it.
+        progress: told what is done, how much of it, and of how much.
 
     Raises:
         TaskError: an image cannot be read or has another size, or the cache cannot be written.
@@ -66,7 +73,7 @@ def decoded(folder: Path, files: Sequence[str], size: int, transform: Transform 
         "transform": str(getattr(transform, "__name__", repr(transform))),
         "pillow": PIL.__version__,
     }
-    return kept("pixels", key, partial(_decode_all, [folder / file for file in files], size, transform))
+    return kept("pixels", key, partial(_decode_all, [folder / file for file in files], size, transform, progress))
 
 
 def kept(kind: str, key: dict[str, Any], write: Callable[[BinaryIO], None]) -> NDArray[Any]:
@@ -109,14 +116,22 @@ def _write(target: Path, write: Callable[[BinaryIO], None]) -> None:
         raise TaskError(f"cache {str(target.parent)!r} cannot be written: {error.strerror or error}") from error
 
 
-def _decode_all(files: Sequence[Path], size: int, transform: Transform | None, out: BinaryIO) -> None:
+def _decode_all(
+    files: Sequence[Path],
+    size: int,
+    transform: Transform | None,
+    progress: Callable[[str, int, int], None],
+    out: BinaryIO,
+) -> None:
     # Not written through a map: on a full disk that ends the process instead of raising an error.
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), 3, size, size)}
     np.lib.format.write_array_header_1_0(out, header)
     with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes and resizes
         for first in range(0, len(files), _AT_ONCE):
+            progress("decoding images", first, len(files))
             for pixels in pool.map(partial(_decode, size, transform), files[first : first + _AT_ONCE]):
                 out.write(pixels.tobytes())
+    progress("decoding images", len(files), len(files))
 
 
 def _decode(size: int, transform: Transform | None, file: Path) -> NDArray[np.uint8]:

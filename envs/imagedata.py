@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +19,8 @@ from envs.errors import TaskError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Progress = Callable[[str, int, int], None]
 
 _HASHED_AT_ONCE = 256  # images
 
@@ -52,6 +54,7 @@ class ImageData(ABC):
         std: per colour.
         epochs: how long the dense network is trained.
         flips: whether mirrored images keep their class.
+        progress: told what is done, how much of it, and of how much, where reading images takes long.
     """
 
     classes: tuple[str, ...]
@@ -62,6 +65,7 @@ class ImageData(ABC):
     flips: ClassVar[bool]
 
     def __init__(self, split_seed: int, reward_images: int | None) -> None:
+        self.progress: Progress = lambda *_: None
         self.split_seed = split_seed
         self._reward_images = reward_images
 

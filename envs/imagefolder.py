@@ -131,7 +131,8 @@ class ImageFolderData(ImageData):
     def _read(self, split: str, rows: NDArray[np.int64]) -> Images:
         listed = self._files(split)
         files = [listed[row][0] for row in rows]
-        pixels = decoding.decoded(self._root / split, files, self.image_size, fit if self._resize else None)
+        transform = fit if self._resize else None
+        pixels = decoding.decoded(self._root / split, files, self.image_size, transform, self.progress)
         return Images(pixels, self._labels(split)[rows], rows)
 
 

@@ -117,7 +117,8 @@ class ImageNetData(ImageData):
 
     def _read(self, split: str, listed: Listing, rows: NDArray[np.int64]) -> Images:
         chosen = listed[rows]
-        pixels = decoding.decoded(self._root / split, _paths(chosen), self.image_size, self._preprocessing)
+        transform = self._preprocessing
+        pixels = decoding.decoded(self._root / split, _paths(chosen), self.image_size, transform, self.progress)
         return Images(pixels, np.ascontiguousarray(chosen["label"]), rows)
 
 

@@ -39,6 +39,7 @@ def ensure_prepared(task: TaskConfig, progress: Progress = lambda *_: None) -> N
     """
     check_task(task)
     data = datasets.load(task)
+    data.progress = progress
     if not _weights_path(task, data).exists():
         _train(task, data, progress)
     if not _calibration_path(task, data).exists():
@@ -81,6 +82,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     """
     ensure_prepared(task, progress)
     data = datasets.load(task)
+    data.progress = progress
+    data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
     evaluator = load_evaluator(task)
     scores = []
     for number, score in enumerate((evaluator.score, evaluator.test)):
@@ -99,7 +102,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "splits": evaluator.images | {"calibration": cache.load(_calibration_path(task, data))["images"]},
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
-        "data_sha256": data.sha256(),
+        "data_sha256": data_sha256,
     }
 
 
