@@ -1,13 +1,13 @@
 """The slow way to a pruned network's outputs: dense shapes, zeros where channels are removed, nothing factorised.
 
-Networks are named as in :mod:`envs.models`. Whatever does not depend on the policy is computed once for the few
-networks that were asked for last.
+Networks are named as in :mod:`envs.models`. Whatever does not depend on the policy is computed once: networks and
+scores for good, matrices for the few networks that were asked for last. Leave them as they are.
 """
 
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from envs import reconstruction as least_squares
 from envs.batches import Batches
 from envs.calibration import Calibration
 from envs.evaluator import Evaluator, recalibrate
-from envs.importance import channel_scores, ranks
+from envs.importance import Scores, channel_scores, ranks
 from envs.layers import Unit
 from envs.network import PrunableNetwork
 from envs.reconstruction import RIDGE, Tensors, factorise, gram_matrices, reconstructed_units, sampled_inputs
@@ -43,14 +43,19 @@ def batches(pixels: Tensor, size: int) -> Batches:
     return Batches(pixels, torch.arange(len(pixels)) % 10, lambda same: same, size, torch.device("cpu"))
 
 
-@remembered
+@cache
 def dense(name: str) -> nn.Module:
     return random_network(name)
 
 
-@remembered
+@cache
 def network(name: str, scope: str) -> PrunableNetwork:
     return PrunableNetwork(dense(name), noise(name, 1, 0), scope)
+
+
+@cache
+def _scores(name: str, scope: str, importance: str) -> list[Scores]:
+    return channel_scores(network(name, scope), importance, calibration_batches(name), SEED)
 
 
 @remembered
@@ -61,7 +66,7 @@ def _grams(name: str, scope: str, widest: int) -> dict[str, Tensor]:
 @remembered
 def _problems(name: str, scope: str, importance: str, widest: int) -> dict[str, Tensors]:
     grams, found = _grams(name, scope, widest), network(name, scope)
-    order = [ranks(score) for score in channel_scores(found, importance, calibration_batches(name), SEED)]
+    order = [ranks(score) for score in _scores(name, scope, importance)]
     return {unit.name: factorise(unit, grams[unit.name], order) for unit in reconstructed_units(found)}
 
 
@@ -70,12 +75,13 @@ def evaluator(
 ) -> Evaluator:
     """An evaluator whose reward images are noise; the matrices behind it are shared by all criteria."""
     found, pixels = network(name, scope), calibration_batches(name)
-    scores = channel_scores(found, importance, pixels, SEED)
     refit = reconstruction in ("least-squares", "both")
     problems = _problems(name, scope, importance, least_squares.WIDEST) if refit else {}
     reward = batches(noise(name, IMAGES, 2), size=4)
     recalibration = pixels if reconstruction in ("batch-norm", "both") else None
-    return Evaluator(found, Calibration(scores, problems), reward, lambda: reward, recalibration)
+    return Evaluator(
+        found, Calibration(_scores(name, scope, importance), problems), reward, lambda: reward, recalibration
+    )
 
 
 def features(name: str, scope: str) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ import torch
 from envs import datasets
 from envs.budget import Budget
 from envs.evaluator import Evaluator
-from envs.task import TaskConfig, load_evaluator, prepare
+from envs.preparation import load_evaluator, prepare
+from envs.task import TaskConfig
 
 PRESERVE, LOWER_BOUND, POLICIES = 0.5, 0.1, 60
 

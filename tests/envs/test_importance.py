@@ -99,6 +99,10 @@ def test_channels_that_go_together_are_scored_together() -> None:
     """A depthwise convolution with two outputs per input: its weights count at its outputs."""
     network = reference.network("oddnets:multiplier", "inner")
     (first, norm, _), (deep, deep_norm, _), *_, head = network.model
+    assert [unit.outputs.channel.tolist() for unit in network.units[:2]] == [
+        [0, 1, 2, 3, 4, 5],
+        [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5],
+    ]
     front = ((array(first.weight) ** 2).sum((1, 2, 3)) + array(norm.weight) ** 2) / 2
     back = (
         (array(deep.weight) ** 2).sum((1, 2, 3)) + array(deep_norm.weight) ** 2 + (array(head.weight) ** 2).sum(0)

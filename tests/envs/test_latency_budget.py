@@ -18,11 +18,11 @@ from envs.task import TaskConfig
 
 @pytest.fixture
 def task(checkpoint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TaskConfig]:
-    """A prepared task whose layers are timed in two small networks, once."""
+    """A prepared task on a machine that takes as many nanoseconds as there are parameters."""
     task = TaskConfig("resnet20", checkpoint("resnet20"), reward_images=20, calibration_images=20, split_seed=1)
     ensure_prepared(task)
-    real = latency_budget.measure
-    monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: real(*args, networks=4, rounds=1))
+    monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: None)
+    monkeypatch.setattr(latency_budget, "fit", lambda network, table: network.costs()["parameters"])
     yield task
     load_evaluator.cache_clear()
 
@@ -46,10 +46,11 @@ def test_the_environment_keeps_policies_below_the_latency(task: TaskConfig, monk
     env = gymnasium.make(
         "prunebench/ChannelPruning-v0", preserve=0.7, cost="latency", disable_env_checker=True, **vars(task)
     )
-    cost = latency_budget.load_latency(task)  # from the cache: measured anew it would be another
+    monkeypatch.delattr(latency_budget, "measure")  # from the cache now
+    cost = latency_budget.load_latency(task)
     _, info = env.reset()
     np.testing.assert_array_equal(info["cost"]["weight"], cost.weight)
-    for ratio in (1.0, 0.1, *[0.9] * (len(info["layers"]["name"]) - 2)):
+    for ratio in [0.9] * len(info["layers"]["name"]):
         *_, step = env.step(np.array([ratio], dtype=np.float32))
     evaluation = step["evaluation"]
     assert evaluation["feasible"]
