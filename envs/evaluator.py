@@ -117,6 +117,13 @@ class Evaluator:
         return unit.inputs.kept(counts, self._ranks)
 
     def _run(self, counts: Sequence[int], batches: Batches) -> Score:
+        score = self._timed_score(counts, batches)
+        if score is None:  # asked only now: while the error is handled, it keeps what it failed with in memory
+            self._refuse_batch_size(batches)
+        return score
+
+    def _timed_score(self, counts: Sequence[int], batches: Batches) -> Score | None:
+        """The score, or None where the GPU's memory did not suffice."""
         started = time.perf_counter()
         try:
             model = self.build(counts)
@@ -124,7 +131,7 @@ class Evaluator:
             built = time.perf_counter()
             score = score_batches(model, batches)
         except torch.cuda.OutOfMemoryError:
-            self._refuse_batch_size(batches)
+            return None
         self.seconds["reconstruction"] += built - started
         self.seconds["forward"] += time.perf_counter() - built
         return score

@@ -233,8 +233,8 @@ def folded_norms(graph: Graph) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Pairs of a layer and the batch norm that is its only reader, as modules of ``graph.model``."""
     for module, node in graph.dependencies.module2node.items():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            (before,) = node.inputs
-            if isinstance(before.module, nn.Conv2d | nn.Linear) and len(before.outputs) == 1:
+            before = node.inputs[0] if len(node.inputs) == 1 else None
+            if before and isinstance(before.module, nn.Conv2d | nn.Linear) and len(before.outputs) == 1:
                 yield before.module, module
 
 
@@ -242,15 +242,19 @@ def call_order(model: nn.Module, example: Tensor) -> tuple[list[str], dict[str, 
     """Names of convolutions and linear layers in the order of their calls, and their output sizes.
 
     Raises:
-        TaskError: one of them is called more than once.
+        TaskError: one of them, or a batch norm, is called more than once; or the network gives no logits.
     """
+    calls: set[str] = set()
     order: list[str] = []
     shapes: dict[str, tuple[int, int]] = {}
 
     def hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def remember(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if name in shapes:
+            if name in calls:
                 raise TaskError(f"layer {name}: called more than once in a forward pass")
+            calls.add(name)
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                return
             order.append(name)
             conv = isinstance(module, nn.Conv2d)
             # a linear layer may be applied at every place of a map (N, H, W, C)
@@ -261,10 +265,21 @@ def call_order(model: nn.Module, example: Tensor) -> tuple[list[str], dict[str, 
     handles = [
         module.register_forward_hook(hook(name))
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)
     ]
-    with torch.inference_mode():
-        model(example)
-    for handle in handles:
-        handle.remove()
+    try:
+        with torch.inference_mode():
+            logits: Any = model(example)
+    except TaskError:
+        raise
+    except Exception as error:  # whatever a network of the user's runs into
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        size = " x ".join(map(str, example.shape[2:]))
+        raise TaskError(f"{type(model).__name__}: does not run on an image of {size}: {what}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise TaskError(f"{type(model).__name__}: gives {given}, expected logits (images, classes)")
     return order, shapes

@@ -54,6 +54,7 @@ class ImageData(ABC):
         std: per colour.
         epochs: how long the dense network is trained.
         flips: whether mirrored images keep their class.
+        preparation: how pictures become pixels, where there are several ways.
         progress: told what is done, how much of it, and of how much, where reading images takes long.
     """
 
@@ -66,6 +67,7 @@ class ImageData(ABC):
 
     def __init__(self, split_seed: int, reward_images: int | None) -> None:
         self.progress: Progress = lambda *_: None
+        self.preparation = ""
         self.split_seed = split_seed
         self._reward_images = reward_images
 

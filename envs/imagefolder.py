@@ -62,6 +62,7 @@ class ImageFolderData(ImageData):
         self.classes = classes or found
         self.mean, self.std = mean or IMAGENET_MEAN, std or IMAGENET_STD
         self._resize = image_size is not None
+        self.preparation = "fit" if self._resize else "as they are"
         self.image_size = image_size or self._native_size()
 
     @cached_property

@@ -59,6 +59,7 @@ class ImageNetData(ImageData):
         self._root = root
         self.classes = class_folders(root / "train")
         self._preprocessing = preprocessing
+        self.preparation = repr(preprocessing)
         self.image_size, self.mean, self.std = preprocessing.crop, preprocessing.mean, preprocessing.std
         self._calibration_images = calibration_images
 

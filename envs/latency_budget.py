@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from envs import cache
+from envs import cache, datasets
 from envs.cost import CostModel
 from envs.errors import TaskError
 from envs.latency import check, fit, measure
-from envs.preparation import load_evaluator
+from envs.preparation import calibration_path, load_evaluator
 from envs.task import TaskConfig
 from envs.timing import Progress, timing_batch
 
@@ -44,13 +44,18 @@ def load_latency(task: TaskConfig) -> CostModel:
     return CostModel.from_arrays({name: content[name].numpy() for name in ("weight", "inputs", "outputs")})
 
 
+def _gpu(task: TaskConfig) -> str | None:
+    return torch.cuda.get_device_name() if task.device == "cuda" else None
+
+
 def _path(task: TaskConfig) -> Path:
     return cache.path(
         "latency",
         {
-            "task": repr(task),
+            "task": calibration_path(task, datasets.load(task)).name,
+            "batch": task.batch_size,
             "threads": torch.get_num_threads(),
-            "machine": [platform.node(), platform.processor(), platform.machine()],
+            "machine": [platform.node(), platform.processor(), platform.machine(), _gpu(task)],
             "torch": torch.__version__,
         },
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from envs import own, pretrained
 from envs.checkpoint import load_weights as load_weights
-from envs.errors import check_choice
+from envs.errors import TaskError, check_choice
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +90,14 @@ def check_name(name: str) -> None:
     elif form == "own":
         own.check_name(name)
     else:
+        if name not in MODELS and pretrained.known(name):
+            raise TaskError(f"model {name!r} is unknown: did you mean {pretrained.PREFIX + name!r}?")
         check_choice("model", name, [*MODELS, *PATTERNS])
+
+
+def version(name: str) -> str | None:
+    """What changes with a user's own network of the same name: a hash of its source file; None for all others."""
+    return own.version(name) if kind(name) == "own" else None
 
 
 def build(name: str, classes: int) -> nn.Module:

@@ -51,6 +51,9 @@ class PrunableNetwork:
         self.scope = scope
         self.example = example
         self._order, shapes = call_order(model, example)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
+                raise TaskError(f"layer {name}: a batch norm without running statistics depends on the whole batch")
         graph, groups = self.trace()
         if not groups:
             where = "inside a block " if scope == "inner" else ""
@@ -131,8 +134,6 @@ def _units(
         norm = graph.originals[norm_name] if norm_name else None
         assert isinstance(module, nn.Conv2d | nn.Linear)
         assert norm is None or isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-        if norm is not None and norm.running_mean is None:
-            raise TaskError(f"layer {norm_name}: a batch norm without running statistics depends on the whole batch")
         n_in = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
         outputs = _dimension(name, module.weight.shape[0], ("out", "both"), groups)
         inputs = outputs if is_depthwise(module) else _dimension(name, n_in, ("in",), groups)

@@ -9,8 +9,10 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from envs import cache
 from envs.errors import TaskError
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ def build(name: str, classes: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TaskError(f"model {name!r}: {call} returns {type(model).__name__}, expected a torch.nn.Module")
     return model
+
+
+def version(name: str) -> str:
+    """SHA-256 of the file that the function stands in; what that file imports is not part of it."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(_function(name)))
+    except TypeError:  # a callable object, or built in
+        file = inspect.getsourcefile(type(_function(name)))
+    return "" if file is None else cache.sha256(Path(file))
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -18,12 +18,13 @@ from envs import cache, datasets, device, models
 from envs.batches import Batches
 from envs.budget import Budget
 from envs.calibration import Calibration, calibrate
+from envs.errors import TaskError
 from envs.evaluator import Evaluator
 from envs.imagedata import ImageData, Images
 from envs.network import PrunableNetwork
 from envs.task import TaskConfig, check_task
 from envs.training import train
-from envs.verification import verify
+from envs.verification import enliven, verify
 
 Progress = Callable[[str, int, int], None]
 
@@ -42,7 +43,7 @@ def ensure_prepared(task: TaskConfig, progress: Progress = lambda *_: None) -> N
     data.progress = progress
     if not _weights_path(task, data).exists():
         _train(task, data, progress)
-    if not _calibration_path(task, data).exists():
+    if not calibration_path(task, data).exists():
         _calibrate(task, data, progress)
 
 
@@ -63,6 +64,7 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
     where = device.use(task.device, task.tf32)
     data = datasets.load(task)
     network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
+    enliven(network.model, network.example)
     verify(network)
     if cost == "latency":
         return  # nothing is known of it before it is measured
@@ -75,7 +77,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
-        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``data_sha256``.
+        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``network_version``
+        (None where it is this package's or torchvision's), ``data_sha256``.
 
     Raises:
         TaskError: weights or data cannot be used.
@@ -99,9 +102,10 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         },
         "layers": len(evaluator.dense),
         "channels": list(evaluator.dense),
-        "splits": evaluator.images | {"calibration": cache.load(_calibration_path(task, data))["images"]},
+        "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
+        "network_version": models.version(task.model),
         "data_sha256": data_sha256,
     }
 
@@ -117,13 +121,16 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
     data = datasets.load(task)
     network = _dense_network(task, data)
     where = network.example.device
-    content = cache.load(_calibration_path(task, data))
+    content = cache.load(calibration_path(task, data))
 
     def batches(images: Images, resident: bool = False) -> Batches:
         return Batches.of(images, data, task.batch_size, where, resident)
 
     parts = content["recalibration"]
-    recalibration = batches(Images(**{name: part.numpy() for name, part in parts.items()}), True) if parts else None
+    recalibration = None
+    if parts:  # in batches of one size always: the statistics depend on it
+        chosen = Images(**{name: part.numpy() for name, part in parts.items()})
+        recalibration = Batches.of(chosen, data, _CALIBRATION_BATCH, where, resident=True)
     return Evaluator(
         network,
         Calibration.from_content(content),
@@ -142,7 +149,12 @@ def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
 
 def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: torch.device) -> PrunableNetwork:
     example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
-    return PrunableNetwork(model.to(where), example, task.scope)
+    network = PrunableNetwork(model.to(where), example, task.scope)
+    with torch.no_grad():
+        classes = model(example).shape[1]
+    if classes != len(data.classes):
+        raise TaskError(f"model {task.model!r} tells {classes} classes apart, the data have {len(data.classes)}")
+    return network
 
 
 def _weights_path(task: TaskConfig, data: ImageData) -> Path:
@@ -166,6 +178,7 @@ def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
         "train": data.training_split(),
         "size": data.image_size,
         "normalisation": [data.mean, data.std],
+        "preparation": data.preparation,
     }
 
 
@@ -179,7 +192,8 @@ def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     unfinished.unlink(missing_ok=True)
 
 
-def _calibration_path(task: TaskConfig, data: ImageData) -> Path:
+def calibration_path(task: TaskConfig, data: ImageData) -> Path:
+    """Where the calibration of a task is kept: the name changes with whatever decides a policy's score."""
     key = _data_key(task, data) | {
         "weights": cache.sha256(_weights_path(task, data)),
         "images": task.calibration_images,
@@ -187,6 +201,7 @@ def _calibration_path(task: TaskConfig, data: ImageData) -> Path:
         "scope": task.scope,
         "importance": task.importance,
         "reconstruction": task.reconstruction,
+        "network": models.version(task.model),
         "device": [task.device, task.tf32],
     }
     return cache.path(f"calibration-{models.slug(task.model)}", key)
@@ -194,6 +209,7 @@ def _calibration_path(task: TaskConfig, data: ImageData) -> Path:
 
 def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     network = _dense_network(task, data)
+    verify(network)  # again, with the weights that count
     images = data.calibration(task.calibration_images)
     calibration = calibrate(
         network,
@@ -204,8 +220,12 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
         progress=progress,
     )
     recalibration = data.calibration(_RECALIBRATION_IMAGES) if task.reconstruction in ("batch-norm", "both") else None
+    if recalibration and len(recalibration.labels) % _CALIBRATION_BATCH == 1:  # one image has no variance
+        recalibration = recalibration.take(np.arange(len(recalibration.labels) - 1))
+    if recalibration and not len(recalibration.labels):
+        raise TaskError(f"calibration-images {task.calibration_images}: batch norm takes its statistics from 2 or more")
     content = calibration.content() | {
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
     }
-    cache.save(content, _calibration_path(task, data))
+    cache.save(content, calibration_path(task, data))

@@ -23,6 +23,13 @@ _AS_PUBLISHED = {"aux_logits": False, "transform_input": True, "init_weights": F
 _ARGUMENTS = {"googlenet": _AS_PUBLISHED, "inception_v3": _AS_PUBLISHED}
 
 
+def known(bare: str) -> bool:
+    """Whether torchvision has a classification network of that name, without the prefix."""
+    from torchvision import models
+
+    return bare in models.list_models(module=models)
+
+
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless torchvision has this classification network."""
     from torchvision import models

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from envs.errors import TaskError
 from envs.layers import Unit
 from envs.network import PrunableNetwork
 
@@ -88,10 +87,9 @@ def sampled_inputs(module: nn.Module, inputs: Tensor, generator: torch.Generator
         return vectors.gather(1, places[..., None].expand(-1, -1, vectors.shape[2])).flatten(0, 1)
     assert isinstance(module, nn.Conv2d)
     (kh, kw), (sh, sw), (dh, dw) = module.kernel_size, module.stride, module.dilation
-    if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        raise TaskError(f"padding {module.padding!r} ({module.padding_mode}) of {module}: expected numbers of zeros")
-    ph, pw = module.padding
-    padded = nn.functional.pad(inputs, (pw, pw, ph, ph))
+    sides = module._reversed_padding_repeated_twice  # numbers, also where the padding is called "same"
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    padded = nn.functional.pad(inputs, sides, mode)
     height = (padded.shape[2] - dh * (kh - 1) - 1) // sh + 1
     width = (padded.shape[3] - dw * (kw - 1) - 1) // sw + 1
     places = _places(len(inputs), height * width, generator).to(inputs.device)

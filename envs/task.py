@@ -79,6 +79,8 @@ def check_task(task: TaskConfig) -> None:
         raise TaskError(f"weights {task.weights!r}: no such file")
     if task.weights is None and models.needs_weights(task.model):
         raise TaskError(f"model {task.model!r} needs --weights, a checkpoint of the dense network")
+    if task.tf32 and task.device != "cuda":
+        raise TaskError(f"tf32 is a GPU's rounding: leave it out, or name --device cuda, not {task.device!r}")
     _refuse_fixed_options(task)
     _check_folder(task)
     _check_normalisation(task)

@@ -48,6 +48,37 @@ def verify(network: PrunableNetwork) -> None:
     raise TaskError(f"{type(network.model).__name__}: channels cannot be removed together: {problem}")
 
 
+def enliven(model: nn.Module, example: Tensor) -> None:
+    """Give a fresh network weights with which every channel counts: some start at zero, or fade layer by layer.
+
+    Scales and shifts are drawn at random; every layer's outputs are brought to a standard deviation of 1 on the way of
+    random images ``(2, C, H, W)`` like ``example``.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(like: Tensor) -> Tensor:
+        return torch.rand(like.shape, generator=generator).to(like.device)
+
+    def normalise(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        size = output.std().clamp(min=1e-6)
+        for parameter in module.parameters():
+            parameter.div_(size)
+        return output / size
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    weights = {id(layer.weight) for layer in layers}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if id(parameter) not in weights:
+                parameter.copy_(0.5 + noise(parameter))
+        hooks = [layer.register_forward_hook(normalise) for layer in layers]
+        try:
+            model.eval()(torch.randn(2, *example.shape[1:], generator=generator).to(example.device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
 def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[int], ranks: Ranks) -> str | None:
     """What is wrong with the smaller network of channel counts, or None."""
 
@@ -60,8 +91,8 @@ def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             logits = model(images)
-    except (RuntimeError, ValueError, IndexError) as error:
-        return f"the smaller network does not run ({str(error).splitlines()[0]})"
+    except Exception as error:  # a wrongly traced network may fail in any way
+        return f"the smaller network does not run ({' '.join(str(error).split()) or type(error).__name__})"
     with torch.no_grad(), unread(network, network.model, counts, ranks):
         expected = network.model(images)
     off = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1e-12))

@@ -12,11 +12,11 @@ from harness import config as configs
 from harness import manifest, registry, runner, store
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError, StoreError
-from harness.executors import End, Event, Job, Processes, cores
+from harness.executors import End, Event, Job, JobCrash, JobError, Processes, cores
 from harness.progress import Display
 from harness.store import Experiment, Run
 
-_HASHES = ("weights_sha256", "data_sha256", "latency_sha256")
+_HASHES = ("weights_sha256", "network_version", "data_sha256", "latency_sha256")
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _write_head(experiment: Experiment, new: bool, facts: dict[str, Any], comman
         content = store.read_json(experiment.manifest_path)
         for key in _HASHES:
             if content["task"].get(key) != facts.get(key):
-                what = key.removesuffix("_sha256")
+                what = key.partition("_")[0]
                 raise ConfigError(
                     f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
                 )
@@ -157,10 +157,11 @@ def _measure_latency(
         return
     started = time.perf_counter()
     policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
-    found = processes.call(
-        Job("latency", measure, (session.experiment.config, policies)),
-        lambda what, done, total: display.step(what, done, total),
-    )
+    try:
+        found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
+    except (JobError, JobCrash) as error:  # the runs are done, and their results stand without it
+        session.failed["latency of the incumbents"] = str(error).splitlines()[0]
+        return
     for run, seconds in zip(runs, found.pop("seconds"), strict=True):
         with run.open():
             run.write_status(run.status() | {"latency": found | {"seconds": seconds}})

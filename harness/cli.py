@@ -91,7 +91,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--lower-bound", type=float, default=_DEFAULT.lower_bound, show_default=True, help="Of every ratio."),
     click.option("--reward", default=_DEFAULT.reward, show_default=True, help=f"{_or(REWARDS)}.".capitalize()),
     click.option("--threads", type=int, default=_DEFAULT.threads, show_default=True, help="Per run."),
-    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads]"),
+    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
     click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
 )
 
@@ -113,7 +113,7 @@ def _bench(**options: Any) -> int:
         session = bench(
             config,
             folder,
-            jobs=max(1, cores() // config.threads) if jobs is None else jobs,
+            jobs=_default_jobs(config) if jobs is None else jobs,
             command=shlex.join(["prunebench", *sys.argv[1:]]),
             display=shown,
         )
@@ -146,6 +146,11 @@ def _list() -> int:
     for title, names in (("agents", registry.names()), ("models", networks), ("datasets", datasets.names())):
         click.echo(f"{title}: {', '.join(names)}")
     return 0
+
+
+def _default_jobs(config: ExperimentConfig) -> int:
+    """One on a GPU: the batch size fits it once, and runs beside each other would disturb each other's times."""
+    return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
 
 
 def _config(options: dict[str, Any]) -> ExperimentConfig:

@@ -25,6 +25,26 @@ def net(num_classes):
     )
 """
 
+# A residual branch that starts at zero, with channels turned round behind it: nothing that tracing sees.
+HIDDEN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.norm, self.head = nn.BatchNorm2d(8), nn.Linear(8, classes)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x):
+        x = self.a(x).relu()
+        x = x + self.norm(self.c(self.b(x).relu().flip(1)))
+        return self.head(x.relu().mean((2, 3)))
+
+def net(num_classes):
+    return Net(num_classes)
+"""
+
 
 @pytest.fixture(scope="module")
 def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -93,3 +113,16 @@ def test_a_network_of_ones_own_with_a_budget_on_parameters(tmp_path: Path) -> No
     refused = bench(tmp_path, *flags[:2])
     assert refused.returncode == 2
     assert "needs --weights" in refused.stderr
+
+
+def test_a_fault_that_fresh_weights_would_hide_is_found(tmp_path: Path) -> None:
+    (tmp_path / "hidden.py").write_text(HIDDEN)
+    subprocess.run(
+        [sys.executable, "-c", "import torch, hidden; torch.save(hidden.net(10).state_dict(), 'w.pt')"],
+        cwd=tmp_path,
+        check=True,
+    )
+    result = bench(tmp_path, "--model", "hidden:net", "--weights", "w.pt")
+    assert result.returncode == 2
+    assert "layer b: its channels cannot be removed" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

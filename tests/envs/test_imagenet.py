@@ -193,3 +193,10 @@ def test_a_wrong_task_is_refused(
         (tmp_path / folder).mkdir()
     with pytest.raises(TaskError, match=message):
         check_task(replace(TaskConfig(dataset="imagenet", data=str(tmp_path)), **changes))
+
+
+def test_another_preparation_of_the_same_size_is_another_calibration(root: Path) -> None:
+    options = [{"model": "torchvision:efficientnet_b0", "image_size": size} for size in (None, 224)]
+    first, second = (imagenet(root, **some) for some in options)
+    assert first.image_size == second.image_size
+    assert first.preparation != second.preparation

@@ -94,3 +94,12 @@ def test_a_misspelt_package_is_found_without_importing_anything() -> None:
         models.check_name("torchvison:resnet18")
     models.check_name("ownnets.broken:f")
     assert "ownnets" not in sys.modules
+
+
+def test_the_version_changes_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "versioned.py").write_text("def net(num_classes): ...")
+    before = models.version("versioned:net")
+    (tmp_path / "versioned.py").write_text("def net(num_classes): ...  # changed")
+    assert before != models.version("versioned:net")
+    assert models.version("resnet20") is None

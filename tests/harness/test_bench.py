@@ -156,6 +156,17 @@ def can_open(run: store.Run) -> bool:
     return False
 
 
+def test_results_stand_where_the_latency_of_the_incumbents_cannot_be_measured(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    session = bench(config, tmp_path / "x", measure_latency=toy_runs.crashing)
+    assert "ZeroDivisionError" in session.failed["latency of the incumbents"]
+    assert (tmp_path / "x" / "tables" / "table.md").exists()
+    again = bench(config, tmp_path / "x")
+    assert not again.failed
+    assert set(again.seconds) == {"latency of the incumbents"}
+
+
 def test_the_modules_to_import_ahead_exist() -> None:
     assert [name for name in HEAVY_MODULES if importlib.util.find_spec(name) is None] == []
 

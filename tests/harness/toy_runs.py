@@ -164,7 +164,7 @@ def refusing(report: Any, config: ExperimentConfig, threads: int) -> None:
     raise TaskError("no such weights")
 
 
-def crashing(report: Any, config: ExperimentConfig, threads: int) -> None:
+def crashing(report: Any, config: ExperimentConfig, *_: Any) -> None:
     raise ZeroDivisionError
 
 
