@@ -26,7 +26,7 @@ from envs.reconstruction import RIDGE, Tensors, factorise, gram_matrices, recons
 
 SEED = 3
 BATCH, CALIBRATION_IMAGES, IMAGES = 16, 32, 6
-remembered = lru_cache(maxsize=4)  # the largest networks' matrices take a gigabyte each
+remembered = lru_cache(maxsize=2)  # the largest networks' matrices take a gigabyte each
 
 
 def noise(name: str, count: int, seed: int) -> Tensor:

@@ -145,6 +145,31 @@ def test_a_network_without_prunable_layers_is_refused() -> None:
     )
 
 
+class Shared(nn.Module):
+    """One batch norm after two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+        self.norm, self.head = nn.BatchNorm2d(8), nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.second(self.norm(self.first(x)).relu())).relu()
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Shared(), "layer norm: called more than once in a forward pass"),
+        (nn.Conv2d(5, 8, 1), r"Conv2d: does not run on an image of 16 x 16: RuntimeError: .*"),
+        (nn.Conv2d(3, 8, 1), r"Conv2d: gives shape \(1, 8, 16, 16\), expected logits \(images, classes\)"),
+    ],
+)
+def test_what_is_no_network_of_its_own_layers_is_refused(model: nn.Module, message: str) -> None:
+    assert re.fullmatch(message, refusal(model))
+
+
 def test_an_unknown_scope_is_refused_with_the_nearest() -> None:
     with pytest.raises(TaskError, match=r"scope 'iner' is unknown: expected one of all, inner; did you mean 'inner'\?"):
         PrunableNetwork(oddnets.grouped(10).eval(), IMAGES[:1], "iner")

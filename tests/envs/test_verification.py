@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from envs.choices import SCOPES
 from envs.errors import TaskError
 from envs.network import PrunableNetwork
-from envs.verification import unread, verify
+from envs.verification import enliven, unread, verify
 
 IMAGES = reference.noise("small", 2, 0)
 
@@ -79,6 +79,16 @@ def test_an_operation_that_depends_on_the_other_channels_is_found(peculiar: nn.M
     model = oddnets.headed([oddnets.block(3, 8), peculiar, oddnets.block(8, 6)], 6, 10).eval()
     line = problem(PrunableNetwork(model, IMAGES[:1]))
     assert line.startswith(f"layer 0.0: its channels cannot be removed: {expected}")
+
+
+def test_a_fault_behind_weights_of_zero_is_found_once_they_count() -> None:
+    torch.manual_seed(0)
+    branch = nn.Sequential(oddnets.block(8, 6), Reversed(), nn.Conv2d(6, 8, 1), nn.BatchNorm2d(8))
+    nn.init.zeros_(branch[3].weight)
+    model = oddnets.headed([oddnets.block(3, 8), oddnets.Branches(oddnets.add, nn.Identity(), branch)], 8, 10).eval()
+    verify(PrunableNetwork(model, IMAGES[:1]))  # sees nothing yet
+    enliven(model, IMAGES[:1])
+    assert problem(PrunableNetwork(model, IMAGES[:1])).startswith("layer 1.branches.1.0.0: ")
 
 
 def test_a_wrong_owner_of_one_channel_is_found() -> None:
