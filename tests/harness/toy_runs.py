@@ -176,6 +176,7 @@ def main(folder: str) -> None:
     """A bench in a process of its own, to be disturbed."""
     from harness import bench, cli, executors
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     registry.registered = registered  # type: ignore[assignment]
     executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
     cli.bench = partial(  # type: ignore[assignment]
