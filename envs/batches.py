@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from envs.imagedata import ImageData, Images
@@ -36,8 +33,8 @@ class Batches:
     @classmethod
     def of(cls, images: Images, data: ImageData, size: int, device: torch.device, resident: bool = False) -> Batches:
         """Batches of a data set's images; ``resident`` puts all of them on the device at once."""
-        pixels = _tensor(images.pixels)
-        return cls(pixels.to(device) if resident else pixels, _tensor(images.labels), data.normalise, size, device)
+        pixels, labels = torch.from_numpy(images.pixels), torch.from_numpy(images.labels)
+        return cls(pixels.to(device) if resident else pixels, labels, data.normalise, size, device)
 
     @property
     def images(self) -> int:
@@ -57,10 +54,3 @@ class Batches:
             rows = slice(start, start + self.size)
             pixels = self._normalise(self._pixels[rows].to(self._device))
             yield pixels.contiguous(memory_format=torch.channels_last), self._labels[rows]
-
-
-def _tensor(array: NDArray[np.generic]) -> Tensor:
-    """The array's memory as a tensor; a read-only memory map stays one, nothing writes to it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        return torch.from_numpy(np.asarray(array))

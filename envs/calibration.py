@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from torch import Tensor
 from envs.batches import Batches
 from envs.importance import Scores, channel_scores, ranks
 from envs.network import PrunableNetwork
+from envs.progress import Progress, silent
 from envs.reconstruction import Tensors, factorise, gram_matrices, reconstructed_units
 
-Progress = Callable[[str, int, int], None]
 
-
+@dataclass(frozen=True)
 class Calibration:
     """Channel scores and least-squares problems, as plain content that can be kept on disk.
 
@@ -25,9 +25,8 @@ class Calibration:
         problems: tensors of :func:`envs.reconstruction.factorise` by unit name; empty where nothing is refitted.
     """
 
-    def __init__(self, scores: list[Scores], problems: dict[str, Tensors]) -> None:
-        self.scores = scores
-        self.problems = problems
+    scores: list[Scores]
+    problems: dict[str, Tensors]
 
     def content(self) -> dict[str, Any]:
         """Tensors in plain containers."""
@@ -46,7 +45,7 @@ def calibrate(
     importance: str,
     least_squares: bool,
     seed: int,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> Calibration:
     """Score the channels; collect and factorise the Gram matrices where layers are to be refitted.
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from envs import cache
 from envs.errors import TaskError
+from envs.progress import Progress, silent
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ def decoded(
     files: Sequence[str],
     size: int,
     transform: Transform | None,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> NDArray[np.uint8]:
     """Pixels ``(N, 3, size, size)`` of image files, decoded where the cache does not have them.
 
@@ -120,7 +121,7 @@ def _decode_all(
     files: Sequence[Path],
     size: int,
     transform: Transform | None,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     out: BinaryIO,
 ) -> None:
     # Not written through a map: on a full disk that ends the process instead of raising an error.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.errors import TaskError
+from envs.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Progress = Callable[[str, int, int], None]
 
 _HASHED_AT_ONCE = 256  # images
 
@@ -66,7 +65,7 @@ class ImageData(ABC):
     flips: ClassVar[bool]
 
     def __init__(self, split_seed: int, reward_images: int | None) -> None:
-        self.progress: Progress = lambda *_: None
+        self.progress: Progress = silent
         self.preparation = ""
         self.split_seed = split_seed
         self._reward_images = reward_images

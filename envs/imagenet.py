@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from envs.errors import TaskError
 from envs.imagedata import ImageData, Images
 from envs.imagefolder import class_folders, refuse_strangers
 from envs.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    pass
 
 _REWARD_IMAGES = 3000  # of train/, as in AMC; a tenth of it where that is fewer
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from envs.budget import Budget, Counts
 from envs.cost import CostModel
 from envs.evaluator import Evaluator
-from envs.layers import Unit
 from envs.network import PrunableNetwork
-from envs.timing import ROUNDS, Progress, Seconds, interleaved_medians, whole_network_latencies
+from envs.progress import Progress, silent
+from envs.timing import ROUNDS, Seconds, interleaved_medians, whole_network_latencies
 
 NETWORKS, POLICIES = 40, 20
 LOWER_BOUND = 0.1  # of the ratios that are timed
@@ -132,7 +132,7 @@ def measure(
     networks: int = NETWORKS,
     rounds: int = ROUNDS,
     seed: int = 0,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> LatencyTable:
     """Time every unit in place, in whole small networks.
 
@@ -154,7 +154,7 @@ def measure(
     seconds = interleaved_medians(evaluator, policies, batch, rounds, names, progress, "timing the layers")
     units = []
     for unit, taken in zip(network.units, seconds.T, strict=True):
-        n_in, n_out = (side[0] + policies @ side[1:] for side in _sides(unit, network.channels))
+        n_in, n_out = (side[0] + policies @ side[1:] for side in unit.sides(network.channels))
         units.append(UnitTimes(unit.name, n_in, n_out, taken))
     return LatencyTable(units, len(batch), torch.get_num_threads(), batch.device.type)
 
@@ -169,7 +169,7 @@ def fit(network: PrunableNetwork, table: LatencyTable) -> CostModel:
     linear = np.zeros(len(one))
     terms = [(1.0, linear, one)]
     for unit, times in zip(network.units, table.units, strict=True):
-        n_in, n_out = _sides(unit, network.channels)
+        n_in, n_out = unit.sides(network.channels)
         a, b, c, d = np.rint(smooth(times) * 1e9 / table.images / _QUANTUM) * _QUANTUM
         linear += a * one + b * n_in + c * n_out
         if d:
@@ -202,7 +202,7 @@ def check(
     rounds: int = ROUNDS,
     preserve: float = 0.5,
     seed: int = 0,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> LatencyCheck:
     """Compare a fitted latency with whole networks, measured in two passes one after the other.
 
@@ -243,10 +243,3 @@ def _hypercube(channels: Sequence[int], networks: int, seed: int) -> Counts:
     ratios = np.tile(np.linspace(LOWER_BOUND, 1, networks)[:, None], len(channels))
     shuffled = np.random.default_rng(seed).permuted(ratios, axis=0)
     return np.maximum(np.floor(shuffled * channels + 0.5), 1).astype(np.int64)
-
-
-def _sides(unit: Unit, channels: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inputs (of one group) and outputs of a unit as affine functions of the channel counts, ``(D + 1,)`` each."""
-    one = np.eye(1, len(channels) + 1)[0]
-    inputs = unit.module.weight.shape[1] * one if unit.grouped else unit.inputs.affine(channels)
-    return inputs, unit.outputs.affine(channels)

@@ -12,11 +12,12 @@ from envs.cost import CostModel
 from envs.errors import TaskError
 from envs.latency import check, fit, measure
 from envs.preparation import calibration_path, load_evaluator
+from envs.progress import Progress, silent
 from envs.task import TaskConfig
-from envs.timing import Progress, timing_batch
+from envs.timing import timing_batch
 
 
-def ensure_latency(task: TaskConfig, progress: Progress = lambda *_: None) -> Path:
+def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
     """Measure, fit and check the latency of a prepared task unless the cache has it; returns the cached file.
 
     It holds for the present number of threads (``torch.get_num_threads()``) on this machine.

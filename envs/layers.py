@@ -84,6 +84,11 @@ class Unit:
         """Multiply-accumulates of the dense layer."""
         return self.module.weight.numel() * self.out_hw[0] * self.out_hw[1]
 
+    def sides(self, channels: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Inputs that every output reads, and outputs, as affine functions of the channel counts: ``(D + 1,)`` each."""
+        constant = self.module.weight.shape[1] * np.eye(1, len(channels) + 1)[0]
+        return constant if self.grouped else self.inputs.affine(channels), self.outputs.affine(channels)
+
     def fold(self) -> Fold:
         """Scale and shift that the batch norm (or none) and the layer's bias apply to the bare product."""
         weight, bias = self.module.weight, self.module.bias

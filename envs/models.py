@@ -90,7 +90,7 @@ def check_name(name: str) -> None:
     elif form == "own":
         own.check_name(name)
     else:
-        if name not in MODELS and pretrained.known(name):
+        if name not in MODELS and pretrained.PREFIX + name in pretrained.names():
             raise TaskError(f"model {name!r} is unknown: did you mean {pretrained.PREFIX + name!r}?")
         check_choice("model", name, [*MODELS, *PATTERNS])
 

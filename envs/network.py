@@ -86,10 +86,9 @@ class PrunableNetwork:
         macs: list[Term] = []
         parameters: list[Term] = []
         for unit in self.units:
-            weights = unit.module.weight.shape[1] * one if unit.grouped else unit.inputs.affine(self.channels)
-            outputs = unit.outputs.affine(self.channels)
-            macs.append((unit.kernel_area * unit.out_hw[0] * unit.out_hw[1], weights, outputs))
-            parameters.append((unit.kernel_area, weights, outputs))
+            inputs, outputs = unit.sides(self.channels)
+            macs.append((unit.kernel_area * unit.out_hw[0] * unit.out_hw[1], inputs, outputs))
+            parameters.append((unit.kernel_area, inputs, outputs))
             per_channel = (unit.module.bias is not None) + 2 * (unit.norm is not None and unit.norm.affine)
             parameters.append((per_channel, one, outputs))
         for norm in self.norms:

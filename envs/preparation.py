@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,16 @@ from envs.errors import TaskError
 from envs.evaluator import Evaluator
 from envs.imagedata import ImageData, Images
 from envs.network import PrunableNetwork
+from envs.progress import Progress, silent
 from envs.task import TaskConfig, check_task
 from envs.training import train
 from envs.verification import enliven, verify
-
-Progress = Callable[[str, int, int], None]
 
 _CALIBRATION_BATCH = 50  # images, as in AMC
 _RECALIBRATION_IMAGES = 500  # whose statistics batch norm takes over where that is asked for
 
 
-def ensure_prepared(task: TaskConfig, progress: Progress = lambda *_: None) -> None:
+def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
     """Train the dense network and calibrate unless the cache has both.
 
     Raises:
@@ -169,6 +167,7 @@ def _weights_path(task: TaskConfig, data: ImageData) -> Path:
     return cache.path(f"dense-{task.model}", _data_key(task, data) | key)
 
 
+@lru_cache(maxsize=1)  # asked for several times; the fingerprint of a big data set takes seconds
 def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
     """What every cached result depends on."""
     return {
@@ -219,13 +218,22 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
         seed=task.split_seed,
         progress=progress,
     )
-    recalibration = data.calibration(_RECALIBRATION_IMAGES) if task.reconstruction in ("batch-norm", "both") else None
-    if recalibration and len(recalibration.labels) % _CALIBRATION_BATCH == 1:  # one image has no variance
-        recalibration = recalibration.take(np.arange(len(recalibration.labels) - 1))
-    if recalibration and not len(recalibration.labels):
-        raise TaskError(f"calibration-images {task.calibration_images}: batch norm takes its statistics from 2 or more")
+    recalibration = _recalibration_images(images) if task.reconstruction in ("batch-norm", "both") else None
     content = calibration.content() | {
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
     }
     cache.save(content, calibration_path(task, data))
+
+
+def _recalibration_images(images: Images) -> Images:
+    """Some of the calibration images, evenly spaced: they are in the order of their classes or of their files.
+
+    Raises:
+        TaskError: there is but one, which has no variance; nor may one be left over for a batch of its own.
+    """
+    count = min(_RECALIBRATION_IMAGES, len(images.labels))
+    count -= count % _CALIBRATION_BATCH == 1
+    if not count:
+        raise TaskError("calibration-images 1: batch norm takes its statistics from 2 or more")
+    return images.take(np.linspace(0, len(images.labels) - 1, count).astype(np.int64))

@@ -23,20 +23,17 @@ _AS_PUBLISHED = {"aux_logits": False, "transform_input": True, "init_weights": F
 _ARGUMENTS = {"googlenet": _AS_PUBLISHED, "inception_v3": _AS_PUBLISHED}
 
 
-def known(bare: str) -> bool:
-    """Whether torchvision has a classification network of that name, without the prefix."""
+def names() -> list[str]:
+    """torchvision's classification networks, with the prefix."""
     from torchvision import models
 
-    return bare in models.list_models(module=models)
+    return [PREFIX + bare for bare in models.list_models(module=models)]
 
 
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless torchvision has this classification network."""
-    from torchvision import models
-
-    known = [PREFIX + known for known in models.list_models(module=models)]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TaskError(f"model {name!r} is unknown: expected {PREFIX} and a classification network's name{hint}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from envs.budget import Counts
 from envs.evaluator import Evaluator
+from envs.progress import Progress, silent
 
 Seconds = NDArray[np.float64]
-Progress = Callable[[str, int, int], None]
 
 BATCH = 100  # images, at most: enough to keep one core busy for many milliseconds
 ROUNDS = 5
@@ -34,7 +34,7 @@ def whole_network_latencies(
     policies: Sequence[Sequence[int]] | Counts,
     batch: Tensor,
     rounds: int = ROUNDS,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> list[float]:
     """Seconds per batch of whole small networks: medians over rounds, each of which runs all of them.
 

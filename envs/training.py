@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,8 +10,7 @@ from torch import Tensor, nn
 from envs import cache
 from envs.errors import TaskError
 from envs.imagedata import ImageData, Images
-
-Progress = Callable[[str, int, int], None]  # what, done, total
+from envs.progress import Progress
 
 BATCH = 64
 PEAK_LEARNING_RATE = 3e-3

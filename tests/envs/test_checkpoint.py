@@ -100,7 +100,9 @@ def test_the_old_names_of_densenet_files_load(tmp_path: Path) -> None:
 def test_networks_that_ask_for_the_version_of_a_file_load(plain: bool, tmp_path: Path) -> None:
     state = models.build("torchvision:mnasnet0_5", 5).state_dict()
     torch.save(dict(state) if plain else state, tmp_path / "w")
-    models.load_weights(models.build("torchvision:mnasnet0_5", 5), tmp_path / "w")
+    network = models.build("torchvision:mnasnet0_5", 5)
+    models.load_weights(network, tmp_path / "w")
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in state.items())
 
 
 class Wrapped(nn.Module):
@@ -110,5 +112,7 @@ class Wrapped(nn.Module):
 
 
 def test_a_part_called_module_keeps_its_name(tmp_path: Path) -> None:
-    torch.save(Wrapped().state_dict(), tmp_path / "w")
-    models.load_weights(Wrapped(), tmp_path / "w")
+    source, network = Wrapped(), Wrapped()
+    torch.save(source.state_dict(), tmp_path / "w")
+    models.load_weights(network, tmp_path / "w")
+    assert torch.equal(network.module.weight, source.module.weight)

@@ -142,7 +142,8 @@ def test_only_taylor_looks_at_images(criterion: str) -> None:
         raise AssertionError("images were asked for")
         yield
 
-    channel_scores(small(), criterion, forbidden(), 0)  # type: ignore[arg-type]
+    found = channel_scores(small(), criterion, forbidden(), 0)  # type: ignore[arg-type]
+    assert [len(score) for score in found] == small().channels
 
 
 def test_taylor_does_not_depend_on_the_batch_size_and_leaves_no_gradients() -> None:
