@@ -19,9 +19,11 @@ class Agent(ABC):
 
     Attributes:
         tags: ``deterministic`` (the seed changes nothing), ``may_stop_early`` (may use fewer evaluations).
+        notes: read when the search is over and kept with the run: plain values that JSON has, for reports.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset()
+    notes: Mapping[str, Any] | None = None
 
     def __init__(self, *, seed: int) -> None:
         self.seed = seed

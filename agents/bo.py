@@ -1,4 +1,4 @@
-"""Vanilla Bayesian optimisation in full dimension, on realised policies."""
+"""Vanilla Bayesian optimisation in full dimension."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 
 from agents.base import AskTellAgent
-from agents.proposal import PolicySpace, propose
-from agents.surrogate import Surrogate
+from agents.proposal import PolicySpace, propose, propose_in_box
+from agents.surrogate import PRESETS, PresetName, Surrogate
 from envs.budget import Budget
 
 INCUMBENTS = 5  # candidates are drawn around this many of the best points
 
 
 class BOAgent(AskTellAgent):
-    """A Gaussian process on realised policies; log expected improvement over on-budget policies.
+    """A Gaussian process predicts the reward of a policy; the next policy is where improvement is most expected.
 
     Args:
         seed: of the initial design and the candidates.
+        preset: ``modern`` (BoTorch's current default model, proposals on budget), ``botorch2021`` (its default of
+            2021 in its place) or ``gpyopt2021`` (what the paper compared against: GPyOpt's, proposals in the box).
         initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget). Default: 10, but no more
             than a fifth of the run's evaluations and no fewer than 3.
     """
 
-    def __init__(self, *, seed: int, initial: int | None = None) -> None:
+    def __init__(self, *, seed: int, preset: PresetName = "modern", initial: int | None = None) -> None:
         super().__init__(seed=seed)
+        if preset not in PRESETS:
+            raise ValueError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
         if initial is not None and initial < 1:
             raise ValueError(f"initial {initial}: expected at least 1 evaluation")
+        self.preset = PRESETS[preset]
         self.initial = initial
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
@@ -41,13 +47,17 @@ class BOAgent(AskTellAgent):
         self._design: list[NDArray[np.float64]] = []
         self._enter(PolicySpace(self._budget, self._first_labels(info), self._budget.lower_bound, 1.0))
         initial = self.initial or min(10, max(3, evaluations // 5))
-        points = self._space.on_budget(self._space.sobol(initial, self.seed))
+        points = self._space.sobol(initial, self.seed)
+        if self.preset.on_budget:
+            points = self._space.on_budget(points)
         self._design.extend(self._policy(point) for point in points)
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""
         number = len(self._rewards)
-        return self._design[number] if number < len(self._design) else self._policy(self._best_candidate())
+        if number < len(self._design):
+            return self._design[number]
+        return self._policy(self._best_candidate(self._fit()))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the policy and its reward."""
@@ -63,18 +73,22 @@ class BOAgent(AskTellAgent):
         """Search ``space`` from now on. A model of other dimensions is of no use to it."""
         self._space = space
         self._design.clear()  # what is left of it was laid out in another space
-        self._surrogate = Surrogate()
+        self._surrogate = Surrogate(self.preset, self._rng)
 
     def _inputs(self) -> NDArray[np.float64]:
         """What the Gaussian process sees of each evaluation so far: ``(n, k)``."""
-        return np.array(self._realised)
+        return np.array(self._realised if self.preset.on_budget else self._requested)
 
-    def _best_candidate(self) -> NDArray[np.float64]:
-        inputs, rewards = self._inputs(), np.array(self._rewards)
-        model = self._surrogate.fit(inputs, rewards)
-        best = np.argsort(-rewards, kind="stable")[:INCUMBENTS]
-        return propose(model, self._space, inputs[best], self._rng)
+    def _fit(self) -> SingleTaskGP:
+        return self._surrogate.fit(self._inputs(), self._rewards)
+
+    def _best_candidate(self, model: SingleTaskGP) -> NDArray[np.float64]:
+        if not self.preset.on_budget:
+            return propose_in_box(model, self._space, self.preset.jitter, int(self._rng.integers(2**31)))
+        best = np.argsort(-np.array(self._rewards), kind="stable")[:INCUMBENTS]
+        return propose(model, self._space, self._inputs()[best], self._rng)
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The policy to run for a point ``(k,)`` of the space: whole channels, the budget filled."""
-        return self._budget.ratios(self._budget.project(self._space.expand(point)))
+        """The policy to run for a point ``(k,)`` of the space: where it is on budget, in whole channels, filled."""
+        policy = self._space.expand(point)
+        return self._budget.ratios(self._budget.project(policy)) if self.preset.on_budget else policy

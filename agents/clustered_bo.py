@@ -1,17 +1,18 @@
-"""Bayesian optimisation with clustering and gradual roll-back (BOCR: Fan, Mu, Zhang, ECCV 2022, arXiv 2109.10591)."""
+"""Bayesian optimisation with clustering and roll-back (BOCR: Fan, Mu, Zhang, ECCV 2022, arXiv 2109.10591)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agents.bo import BOAgent
-from agents.clustering import cut, ward
+from agents.clustering import DISTANCES, Similarity, cut, ward
 from agents.proposal import PolicySpace
+from agents.surrogate import PresetName
 
 PAPER_CLUSTERS = {27: (3, 9), 13: (6, 9), 18: (6, 15)}  # ResNet-56, MobileNetV1, MobileNetV2
 ELITE = 10  # policies whose ratios bound the search after a roll-back
@@ -19,24 +20,30 @@ ELITE_COST = 0.01  # how far their cost may lie from the budget, as a fraction o
 
 
 class RollBack(NamedTuple):
-    """When a stage ends: at ``latest``, but from ``earliest`` on also after ``patience`` stalled evaluations.
+    """When a stage ends: at ``latest`` evaluations, but from ``earliest`` on also after ``patience`` stalled ones.
 
-    All three are fractions of the run's evaluations. Stalled: without improvement.
+    Stalled: without improvement on the best reward of the whole run.
     """
 
-    earliest: float
-    latest: float
-    patience: float
+    earliest: int
+    latest: int
+    patience: int
 
-    def due(self, rewards: ArrayLike, evaluations: int) -> bool:
-        """Whether to roll back now that ``rewards`` ``(n,)`` were earned, of a run of ``evaluations``."""
+    def scaled(self, evaluations: int) -> RollBack:
+        """The same fractions of a run of ``evaluations`` as these are of the paper's, rounded up."""
+        return RollBack(*(math.ceil(number * evaluations / PAPER_EVALUATIONS) for number in self))
+
+    def due(self, rewards: ArrayLike) -> bool:
+        """Whether to roll back now that ``rewards`` ``(n,)`` were earned."""
         done = len(np.asarray(rewards))
         stalled = done - 1 - int(np.argmax(rewards))
-        ended = done >= math.ceil(self.latest * evaluations) or stalled >= math.ceil(self.patience * evaluations)
-        return done >= math.ceil(self.earliest * evaluations) and ended
+        return done >= self.earliest and (done >= self.latest or stalled >= self.patience)
 
 
-SCHEDULE = (RollBack(80 / 200, 100 / 200, 20 / 200), RollBack(130 / 200, 150 / 200, 20 / 200))
+PAPER_EVALUATIONS = 200
+FIRST, SECOND = RollBack(80, 100, 20), RollBack(130, 150, 20)
+SCHEDULES = {"none": (), "direct": (FIRST,), "gradual": (FIRST, SECOND)}
+"""The roll-backs of each kind, in evaluations of the paper's 200."""
 
 
 def default_clusters(layers: int) -> tuple[int, int]:
@@ -76,44 +83,62 @@ class ClusteredBOAgent(BOAgent):
     """BO over one ratio per cluster of layers, then per smaller cluster, then per layer.
 
     Attributes:
-        tree: Ward linkage of the layers, ``D - 1`` rows of four numbers.
-        stages: per stage, each layer's cluster; in the last one every layer is one of its own.
-        events: one dict per roll-back: ``evaluation`` (how many were finished), ``stage`` (the one
-            entered, from 1), ``low`` and ``high`` (the bounds from there on).
+        notes: what the run's record keeps: ``similarity``; ``tree`` (Ward linkage of the layers, ``D - 1`` rows of
+            four numbers); ``stages`` (per stage, each layer's cluster); ``events`` (one dict per roll-back:
+            ``evaluation``, how many were finished; ``stage``, the one entered, from 1; ``low`` and ``high``, the
+            bounds from there on).
 
     Args:
         seed: of the initial design and the candidates.
-        initial: evaluations of the initial design. Default: as in :class:`agents.bo.BOAgent`.
+        preset: as in :class:`agents.bo.BOAgent`; or ``paper``: ``gpyopt2021`` and roll-backs at the paper's own
+            numbers of evaluations instead of the same fractions of the run's.
+        similarity: of layers, see :func:`agents.clustering.ward`.
+        rollback: ``none`` (the clusters stay), ``direct`` (to every layer on its own) or ``gradual`` (over a bridge).
         clusters: of the first stage. Default: :func:`default_clusters`.
-        bridge: of the second stage. Default: :func:`default_clusters`.
+        bridge: clusters of the second stage of a gradual roll-back. Default: :func:`default_clusters`.
+        initial: evaluations of the initial design. Default: as in :class:`agents.bo.BOAgent`.
     """
 
     def __init__(
-        self, *, seed: int, initial: int | None = None, clusters: int | None = None, bridge: int | None = None
+        self,
+        *,
+        seed: int,
+        preset: PresetName | Literal["paper"] = "modern",
+        similarity: Similarity = "EU",
+        rollback: Literal["none", "direct", "gradual"] = "gradual",
+        clusters: int | None = None,
+        bridge: int | None = None,
+        initial: int | None = None,
     ) -> None:
-        super().__init__(seed=seed, initial=initial)
-        for name, value in (("clusters", clusters), ("bridge", bridge)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} {value}: expected at least 1")
+        super().__init__(seed=seed, preset="gpyopt2021" if preset == "paper" else preset, initial=initial)
+        for name, value, choices in (("similarity", similarity, DISTANCES), ("rollback", rollback, SCHEDULES)):
+            if value not in choices:
+                raise ValueError(f"{name} {value!r}: expected one of {', '.join(choices)}")
+        for name, number in (("clusters", clusters), ("bridge", bridge)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} {number}: expected at least 1")
         if clusters and bridge and bridge < clusters:
             raise ValueError(f"bridge {bridge}: expected at least the {clusters} clusters it follows")
+        if bridge and rollback != "gradual":
+            raise ValueError(f"bridge {bridge}: expected with rollback gradual, which alone has one")
+        self.similarity, self.rollback = similarity, rollback
         self.clusters, self.bridge = clusters, bridge
-        self.tree: list[list[float]] = []
-        self.stages: list[list[int]] = []
-        self.events: list[dict[str, float]] = []
+        self.scaled = preset != "paper"
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Cluster the layers and lay out the initial design over the first stage's clusters."""
-        tree = ward(info["layers"]["importance"])
-        layers = len(tree) + 1
-        first, second = default_clusters(layers)
-        first = self.clusters or min(first, self.bridge or first)
-        second = max(self.bridge or second, first)
-        self.tree = tree.tolist()
-        self.stages = [cut(tree, k).tolist() for k in (first, second, layers)]
-        self.events = []
-        self._evaluations = evaluations
+        tree = ward(info["layers"], self.similarity)
+        self._stages = [cut(tree, k) for k in self._stage_sizes(len(tree) + 1)]
+        self._events: list[dict[str, float]] = []
+        schedule = SCHEDULES[self.rollback]
+        self._schedule = [stage.scaled(evaluations) if self.scaled else stage for stage in schedule]
         self._off_budget: list[float] = []
+        self.notes = {
+            "similarity": self.similarity,
+            "tree": tree.tolist(),
+            "stages": [labels.tolist() for labels in self._stages],
+            "events": self._events,
+        }
         super().setup(info, evaluations)
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
@@ -121,23 +146,31 @@ class ClusteredBOAgent(BOAgent):
         super().tell(evaluation)
         excess = evaluation["cost"] - self._budget.limit / float(self._budget.cost(self._budget.channels))
         self._off_budget.append(abs(excess))
-        stage = len(self.events)
-        if stage < len(SCHEDULE) and SCHEDULE[stage].due(self._rewards, self._evaluations):
+        stage = len(self._events)
+        if stage < len(self._schedule) and self._schedule[stage].due(self._rewards):
             self._roll_back(stage + 1)
+
+    def _stage_sizes(self, layers: int) -> list[int]:
+        """How many clusters each stage has."""
+        first, second = default_clusters(layers)
+        first = self.clusters or min(first, self.bridge or first)
+        second = max(self.bridge or second, first)
+        return {"none": [first], "direct": [first, layers], "gradual": [first, second, layers]}[self.rollback]
 
     def _roll_back(self, stage: int) -> None:
         found = elite_bounds(self._realised, self._rewards, self._off_budget)
         low, high = found or (self._space.low, self._space.high)
-        self._enter(PolicySpace(self._budget, np.array(self.stages[stage]), low, high))
-        self.events.append({"evaluation": len(self._rewards), "stage": stage, "low": low, "high": high})
+        self._enter(PolicySpace(self._budget, self._stages[stage], low, high))
+        self._events.append({"evaluation": len(self._rewards), "stage": stage, "low": low, "high": high})
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding."""
-        return super()._policy(point) if len(self.events) == len(SCHEDULE) else self._space.expand(point)
+        alone = self._space.dimensions == len(self._budget.channels)
+        return super()._policy(point) if alone else self._space.expand(point)
 
     def _first_labels(self, info: Mapping[str, Any]) -> NDArray[np.int64]:
-        return np.array(self.stages[0])
+        return self._stages[0]
 
     def _inputs(self) -> NDArray[np.float64]:
         """Requested cluster ratios before the first roll-back, then the clusters' mean realised ratios."""
-        return self._space.means(self._realised if self.events else self._requested)
+        return self._space.means(self._realised if self._events else self._requested)

@@ -1,15 +1,18 @@
-"""Which layers belong together: importance densities and Ward linkage (Fan, Mu, Zhang, ECCV 2022)."""
+"""Which layers belong together: distances between layers and Ward linkage (Fan, Mu, Zhang, ECCV 2022)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import pdist
 from scipy.stats import gaussian_kde
 
 GRID = np.linspace(-15.0, 15.0, 1000)
+Similarity = Literal["EU", "JS", "ST"]
 
 
 def density(importance: ArrayLike) -> NDArray[np.float64]:
@@ -33,11 +36,42 @@ def density(importance: ArrayLike) -> NDArray[np.float64]:
     return gaussian_kde(shifted)(GRID)
 
 
-def ward(importance: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """Ward linkage ``(D - 1, 4)`` of ``D`` layers by the Euclidean distance of their densities ("EU")."""
-    if len(importance) == 1:
+def structure(layers: Mapping[str, Any]) -> NDArray[np.float64]:
+    """``(D, 7)``: c_in, c_out, kernel, parameters, MACs, output height, c_in / c_out, each over its largest value."""
+    names = ("c_in", "c_out", "kernel", "parameters", "macs", "height")
+    columns = [np.asarray(layers[name], dtype=np.float64) for name in names]
+    features = np.stack([*columns, columns[0] / columns[1]], axis=1)
+    return features / features.max(axis=0)
+
+
+def _densities(layers: Mapping[str, Any]) -> NDArray[np.float64]:
+    return np.stack([density(values) for values in layers["importance"]])
+
+
+def _jensen_shannon(layers: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The square root of the divergence; equal densities may differ by rounding, below 0 under the root."""
+    return np.nan_to_num(pdist(_densities(layers), "jensenshannon"))
+
+
+DISTANCES: dict[str, Callable[[Mapping[str, Any]], NDArray[np.float64]]] = {
+    "EU": lambda layers: pdist(_densities(layers)),
+    "JS": _jensen_shannon,
+    "ST": lambda layers: pdist(structure(layers)),
+}
+"""Distances between layers, ``(D (D - 1) / 2,)`` as SciPy's ``pdist`` orders them, from a layer table."""
+
+
+def ward(layers: Mapping[str, Any], similarity: Similarity = "EU") -> NDArray[np.float64]:
+    """Ward linkage ``(D - 1, 4)`` of the ``D`` layers of a layer table (``info["layers"]``).
+
+    Args:
+        layers: the table.
+        similarity: ``EU`` (Euclidean distance between importance densities), ``JS`` (their Jensen-Shannon
+            distance) or ``ST`` (Euclidean distance between structural features).
+    """
+    if len(layers["importance"]) == 1:
         return np.empty((0, 4))
-    return linkage(np.stack([density(values) for values in importance]), method="ward", metric="euclidean")
+    return linkage(DISTANCES[similarity](layers), method="ward")
 
 
 def cut(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -22,6 +22,7 @@ from agents.base import Agent
 
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 BATCH = 64
+PAPER_WARMUP = 100
 BASELINE_WEIGHT = 0.5  # of the newest batch's mean reward in the moving average
 FIRST_SIGMA, SIGMA_DECAY = 1.0, 0.95  # AMC's 0.5 on [0, 1] is 1.0 on SB3's [-1, 1]
 
@@ -126,15 +127,18 @@ class DDPGAgent(Agent):
 
     Args:
         seed: of everything random.
-        warmup: episodes of uniform actions. Default: an eighth of the evaluations (AMC: 100 of 800), rounded up,
-            but at least what fills one batch of 64 transitions.
+        preset: ``scaled``, whose warm-up is an eighth of the evaluations (AMC: 100 of 800), rounded up, but at least
+            what fills one batch of 64 transitions; or ``paper``: 100 episodes, to be run with 800 evaluations.
+        warmup: episodes of uniform actions, instead of the preset's.
     """
 
-    def __init__(self, *, seed: int, warmup: int | None = None) -> None:
+    def __init__(self, *, seed: int, preset: Literal["scaled", "paper"] = "scaled", warmup: int | None = None) -> None:
         super().__init__(seed=seed)
+        if preset not in ("scaled", "paper"):
+            raise ValueError(f"preset {preset!r}: expected one of scaled, paper")
         if warmup is not None and warmup < 1:
             raise ValueError(f"warmup {warmup}: expected at least 1 episode")
-        self.warmup = warmup
+        self.warmup = PAPER_WARMUP if warmup is None and preset == "paper" else warmup
 
     def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
         """Run ``evaluations`` episodes, learning after each one that follows the warm-up."""

@@ -1,33 +1,104 @@
-"""The Gaussian process behind the BO agents, and its fast refit."""
+"""The Gaussian processes behind the BO agents, and their fast refit."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
+from botorch.models.utils.gpytorch_modules import (
+    get_gaussian_likelihood_with_gamma_prior,
+    get_matern_kernel_with_gamma_prior,
+)
 from botorch.utils.transforms import standardize
+from gpytorch.constraints import GreaterThan
+from gpytorch.kernels import MaternKernel, ScaleKernel
+from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.means import ZeroMean
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import ArrayLike
+from torch import Tensor
 
-FIRST_ITERATIONS = 200
-REFIT_ITERATIONS = 20
+Build = Callable[[Tensor, Tensor], SingleTaskGP]
+PresetName = Literal["modern", "botorch2021", "gpyopt2021"]
+
+
+def modern(x: Tensor, y: Tensor) -> SingleTaskGP:
+    """BoTorch's default.
+
+    A squared-exponential kernel with a lengthscale per dimension under a lognormal prior that grows with the dimension
+    (Hvarfner et al. 2024, eq. 5), a constant mean, an inferred noise.
+    """
+    return SingleTaskGP(x, y, outcome_transform=None)
+
+
+def botorch2021(x: Tensor, y: Tensor) -> SingleTaskGP:
+    """BoTorch's default until 2024: Matern-5/2 with a lengthscale per dimension, Gamma priors, a constant mean."""
+    return SingleTaskGP(
+        x,
+        y,
+        likelihood=get_gaussian_likelihood_with_gamma_prior(),
+        covar_module=get_matern_kernel_with_gamma_prior(ard_num_dims=x.shape[-1]),
+        outcome_transform=None,
+    )
+
+
+def gpyopt2021(x: Tensor, y: Tensor) -> SingleTaskGP:
+    """GPyOpt's default: Matern-5/2 with one lengthscale for all dimensions, no priors, mean 0, an inferred noise."""
+    return SingleTaskGP(
+        x,
+        y,
+        likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-9, initial_value=0.01)),
+        covar_module=ScaleKernel(MaternKernel(nu=2.5)),
+        mean_module=ZeroMean(),
+        outcome_transform=None,
+    )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model, how it is fitted, and what is done with it.
+
+    Attributes:
+        build: the model of inputs ``(n, d)`` and standardised outcomes ``(n, 1)``.
+        iterations: of L-BFGS, at most, in the first fit and in each later one, which starts where the last one ended.
+        restarts: further fits at every step, from random hyperparameters; the likeliest counts.
+        jitter: what an improvement must exceed to count, in standard deviations of the rewards.
+        on_budget: whether proposals are policies on budget, and realised policies are the model's inputs; else the
+            proposals are anywhere in the box, the environment cuts them, and requested policies are the inputs.
+    """
+
+    build: Build
+    iterations: tuple[int, int] = (200, 20)
+    restarts: int = 0
+    jitter: float = 0.0
+    on_budget: bool = True
+
+
+PRESETS: dict[str, Preset] = {
+    "modern": Preset(modern),
+    "botorch2021": Preset(botorch2021),
+    "gpyopt2021": Preset(gpyopt2021, iterations=(1000, 1000), restarts=4, jitter=0.01, on_budget=False),
+}
 
 
 class Surrogate:
-    """BoTorch's ``SingleTaskGP`` with its default priors, refitted from where the last fit ended.
+    """A Gaussian process that is refitted from where its last fit ended.
 
-    The defaults are a squared-exponential kernel with one lengthscale per dimension under a
-    lognormal prior that grows with the dimension (Hvarfner et al. 2024), a constant mean and an
-    inferred noise. The first fit may take 200 L-BFGS iterations; each later one starts at the last
-    one's hyperparameters and takes at most 20.
+    Args:
+        preset: the model and the effort of a fit.
+        rng: draws the hyperparameters of restarts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, preset: Preset, rng: np.random.Generator) -> None:
+        self._preset = preset
+        self._rng = rng
         self._state: dict[str, Any] | None = None
 
     def fit(self, inputs: ArrayLike, rewards: ArrayLike) -> SingleTaskGP:
@@ -44,13 +115,33 @@ class Surrogate:
             # Constant rewards have no unit variance; a fit cut short at the iteration limit is meant.
             warnings.simplefilter("ignore", InputDataWarning)
             warnings.simplefilter("ignore", OptimizationWarning)
-            model = SingleTaskGP(x, y, outcome_transform=None)
-            if self._state is not None:
-                model.load_state_dict(self._state)
-            iterations = FIRST_ITERATIONS if self._state is None else REFIT_ITERATIONS
-            fit_gpytorch_mll(
-                ExactMarginalLogLikelihood(model.likelihood, model),
-                optimizer_kwargs={"options": {"maxiter": iterations}},
-            )
+            models = [self._fitted(x, y, restart) for restart in range(1 + self._preset.restarts)]
+        model = models[0] if len(models) == 1 else max(models, key=log_likelihood)
         self._state = model.state_dict()
         return model
+
+    def _fitted(self, x: Tensor, y: Tensor, restart: int) -> SingleTaskGP:
+        model = self._preset.build(x, y)
+        if restart:
+            self._randomise(model)
+        elif self._state is not None:
+            model.load_state_dict(self._state)
+        iterations = self._preset.iterations[self._state is not None]
+        mll = ExactMarginalLogLikelihood(model.likelihood, model)
+        fit_gpytorch_mll(mll, optimizer_kwargs={"options": {"maxiter": iterations}})
+        return model
+
+    def _randomise(self, model: SingleTaskGP) -> None:
+        """Standard normal values for the unconstrained hyperparameters, as GPy's restarts have them."""
+        for parameter in model.parameters():
+            drawn = self._rng.standard_normal(tuple(parameter.shape))
+            parameter.data.copy_(torch.as_tensor(drawn))
+
+
+def log_likelihood(model: SingleTaskGP) -> float:
+    """Log marginal likelihood of a fitted model, with its priors, per observation."""
+    model.train()
+    with torch.no_grad():
+        value = ExactMarginalLogLikelihood(model.likelihood, model)(model(*model.train_inputs), model.train_targets)
+    model.eval()
+    return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -17,20 +16,22 @@ from envs.errors import check_choice
 from envs.pruning_env import BUDGET_MODES, COSTS
 from envs.rewards import REWARDS
 from envs.task import TaskConfig
+from harness import agentspec, registry, store
 from harness import config as configs
-from harness import registry, store
+from harness.agentspec import AgentSpec
 from harness.bench import Session, bench
 from harness.config import ExperimentConfig
 from harness.errors import USER_ERRORS, ConfigError
-from harness.executors import JobCrash, cores
+from harness.executors import JobCrash, cores, limit_threads
 from harness.progress import display
 
 _DEFAULT = ExperimentConfig()
 _TABLE_FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(name for name in re.split(r"[,\s]+", text) if name)
+def _agents(context: click.Context, parameter: click.Parameter, text: str) -> tuple[AgentSpec, ...]:
+    named = agentspec.parse(text)
+    return configs.with_controls(named) if named else ()
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -79,7 +80,12 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     _task_option("device", f"{_or(DEVICES)}.".capitalize()),
     click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32."),
     click.option(
-        "--agents", default=" ".join(_DEFAULT.agents), show_default=True, help="Names, with spaces or commas."
+        "--agents",
+        default=" ".join(agent.label for agent in _DEFAULT.agents),
+        show_default=True,
+        callback=_agents,
+        help="Names, with options as bo:preset=gpyopt2021,initial=5; a class that is not installed as "
+        f"my_pkg.module:MyAgent. {_or(registry.CONTROLS)} that are not named run too.".capitalize(),
     ),
     click.option(
         "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
@@ -139,6 +145,32 @@ def _table(out: str, form: str) -> int:
     return 0
 
 
+@cli.command("check-agent")
+@click.argument("agent")
+def _check_agent(agent: str) -> int:
+    """Check that AGENT (as it is named to `bench`, options included) keeps the contract that all agents are under."""
+    spec = AgentSpec.from_plain(agent)
+    registry.check_name(spec.name)
+    limit_threads(1)
+    from harness import checks
+
+    registry.check(spec)
+    passed: list[str] = []
+
+    def watch(name: str) -> None:
+        shown.step("checking", len(passed), len(checks.CHECKS), name)
+        passed.append(name)
+
+    with display() as shown:
+        try:
+            checks.check_agent(registry.factory(spec), on_check=watch)
+        except checks.ContractError as error:
+            click.echo(f"{spec.label} breaks the contract: {error}", err=True)
+            return 1
+    click.echo(f"{spec.label} keeps the contract ({len(checks.CHECKS)} checks)")
+    return 0
+
+
 @cli.command("list")
 def _list() -> int:
     """Name the agents, networks and data sets."""
@@ -155,7 +187,6 @@ def _default_jobs(config: ExperimentConfig) -> int:
 
 def _config(options: dict[str, Any]) -> ExperimentConfig:
     """The options of ``bench`` as a configuration."""
-    options["agents"] = _names(options["agents"])
     task = {name: options.pop(name) for name in list(options) if name in TaskConfig.__dataclass_fields__}
     return ExperimentConfig(task=TaskConfig(**task), **options)
 

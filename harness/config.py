@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from envs.pruning_env import BUDGET_MODES, COSTS
 from envs.rewards import REWARDS
 from envs.task import TaskConfig, check_task
 from harness import registry
+from harness.agentspec import AgentSpec
 from harness.errors import ConfigError, StoreError
 
 SCHEMA = 1
@@ -35,7 +37,7 @@ class ExperimentConfig:
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`envs.rewards.REWARDS`.
-        agents: names in the registry.
+        agents: names and options; text is taken as on the command line.
         evaluations: paid episodes per run.
         threads: of one run's process. They change the last bits of an accuracy.
         seeds: how many; the runs' seeds are ``0 .. seeds - 1``. The one setting that may grow later.
@@ -47,10 +49,23 @@ class ExperimentConfig:
     budget: str = "wall"
     lower_bound: float = 0.1
     reward: str = "accuracy"
-    agents: tuple[str, ...] = ("uniform", "random", "ddpg", "bo", "clustered_bo")
+    agents: tuple[AgentSpec, ...] = tuple(map(AgentSpec, (*registry.CONTROLS, "ddpg", "bo", "clustered_bo")))
     evaluations: int = 100
     threads: int = 1
     seeds: int = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
+
+    def agent(self, label: str) -> AgentSpec:
+        """The agent of this label."""
+        return {agent.label: agent for agent in self.agents}[label]
+
+
+def with_controls(agents: Sequence[AgentSpec]) -> tuple[AgentSpec, ...]:
+    """The agents, and before them those controls that they lack."""
+    named = {agent.name for agent in agents}
+    return (*(AgentSpec(name) for name in registry.CONTROLS if name not in named), *agents)
 
 
 def check(config: ExperimentConfig) -> None:
@@ -65,9 +80,9 @@ def check(config: ExperimentConfig) -> None:
     if not config.agents:
         raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")
     for agent in config.agents:
-        check_choice("agent", agent, registry.names())
+        registry.check_name(agent.name)
         if config.agents.count(agent) > 1:
-            raise ConfigError(f"agents: {agent!r} is named twice; to repeat a search ask for more seeds")
+            raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
     check_task(config.task)
 
 
@@ -105,14 +120,15 @@ def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
 def _flat(config: ExperimentConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     values |= values.pop("task")
-    values["agents"] = " ".join(sorted(config.agents))
+    values["agents"] = " ".join(sorted(agent.label for agent in config.agents))
     del values["seeds"]
     return values
 
 
 def to_yaml(config: ExperimentConfig, command: str) -> str:
     """The text of ``experiment.yaml``: the resolved configuration and the command that made it."""
-    content = {"schema": SCHEMA, "command": command, "experiment": dataclasses.asdict(config)}
+    experiment = dataclasses.asdict(config) | {"agents": [agent.to_plain() for agent in config.agents]}
+    content = {"schema": SCHEMA, "command": command, "experiment": experiment}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 

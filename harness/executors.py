@@ -34,6 +34,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def limit_threads(threads: int) -> None:
+    """Tell the libraries that read it from the environment, this process's and its children's, before they load."""
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+
+
 @dataclass(frozen=True)
 class Job:
     """A function to run in a process of its own, and the name under which it is spoken of."""
@@ -78,8 +84,7 @@ class Processes:
     """
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
-        for name in _THREAD_VARIABLES:
-            os.environ[name] = str(threads)
+        limit_threads(threads)
         # Deprecations inside third-party libraries are nothing that a user of this command can act on.
         os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
         self._context = multiprocessing.get_context("forkserver")

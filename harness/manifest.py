@@ -15,7 +15,7 @@ from harness.executors import cores
 
 _PACKAGES = (
     *("prunebench", "torch", "torchvision", "torch-pruning", "botorch", "gpytorch", "stable-baselines3", "gymnasium"),
-    *("scikit-learn", "scipy", "numpy", "pandas"),
+    *("scikit-learn", "scipy", "numpy", "pandas", "cmaes", "optuna"),
 )
 
 
@@ -39,7 +39,7 @@ def session(config: ExperimentConfig, command: str, jobs: int) -> dict[str, Any]
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "jobs": jobs,
-        "versions": {"python": platform.python_version()} | _versions(config.agents),
+        "versions": {"python": platform.python_version()} | _versions() | registry.versions(config.agents),
         "git": _git(Path(__file__).resolve().parent.parent),
         "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},
     }
@@ -54,9 +54,8 @@ def changes(content: dict[str, Any]) -> list[str]:
     ]
 
 
-def _versions(agents: tuple[str, ...]) -> dict[str, str | None]:
-    plugins = {entry.dist.name for name in agents if (entry := registry.registered()[name]).dist is not None}
-    return {package: _version(package) for package in dict.fromkeys([*_PACKAGES, *sorted(plugins)])}
+def _versions() -> dict[str, str | None]:
+    return {package: _version(package) for package in _PACKAGES}
 
 
 def _version(package: str) -> str | None:

@@ -1,19 +1,26 @@
-"""The agents, by the entry-point group ``prunebench.agents``; each is imported when a run needs it."""
+"""The agents: by the entry-point group ``prunebench.agents``, or as ``package.module:Class``; imported when needed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from envs import importing
 from envs.errors import check_choice
+from harness import options
+from harness.agentspec import AgentSpec
 from harness.errors import RegistryError
 
 GROUP = "prunebench.agents"
+CONTROLS = ("uniform", "random", "greedy")
+"""What every table holds: an agent that does not beat them has not shown anything."""
+
 _DISTRIBUTION = "prunebench"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a name is also a folder of an experiment
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_OWN = importing.Named("agent", "my_pkg.module:MyAgent", "Class")
 
 
 @lru_cache(maxsize=1)
@@ -21,7 +28,7 @@ def registered() -> dict[str, EntryPoint]:
     """Every agent's entry point by its name, sorted.
 
     Raises:
-        RegistryError: two packages use one name, or a name is no folder's name.
+        RegistryError: two packages use one name, or a name is not made of letters, digits, '_', '-' and '.'.
     """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
@@ -40,6 +47,14 @@ def names() -> list[str]:
     return list(registered())
 
 
+def check_name(name: str) -> None:
+    """Raise TaskError, with the nearest name, unless there is such an agent; imports nothing."""
+    if ":" in name:
+        _OWN.check(name)
+    else:
+        check_choice("agent", name, [*registered(), "package.module:Class"])
+
+
 def load(name: str) -> Callable[..., Any]:
     """Import an agent: called with ``seed=...`` it gives an object with ``search(env, evaluations)``.
 
@@ -47,19 +62,63 @@ def load(name: str) -> Callable[..., Any]:
         TaskError: there is no such agent.
         RegistryError: it cannot be imported.
     """
-    check_choice("agent", name, registered())
+    check_name(name)
+    if ":" in name:
+        return _OWN.load(name)
     entry = registered()[name]
     try:
         return entry.load()
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RegistryError(f"agent {name!r} ({entry.value}) cannot be imported: {reason}") from error
+        raise RegistryError(f"agent {name!r} ({entry.value}) cannot be imported: {importing.reason(error)}") from error
 
 
-def own_modules(agents: tuple[str, ...]) -> list[str]:
+def factory(spec: AgentSpec) -> Callable[..., Any]:
+    """What makes an agent with its options: called with ``seed=...``.
+
+    Raises:
+        TaskError, RegistryError: there is no such agent, it cannot be imported, or its options are not its
+            constructor's.
+    """
+    constructor = load(spec.name)
+    return partial(constructor, **options.typed(spec.name, constructor, dict(spec.options)))
+
+
+def check(spec: AgentSpec) -> None:
+    """Make an agent once, so that whatever is wrong with its options is found before anything runs.
+
+    Raises:
+        TaskError, RegistryError: as :func:`factory`; or its constructor raises.
+    """
+    make = factory(spec)
+    try:
+        make(seed=0)
+    except Exception as error:
+        text = str(error) if isinstance(error, ValueError) else importing.reason(error)
+        raise RegistryError(f"agent {spec.name!r}: {text}") from error
+
+
+def own_modules(agents: Iterable[AgentSpec]) -> list[str]:
     """The modules of those agents that come with prunebench: safe to import ahead of every run."""
-    entries = (registered()[agent] for agent in agents)
+    entries = (registered()[agent.name] for agent in agents if agent.name in registered())
     return [entry.module for entry in entries if entry.dist is not None and entry.dist.name == _DISTRIBUTION]
+
+
+def versions(agents: Iterable[AgentSpec]) -> dict[str, str | None]:
+    """What identifies the code of agents that do not come with prunebench: their package's version, their file's hash.
+
+    A package under development keeps its version while its code changes.
+    """
+    found: dict[str, str | None] = {}
+    for name in dict.fromkeys(agent.name for agent in agents):
+        entry = registered().get(name)
+        package = entry.dist if entry else None
+        if package is not None and package.name == _DISTRIBUTION:
+            continue
+        if package is not None:
+            found[package.name] = package.version
+        value = entry.value if entry else name
+        found[value] = importing.file_hash(value.partition(":")[0])
+    return found
 
 
 def _origin(entry: EntryPoint) -> str:

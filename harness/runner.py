@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import time
 import traceback
@@ -59,7 +60,7 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
         The facts of :func:`envs.preparation.prepare`.
 
     Raises:
-        RegistryError: an agent cannot be imported.
+        RegistryError: an agent cannot be imported, or its options are wrong.
         TaskError: weights or data cannot be used.
         BudgetError: the lower bound does not allow the budget.
     """
@@ -67,7 +68,7 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
 
     _set_threads(threads)
     for agent in config.agents:
-        registry.load(agent)
+        registry.check(agent)
     preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
     facts = preparation.prepare(config.task, report)
     return facts | _prepare_latency(report, config) if config.cost == "latency" else facts
@@ -118,7 +119,7 @@ def run_one(
     Args:
         report: is called after every evaluation with the number of evaluations and the incumbent's accuracy or None.
         config: of the experiment.
-        agent: name of the agent.
+        agent: the agent's label.
         seed: of the agent and of the global generators.
         folder: of the experiment.
         environment: makes the environment.
@@ -178,7 +179,7 @@ def _search(
     environment: MakeEnvironment,
 ) -> Recorder:
     started = time.perf_counter()
-    make_agent = registry.load(run.agent)
+    make_agent = registry.factory(config.agent(run.agent))
     env = environment(config)
     seen: list[Line] = []
 
@@ -190,10 +191,21 @@ def _search(
     _seed_everything(run.seed)
     status["seconds"]["setup"] = time.perf_counter() - started
     recorder = Recorder(env, config.evaluations, journal.lines, journal.append, watch)
+    agent = make_agent(seed=run.seed)
     with suppress(EvaluationsExhausted):
-        make_agent(seed=run.seed).search(recorder, config.evaluations)
+        agent.search(recorder, config.evaluations)
     recorder.finish()
+    status["notes"] = _notes(agent)
     return recorder
+
+
+def _notes(agent: Any) -> dict[str, Any] | None:
+    """What an agent leaves about its search, once it is known to be writable."""
+    notes = getattr(agent, "notes", None)
+    if notes is not None and not isinstance(notes, dict):
+        raise TypeError(f"the agent's notes are {type(notes).__name__}: expected a dict")
+    json.dumps(notes, allow_nan=False)
+    return notes
 
 
 def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:

@@ -24,7 +24,9 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     """
     dense = store.read_json(experiment.manifest_path)["task"]["dense"]
     runs = (
-        experiment.run(agent, seed) for agent in experiment.config.agents for seed in range(experiment.config.seeds)
+        experiment.run(agent.label, seed)
+        for agent in experiment.config.agents
+        for seed in range(experiment.config.seeds)
     )
     return pd.DataFrame([_row(run, dense) for run in runs])
 

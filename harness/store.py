@@ -17,6 +17,7 @@ from typing import Any
 
 from envs import models
 from harness import config as configs
+from harness.agentspec import folder_name
 from harness.config import SCHEMA, ExperimentConfig
 from harness.errors import ConfigError, StoreError
 from harness.journal import Journal, Line, read, sync_folder
@@ -30,6 +31,7 @@ nondeterministic: a dict for every time that a replay failed: the file its lines
 error: None, or type, message and traceback.
 incumbent: index of a line, None while there is none.
 test: accuracy and loss of the incumbent on the test split, or None.
+notes: what the agent left about its search (see :class:`agents.base.Agent`), or None.
 latency: of the incumbent's network, measured when all runs had ended (absent before that): seconds and dense_seconds
     (of the dense network) per batch, images of the batch, threads.
 seconds: setup (before the search), closing (of the agent, after its last evaluation).
@@ -41,6 +43,7 @@ _NOTHING_YET: Status = {
     "error": None,
     "incumbent": None,
     "test": None,
+    "notes": None,
     "seconds": {},
 }
 
@@ -79,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment: an agent and a seed, and its two files."""
+    """One run of an experiment: an agent (its label) and a seed, and its two files."""
 
     folder: Path
     agent: str
@@ -140,12 +143,12 @@ class Experiment:
         return self.folder / "tables"
 
     def run(self, agent: str, seed: int) -> Run:
-        """One run."""
-        return Run(self.folder / "runs" / models.slug(self.config.task.model) / agent, agent, seed)
+        """One run; the agent by its label."""
+        return Run(self.folder / "runs" / models.slug(self.config.task.model) / folder_name(agent), agent, seed)
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""
-        return [self.run(agent, seed) for seed in range(self.config.seeds) for agent in self.config.agents]
+        return [self.run(agent.label, seed) for seed in range(self.config.seeds) for agent in self.config.agents]
 
 
 def load(folder: Path) -> Experiment:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
-AGENTS = ["uniform", "random", "ddpg", "bo", "clustered_bo"]
+AGENTS = ["uniform", "random", "greedy", "ddpg", "bo", "clustered_bo"]
 EVALUATIONS, SEEDS = 12, 2
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toy import toy_env
 
 from agents.base import run_episode
-from agents.clustered_bo import SCHEDULE, ClusteredBOAgent, default_clusters, elite_bounds
+from agents.clustered_bo import FIRST, SECOND, ClusteredBOAgent, RollBack, default_clusters, elite_bounds
 from envs.budget import Budget
+from envs.toy import toy_env
 
 
 def improving(n: int) -> list[float]:
@@ -27,28 +27,27 @@ def stalled(n: int, best: int) -> list[float]:
 @pytest.mark.parametrize(
     ("stage", "rewards", "due"),
     [
-        (0, improving(99), False),
-        (0, improving(100), True),
-        (0, stalled(79, 1), False),
-        (0, stalled(80, 60), True),
-        (0, stalled(80, 61), False),
-        (0, stalled(90, 70), True),
-        (1, improving(149), False),
-        (1, improving(150), True),
-        (1, stalled(129, 1), False),
-        (1, stalled(130, 110), True),
-        (1, stalled(130, 111), False),
+        (FIRST, improving(99), False),
+        (FIRST, improving(100), True),
+        (FIRST, stalled(79, 1), False),
+        (FIRST, stalled(80, 60), True),
+        (FIRST, stalled(80, 61), False),
+        (FIRST, stalled(90, 70), True),
+        (SECOND, improving(149), False),
+        (SECOND, improving(150), True),
+        (SECOND, stalled(129, 1), False),
+        (SECOND, stalled(130, 110), True),
+        (SECOND, stalled(130, 111), False),
     ],
 )
-def test_the_papers_schedule_at_200_evaluations(stage: int, rewards: list[float], due: bool) -> None:
-    assert SCHEDULE[stage].due(rewards, 200) is due
+def test_the_papers_schedule_at_200_evaluations(stage: RollBack, rewards: list[float], due: bool) -> None:
+    assert stage.scaled(200) == stage
+    assert stage.due(rewards) is due
 
 
 def test_the_schedule_scales() -> None:
-    assert not SCHEDULE[0].due(stalled(39, 1), 100)
-    assert SCHEDULE[0].due(stalled(40, 30), 100)
-    assert not SCHEDULE[0].due(stalled(40, 31), 100)
-    assert SCHEDULE[1].due(improving(75), 100)
+    assert (FIRST.scaled(100), SECOND.scaled(100)) == ((40, 50, 10), (65, 75, 10))
+    assert FIRST.scaled(101) == (41, 51, 11)  # rounded up
 
 
 def test_elite_bounds_on_a_made_up_history() -> None:
@@ -90,41 +89,42 @@ def searched(budget: str = "wall", evaluations: int = 24, layers: int = 9, **opt
 
 def test_clustered_requests_are_on_budget_up_to_rounding() -> None:
     agent = searched()
-    assert max(agent._off_budget[: int(agent.events[1]["evaluation"])]) < 0.02
+    assert max(agent._off_budget[: int(agent.notes["events"][1]["evaluation"])]) < 0.02
 
 
 @pytest.mark.parametrize("budget", ["wall", "project"])
 def test_a_run_goes_through_three_stages(budget: str) -> None:
     agent = searched(budget)
-    assert [event["stage"] for event in agent.events] == [1, 2]
-    assert 10 <= agent.events[0]["evaluation"] <= 12
-    assert 16 <= agent.events[1]["evaluation"] <= 18
-    assert [len(set(stage)) for stage in agent.stages] == [5, 7, 9]
-    assert len(agent.tree) == 8
-    json.dumps([agent.events, agent.stages, agent.tree])
+    assert [event["stage"] for event in agent.notes["events"]] == [1, 2]
+    assert 10 <= agent.notes["events"][0]["evaluation"] <= 12
+    assert 16 <= agent.notes["events"][1]["evaluation"] <= 18
+    assert [len(set(stage)) for stage in agent.notes["stages"]] == [5, 7, 9]
+    assert len(agent.notes["tree"]) == 8
+    assert agent.notes["similarity"] == "EU"
+    json.dumps(agent.notes)
 
 
 def test_roll_back_bounds_are_those_of_the_elite_so_far() -> None:
     agent = searched()
-    for event in agent.events:
+    for event in agent.notes["events"]:
         n = int(event["evaluation"])
         assert (event["low"], event["high"]) == elite_bounds(
             agent._realised[:n], agent._rewards[:n], agent._off_budget[:n]
         )
-    point = agent._best_candidate()
+    point = agent._best_candidate(agent._fit())
     assert point.shape == (9,)
-    assert agent.events[1]["low"] <= point.min()
-    assert point.max() <= agent.events[1]["high"]
+    assert agent.notes["events"][1]["low"] <= point.min()
+    assert point.max() <= agent.notes["events"][1]["high"]
 
 
 def test_layers_of_a_cluster_request_one_ratio_until_the_last_stage() -> None:
     agent = searched()
-    start, bridge, end = 0, int(agent.events[0]["evaluation"]), int(agent.events[1]["evaluation"])
-    for stage, rows in zip(agent.stages, (slice(start, bridge), slice(bridge, end)), strict=False):
+    start, bridge, end = 0, int(agent.notes["events"][0]["evaluation"]), int(agent.notes["events"][1]["evaluation"])
+    for stage, rows in zip(agent.notes["stages"], (slice(start, bridge), slice(bridge, end)), strict=False):
         for label in set(stage):
             members = [i for i, own in enumerate(stage) if own == label]
             assert np.ptp(np.array(agent._requested[rows])[:, members], axis=1).max() == 0
-    free = np.array(agent._requested[end:])[:, [i for i, own in enumerate(agent.stages[0]) if own == 0]]
+    free = np.array(agent._requested[end:])[:, [i for i, own in enumerate(agent.notes["stages"][0]) if own == 0]]
     assert np.ptp(free, axis=1).max() > 2 / 32
 
 
@@ -133,14 +133,14 @@ def test_the_model_sees_requests_first_and_realised_means_after_a_roll_back() ->
     env = toy_env(4, preserve=0.4)
     _, info = env.reset()
     agent.setup(info, 200)
-    labels = np.array(agent.stages[0])
+    labels = np.array(agent.notes["stages"][0])
     for wanted in (0.95, 0.9):  # far over the budget: the wall cuts the later layers
         env.reset()
         agent.tell(run_episode(env, np.full(4, wanted)))
     assert not np.allclose(agent._requested, agent._realised, atol=0.05)
     np.testing.assert_allclose(agent._inputs(), [[0.95, 0.95], [0.9, 0.9]], rtol=1e-6)
     agent._roll_back(1)
-    labels = np.array(agent.stages[1])
+    labels = np.array(agent.notes["stages"][1])
     realised = np.array(agent._realised)
     means = np.stack([realised[:, labels == label].mean(axis=1) for label in range(3)], axis=1)
     np.testing.assert_allclose(agent._inputs(), means)
@@ -149,9 +149,9 @@ def test_the_model_sees_requests_first_and_realised_means_after_a_roll_back() ->
 
 
 def test_options_set_the_stages_and_are_clipped_to_the_layers() -> None:
-    assert [len(set(s)) for s in searched(evaluations=1, clusters=2, bridge=4).stages] == [2, 4, 9]
-    assert [len(set(s)) for s in searched(evaluations=1, clusters=50).stages] == [9, 9, 9]
-    assert [len(set(s)) for s in searched(evaluations=1, bridge=3).stages] == [3, 3, 9]
+    assert [len(set(s)) for s in searched(evaluations=1, clusters=2, bridge=4).notes["stages"]] == [2, 4, 9]
+    assert [len(set(s)) for s in searched(evaluations=1, clusters=50).notes["stages"]] == [9, 9, 9]
+    assert [len(set(s)) for s in searched(evaluations=1, bridge=3).notes["stages"]] == [3, 3, 9]
 
 
 def test_the_distance_from_the_budget_is_a_fraction_of_the_dense_cost() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from toy import ToyEvaluator
 
-from agents.clustering import GRID, cut, density, ward
+from agents.clustering import DISTANCES, GRID, cut, density, structure, ward
+from envs.toy import ToyEvaluator
 
 
 def slow_density(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,15 +65,15 @@ def test_equal_importances_are_a_spike_of_mass_one(values: list[float]) -> None:
 
 @pytest.mark.parametrize("clusters", [1, 2, 3, 5, 8])
 def test_clusters_equal_naive_ward(clusters: int) -> None:
-    importance = ToyEvaluator(9).layers["importance"]
-    points = np.stack([slow_density(values) for values in importance])
-    assert as_sets(cut(ward(importance), clusters)) == slow_ward(points, clusters)
+    layers = ToyEvaluator(9).layers
+    points = np.stack([slow_density(values) for values in layers["importance"]])
+    assert as_sets(cut(ward(layers), clusters)) == slow_ward(points, clusters)
 
 
 def test_layers_of_one_kind_share_a_cluster() -> None:
     rng = np.random.default_rng(0)
     importance = [rng.normal(0, scale, 64) for scale in (0.3, 3.0, 0.3, 3.0, 0.3)]
-    assert cut(ward(importance), 2).tolist() == [0, 1, 0, 1, 0]
+    assert cut(ward({"importance": importance}), 2).tolist() == [0, 1, 0, 1, 0]
 
 
 @settings(max_examples=30, deadline=None)
@@ -81,13 +81,39 @@ def test_layers_of_one_kind_share_a_cluster() -> None:
 def test_exactly_so_many_clusters_numbered_from_the_first_layer(layers: int, clusters: int, ties: bool) -> None:
     rng = np.random.default_rng(layers)
     importance = [np.ones(4) if ties else rng.gamma(2.0, size=6) for _ in range(layers)]
-    labels = cut(ward(importance), clusters)
+    labels = cut(ward({"importance": importance}), clusters)
     seen = list(dict.fromkeys(labels.tolist()))
     assert seen == list(range(min(layers, clusters)))
 
 
 def test_coarser_cuts_contain_finer_ones() -> None:
     """The roll-back splits clusters; it never moves a layer between them."""
-    tree = ward(ToyEvaluator(12).layers["importance"])
+    tree = ward(ToyEvaluator(12).layers)
     for fine in as_sets(cut(tree, 6)):
         assert any(fine <= coarse for coarse in as_sets(cut(tree, 3)))
+
+
+def test_jensen_shannon_distances_equal_the_definition() -> None:
+    layers = ToyEvaluator(5).layers
+    p, q = (slow_density(layers["importance"][i]) for i in (0, 3))
+    p, q = p / p.sum(), q / q.sum()
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        halves = [np.nansum(np.where(one > 0, one * np.log(one / middle), 0.0)) for one in (p, q)]
+    distances = DISTANCES["JS"](layers)
+    assert distances[2] == pytest.approx(np.sqrt(sum(halves) / 2), rel=1e-6)  # the pair (0, 3)
+    assert np.isfinite(DISTANCES["JS"]({"importance": [np.ones(4)] * 6})).all()
+
+
+def test_structural_features_and_their_clusters() -> None:
+    layers = ToyEvaluator(4).layers | {
+        "c_in": [16, 16, 64, 64],
+        "c_out": [16, 16, 32, 32],
+        "kernel": [3, 3, 1, 1],
+        "parameters": [100, 100, 400, 400],
+        "macs": [4000, 4000, 1000, 1000],
+        "height": [32, 32, 8, 8],
+    }
+    np.testing.assert_allclose(structure(layers)[0], [0.25, 0.5, 1, 0.25, 1, 1, 0.5])
+    np.testing.assert_allclose(structure(layers)[3], [1, 1, 1 / 3, 1, 0.25, 0.25, 1])
+    assert cut(ward(layers, "ST"), 2).tolist() == [0, 0, 1, 1]

@@ -1,14 +1,14 @@
-"""What every agent owes the harness, on the toy task."""
+"""What every agent owes the harness, and what the agents that come with it owe beyond that, on the toy task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
-from toy import ToyEvaluator
 
 from agents.bo import BOAgent
 from agents.clustered_bo import ClusteredBOAgent
@@ -16,36 +16,40 @@ from agents.ddpg import DDPGAgent
 from agents.random_search import RandomSearchAgent
 from agents.uniform import UniformAgent
 from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv, Score
+from envs.pruning_env import BUDGET_MODES
+from envs.toy import toy_env
+from harness import registry
+from harness.checks import parametrize_with_checks
 
-AGENTS = [UniformAgent, RandomSearchAgent, DDPGAgent, BOAgent, ClusteredBOAgent]
-SEARCHING = AGENTS[1:]
-BUDGETS = ["wall", "project"]
+
+def built_in(name: str, **options: Any) -> Any:
+    return registry.load(name)(**options)
 
 
-class Counting(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Records actions and evaluations; refuses the first step after the last paid episode."""
+OURS = [name for name, entry in registry.registered().items() if entry.dist and entry.dist.name == "prunebench"]
 
-    def __init__(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+
+@parametrize_with_checks({name: partial(built_in, name) for name in OURS})
+def test_contract(check: Any, factory: Any) -> None:
+    check(factory)
+
+
+def test_the_agents_that_come_with_it_are_under_the_contract() -> None:
+    assert {"uniform", "random", "ddpg", "bo", "clustered_bo"} <= set(OURS)
+
+
+class Recording(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Keeps every evaluation."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.left = evaluations
-        self.actions: list[Any] = []
         self.records: list[dict[str, Any]] = []
 
     def step(self, action: Any) -> Any:
-        assert self.left > 0, "the budget is spent"
-        assert self.action_space.contains(action), action
-        self.actions.append(np.array(action))
         result = self.env.step(action)
         if result[2]:
-            self.left -= 1
             self.records.append(result[4]["evaluation"])
         return result
-
-
-class Constant(ToyEvaluator):  # type: ignore[misc]
-    def score(self, counts: tuple[int, ...]) -> Score:
-        return Score(0.5, 1.0)
 
 
 def run(
@@ -55,59 +59,16 @@ def run(
     layers: int = 5,
     seed: int = 0,
     budget: str = "wall",
-    preserve: float = 0.4,
-    evaluator: type[ToyEvaluator] = ToyEvaluator,
-) -> Counting:
+) -> Recording:
     # The toy's target comes from its own seed: with an agent's seed a random policy could equal it.
-    env = Counting(ChannelPruningEnv(evaluator(layers, seed=100), budget=budget, preserve=preserve), evaluations)
+    env = Recording(toy_env(layers, seed=100, budget=budget, preserve=0.4))
     agent(seed=seed).search(env, evaluations)
     return env
-
-
-def requested(env: Counting) -> list[list[float]]:
-    return [record["requested"] for record in env.records]
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("evaluations", [1, 4, 24])
-@pytest.mark.parametrize("agent", SEARCHING)
-def test_uses_exactly_the_budget_in_whole_episodes(agent: Any, evaluations: int, budget: str) -> None:
-    env = run(agent, evaluations, budget=budget)
-    assert len(env.records) == evaluations
-    assert len(env.actions) == 5 * evaluations
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("agent", SEARCHING)
-def test_the_seed_decides_the_policies(agent: Any, budget: str) -> None:
-    first, again, other = (run(agent, 14, seed=seed, budget=budget) for seed in (3, 3, 4))
-    assert requested(first) == requested(again)
-    assert requested(first)[0] != requested(other)[0]
-    assert requested(first)[-1] != requested(other)[-1]
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize(("layers", "evaluations"), [(1, 13), (2, 13), (60, 4)])
-@pytest.mark.parametrize("agent", SEARCHING)
-def test_depths(agent: Any, layers: int, evaluations: int, budget: str) -> None:
-    assert len(run(agent, evaluations, layers=layers, budget=budget).records) == evaluations
 
 
 @pytest.mark.parametrize("agent", [BOAgent, ClusteredBOAgent])
 def test_a_model_of_sixty_layers(agent: Any) -> None:
     assert len(run(agent, 12, layers=60).records) == 12
-
-
-@pytest.mark.parametrize("agent", SEARCHING)
-def test_survives_constant_rewards(agent: Any) -> None:
-    assert len(run(agent, 16, evaluator=Constant).records) == 16
-
-
-@pytest.mark.parametrize("agent", SEARCHING)
-def test_survives_a_budget_that_leaves_no_choice(agent: Any) -> None:
-    """Everything dense: all policies realise as the same point, all rewards are equal."""
-    env = run(agent, 14, preserve=1.0, budget="project")
-    assert {tuple(record["channels"]) for record in env.records} == {(32,) * 5}
 
 
 @pytest.mark.parametrize("agent", [UniformAgent, RandomSearchAgent, BOAgent])
@@ -119,7 +80,7 @@ def test_policies_fill_the_budget_and_pass_the_wall_untouched(agent: Any) -> Non
         assert budget.project(record["realised"]).tolist() == record["channels"]
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("budget", BUDGET_MODES)
 @pytest.mark.parametrize("layers", [1, 5, 60])
 def test_uniform_is_one_evaluation_of_one_ratio(layers: int, budget: str) -> None:
     env = run(UniformAgent, 7, layers=layers, budget=budget)
@@ -127,7 +88,6 @@ def test_uniform_is_one_evaluation_of_one_ratio(layers: int, budget: str) -> Non
     assert np.ptp(record["channels"]) <= 1  # equal widths: the same ratio up to one filled channel
     assert record["feasible"]
     assert {"deterministic", "may_stop_early"} <= UniformAgent.tags
-    assert requested(run(UniformAgent, 7, seed=5, layers=layers, budget=budget)) == requested(env)
 
 
 @pytest.mark.parametrize("agent", [BOAgent, ClusteredBOAgent])

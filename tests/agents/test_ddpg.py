@@ -12,9 +12,9 @@ import pytest
 import torch
 from gymnasium import spaces
 from scipy.stats import truncnorm
-from toy import toy_env
 
 from agents.ddpg import AMC, DDPGAgent, EpisodeRewardBuffer
+from envs.toy import toy_env
 
 LAYERS = 4
 
@@ -156,7 +156,10 @@ def test_default_warm_up(monkeypatch: pytest.MonkeyPatch, evaluations: int, laye
 
     monkeypatch.setattr("agents.ddpg.AMC", Spy)
     DDPGAgent(seed=7).search(toy_env(layers), evaluations)
-    assert made == [{"layers": layers, "warmup": warmup, "seed": 7}]
+    DDPGAgent(seed=7, preset="paper").search(toy_env(layers), evaluations)
+    DDPGAgent(seed=7, preset="paper", warmup=9).search(toy_env(layers), evaluations)
+    assert [options["warmup"] for options in made] == [warmup, 100, 9]
+    assert made[0] == {"layers": layers, "warmup": warmup, "seed": 7}
 
 
 def test_writes_and_prints_nothing(

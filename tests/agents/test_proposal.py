@@ -8,11 +8,11 @@ import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import ToyEvaluator
 
 from agents.proposal import PolicySpace, propose
-from agents.surrogate import Surrogate
+from agents.surrogate import PRESETS, Surrogate
 from envs.budget import Budget
+from envs.toy import ToyEvaluator
 
 
 def space(labels: list[int], low: float = 0.1, high: float = 1.0, preserve: float = 0.4) -> PolicySpace:
@@ -70,7 +70,7 @@ def test_the_proposal_is_on_budget_and_better_than_ten_thousand_random_points() 
     rng = np.random.default_rng(0)
     inputs = box.on_budget(box.sobol(30, 0))
     rewards = -((inputs - rng.uniform(0.2, 0.9, 12)) ** 2).sum(axis=1)
-    model = Surrogate().fit(inputs, rewards)
+    model = Surrogate(PRESETS["modern"], np.random.default_rng(0)).fit(inputs, rewards)
     point = propose(model, box, inputs[np.argsort(-rewards)[:5]], rng)
     np.testing.assert_allclose(box.budget.cost(point * box.budget.channels), box.budget.limit, rtol=1e-4)
     acquisition = LogExpectedImprovement(model, best_f=model.train_targets.max())
@@ -82,7 +82,7 @@ def test_the_proposal_is_on_budget_and_better_than_ten_thousand_random_points() 
 def test_the_proposal_depends_on_the_generator_alone() -> None:
     box = space([0, 1, 2])
     inputs = box.on_budget(box.sobol(8, 0))
-    model = Surrogate().fit(inputs, inputs[:, 0])
+    model = Surrogate(PRESETS["modern"], np.random.default_rng(0)).fit(inputs, inputs[:, 0])
     same = [propose(model, box, inputs[:2], np.random.default_rng(5)) for _ in range(2)]
     torch.manual_seed(99)
     same.append(propose(model, box, inputs[:2], np.random.default_rng(5)))

@@ -10,7 +10,7 @@ from botorch.models import SingleTaskGP
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 
-from agents.surrogate import Surrogate
+from agents.surrogate import PRESETS, Preset, Surrogate, log_likelihood
 
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -21,29 +21,24 @@ def data(n: int, d: int, seed: int = 0) -> Data:
     return x, np.exp(-4 * ((x - rng.uniform(0.2, 0.9, d)) ** 2).mean(axis=1))
 
 
-def likelihood(model: SingleTaskGP) -> float:
-    """Marginal log likelihood with priors, per observation."""
-    model.train()
-    with torch.no_grad():
-        value = ExactMarginalLogLikelihood(model.likelihood, model)(model(*model.train_inputs), model.train_targets)
-    model.eval()
-    return float(value)
+def surrogate_of(preset: str = "modern") -> Surrogate:
+    return Surrogate(PRESETS[preset], np.random.default_rng(0))
 
 
 def test_refits_are_as_likely_as_a_default_fit() -> None:
     x, y = data(50, 8)
-    surrogate = Surrogate()
+    surrogate = surrogate_of()
     for n in range(30, 51):
         model = surrogate.fit(x[:n], y[:n])
     standardised = torch.as_tensor((y - y.mean()) / y.std(ddof=1))[:, None]
     default = SingleTaskGP(torch.as_tensor(x), standardised, outcome_transform=None)
     fit_gpytorch_mll(ExactMarginalLogLikelihood(default.likelihood, default))
-    assert likelihood(model) > likelihood(default) - 0.02
+    assert log_likelihood(model) > log_likelihood(default) - 0.02
 
 
 def test_it_predicts() -> None:
     x, y = data(80, 4)
-    model = Surrogate().fit(x[:60], y[:60])
+    model = surrogate_of().fit(x[:60], y[:60])
     with torch.no_grad():
         predicted = model.posterior(torch.as_tensor(x[60:])).mean[:, 0].numpy()
     assert np.corrcoef(predicted, y[60:])[0, 1] > 0.9
@@ -52,7 +47,7 @@ def test_it_predicts() -> None:
 
 def test_targets_are_standardised_afresh_at_each_fit() -> None:
     x, y = data(12, 3)
-    surrogate = Surrogate()
+    surrogate = surrogate_of()
     for n, scale in ((6, 1.0), (12, 100.0)):
         targets = surrogate.fit(x[:n], scale * y[:n]).train_targets
         assert float(targets.mean()) == pytest.approx(0.0, abs=1e-9)
@@ -62,7 +57,7 @@ def test_targets_are_standardised_afresh_at_each_fit() -> None:
 @pytest.mark.parametrize("n", [1, 2, 30])
 def test_duplicates_and_constant_rewards(n: int) -> None:
     x = np.tile(np.full((1, 5), 0.4), (n, 1))
-    surrogate = Surrogate()
+    surrogate = surrogate_of()
     for rewards in (np.full(n, 0.3), np.full(n, 0.3)):
         model = surrogate.fit(x, rewards)
         assert torch.isfinite(model.posterior(torch.rand(3, 5, dtype=torch.float64)).mean).all()
@@ -78,7 +73,7 @@ def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pyt
 
     monkeypatch.setattr("agents.surrogate.fit_gpytorch_mll", spy)
     x, y = data(20, 3)
-    surrogate = Surrogate()
+    surrogate = surrogate_of()
     first = surrogate.fit(x[:19], y[:19]).covar_module.lengthscale.detach().flatten().tolist()
     surrogate.fit(x, y)
     assert [iterations for iterations, _ in seen] == [200, 20]

@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from toy import ToyEvaluator, toy_env
 
 import envs  # noqa: F401 - registers the environment
 from envs.budget import Budget
 from envs.pruning_env import ChannelPruningEnv
+from envs.toy import ToyEvaluator, toy_env
 
 
 def play(env: gymnasium.Env[Any, Any], ratios: list[float], **options: Any) -> tuple[float, dict[str, Any]]:

@@ -17,8 +17,9 @@ toy_runs = importlib.import_module("toy_runs")
 
 @pytest.fixture(autouse=True)
 def toy_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agents of ``toy_runs`` are registered."""
+    """The agents of ``toy_runs`` are registered, and none of them is a control."""
     monkeypatch.setattr(registry, "registered", toy_runs.registered)
+    monkeypatch.setattr(registry, "CONTROLS", ())
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from envs.task import TaskConfig
 from harness import registry, store
+from harness.agentspec import AgentSpec
 from harness.config import ExperimentConfig, check, default_folder, differences, read_yaml, to_yaml
 from harness.errors import USER_ERRORS, ConfigError, RegistryError, StoreError
 
@@ -50,11 +52,13 @@ def test_a_configuration_survives_the_file(tmp_path: Path) -> None:
     config = ExperimentConfig(
         task=TaskConfig(mean=(0.1, 0.2, 1e-5), classes=("a", "no", "1"), data="d", image_size=32),
         preserve=0.3,
-        agents=("sampler",),
+        agents=("sampler", 'slow:factor=0.5,word="a, b"', AgentSpec.make("a.b:C", {"list": [1, 2]})),
     )
     path = tmp_path / "experiment.yaml"
     path.write_text(to_yaml(config, "prunebench bench --mean '0.1,0.2'"))
     assert read_yaml(path) == (config, "prunebench bench --mean '0.1,0.2'")
+    agents = yaml.safe_load(path.read_text())["experiment"]["agents"]
+    assert agents == ["sampler", {"slow": {"factor": 0.5, "word": "a, b"}}, {"a.b:C": {"list": [1, 2]}}]
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "schema: 1", "schema: [", "schema: 99\nexperiment: {}"])
@@ -125,7 +129,8 @@ class TestRegistry:
 
     def test_our_own_agents_are_there(self) -> None:
         assert {"uniform", "random", "ddpg", "bo", "clustered_bo"} <= set(registry.names())
-        assert registry.own_modules(("random", "uniform")) == ["agents.random_search", "agents.uniform"]
+        agents = (AgentSpec("random"), AgentSpec("uniform"), AgentSpec("my_pkg.module:MyAgent"))
+        assert registry.own_modules(agents) == ["agents.random_search", "agents.uniform"]
         assert registry.load("uniform")(seed=3).seed == 3
 
     def test_one_name_twice_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:

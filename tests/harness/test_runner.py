@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harness.store import Experiment, Run
 
 def do(config: ExperimentConfig, folder: Path, agent: str = "sampler", seed: int = 0) -> Run:
     heard: list[Any] = []
+    config = dataclasses.replace(config, agents=(agent,))
     run_one(lambda *values: heard.append(values), config, agent, seed, folder, environment)
     run = Experiment(folder, config).run(agent, seed)
     assert [done for done, _ in heard][-len(run.lines()) or len(heard) :] == list(range(1, len(run.lines()) + 1))
@@ -116,3 +118,16 @@ def test_the_status_says_running_while_it_runs(
     monkeypatch.setattr(toy_runs.Sampler, "policy", policy)
     do(config, tmp_path)
     assert seen == ["running"] * config.evaluations
+
+
+def test_an_agent_is_made_with_its_options_and_its_notes_are_kept(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path, "noting:factor=0.5")
+    assert run.status()["notes"] == {"factor": 0.5, "evaluations": 6}
+    assert run.lines_path.parent.name == "noting@factor=0.5"
+    assert do(config, tmp_path).status()["notes"] is None
+
+
+def test_notes_that_json_does_not_have_fail_the_run_and_keep_its_lines(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path, "noting:factor=nan")
+    assert (run.status()["status"], run.status()["error"]["type"]) == ("failed", "ValueError")
+    assert len(run.lines()) == config.evaluations

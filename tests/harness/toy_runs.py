@@ -14,11 +14,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from toy import ToyEvaluator
 
 from agents.base import run_episode
 from envs.errors import TaskError
 from envs.pruning_env import ChannelPruningEnv, Score
+from envs.toy import ToyEvaluator
 from harness import registry, runner
 from harness.config import ExperimentConfig
 
@@ -134,7 +134,20 @@ class Slow(Sampler):
         return super().policy(number)
 
 
-AGENTS = {cls.__name__.lower(): cls for cls in (Sampler, Overspender, Capricious, Global, Failing, Idle, Dying, Slow)}
+class Noting(Sampler):
+    """Has an option, and leaves notes."""
+
+    def __init__(self, *, seed: int, factor: Any) -> None:
+        super().__init__(seed=seed)
+        self.factor = float(factor)
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        super().search(env, evaluations)
+        self.notes = {"factor": self.factor, "evaluations": evaluations}
+
+
+_CLASSES = (Sampler, Overspender, Capricious, Global, Failing, Idle, Dying, Slow, Noting)
+AGENTS = {cls.__name__.lower(): cls for cls in _CLASSES}
 
 
 def registered() -> dict[str, EntryPoint]:
@@ -178,6 +191,7 @@ def main(folder: str) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     registry.registered = registered  # type: ignore[assignment]
+    registry.CONTROLS = ()  # type: ignore[assignment]
     executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
     cli.bench = partial(  # type: ignore[assignment]
         bench.bench, prepare=prepare, run_one=run_one, measure_latency=measure_latency

@@ -1,0 +1,144 @@
+"""Control: additive sensitivity. What pruning each layer alone adds to the loss, and the allocation of least sum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from agents.base import Agent, run_episode
+from envs.budget import Budget, Counts, Ratios
+
+MOST_LEVELS = 5  # probes of one layer
+STEPS = 32  # in which an allocation takes a layer from dense to its lower bound
+FIRST_EXCHANGE = 0.25  # of a layer's channels, at most
+PATIENCE = 10  # exchanges in vain, after which they become half as large
+
+
+class GreedyAgent(Agent):
+    """Probes each layer alone, then gives every layer what the sum of the measured losses says is best.
+
+    1. Probes, outside the budget and charged like every evaluation: the dense network; then all layers dense but one
+       (or a block of neighbours, where there are fewer evaluations than layers) at one or several ratios.
+    2. The policy on budget of the least predicted loss: what the probes added, summed over the layers.
+    3. What evaluations are left: some channels of one layer are exchanged for some of another, both drawn at random; an
+       exchange that scores better stays.
+
+    Args:
+        seed: of the exchanges.
+    """
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        """Probe, allocate, exchange; ``evaluations`` episodes in all."""
+        _, info = env.reset()
+        budget = Budget.from_info(info)
+        blocks, ratios = plan(len(budget.channels), budget.lower_bound, evaluations)
+        counts = budget.project(np.full(len(budget.channels), 0.5))
+        if blocks:
+            counts = allocate(budget, probe(env, blocks, ratios, len(counts)), ratios)
+        probes = 1 + len(blocks) * len(ratios) if blocks else 0
+        self._exchange(env, budget, counts, evaluations - probes)
+
+    def _exchange(self, env: gymnasium.Env[Any, Any], budget: Budget, counts: Counts, evaluations: int) -> None:
+        """Score ``counts`` and improve it; ``evaluations`` episodes."""
+        rng = np.random.default_rng(self.seed)
+        best, size, failures = _score(env, budget.ratios(counts)), FIRST_EXCHANGE, 0
+        for _ in range(evaluations - 1):
+            other = exchanged(budget, counts, size, rng)
+            score = _score(env, budget.ratios(other))
+            if score > best:
+                counts, best, failures = other, score, 0
+            else:
+                failures += 1
+            if failures == PATIENCE:
+                size, failures = size / 2, 0
+
+
+def plan(layers: int, lower_bound: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
+    """What can be probed so that one evaluation is left: blocks of layers, and the ratios ``(L,)``, ascending.
+
+    No block where there are too few evaluations (the dense network is the first probe).
+    """
+    probes = evaluations - 2
+    if probes < 1:
+        return [], np.empty(0)
+    levels = min(MOST_LEVELS, max(1, probes // layers))
+    blocks: list[NDArray[np.intp]] = np.array_split(np.arange(layers), min(layers, probes))
+    return blocks, lower_bound + (1 - lower_bound) * (np.arange(levels) + 0.5) / (levels + 0.5)
+
+
+def probe(env: gymnasium.Env[Any, Any], blocks: Sequence[NDArray[np.intp]], ratios: Ratios, layers: int) -> Ratios:
+    """How much loss ``(D, L)`` each ratio of each layer adds to the dense network's; a block's is shared out evenly."""
+    dense = _probe_one(env, np.ones(layers))
+    added = np.empty((layers, len(ratios)))
+    for block in blocks:
+        for level, ratio in enumerate(ratios):
+            policy = np.ones(layers)
+            policy[block] = ratio
+            added[block, level] = (_probe_one(env, policy) - dense) / len(block)
+    return added
+
+
+def convex(added: Ratios, ratios: Ratios, at: Ratios) -> Ratios:
+    """One layer's added loss at the ratios ``at``: the greatest convex, falling curve below what was measured.
+
+    Its slopes are the isotonic regression of the measured ones. It is 0 at ratio 1, and beyond the smallest measured
+    ratio it goes on as steeply.
+
+    Args:
+        added: ``(L,)``, measured.
+        ratios: ``(L,)``, ascending, below 1.
+        at: any shape.
+    """
+    knots, values = np.append(ratios, 1.0), np.append(added, 0.0)
+    widths = np.diff(knots)
+    slopes = np.minimum(isotonic_regression(np.diff(values) / widths, weights=widths).x, 0.0)
+    heights = np.append(-np.cumsum((slopes * widths)[::-1])[::-1], 0.0)
+    below = np.minimum(at - knots[0], 0.0) * slopes[0]
+    return np.interp(at, knots, heights) + below
+
+
+def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
+    """The on-budget counts ``(D,)`` of about the least sum of added losses ``(D, L)``.
+
+    From dense, again and again the step down that adds the least loss per cost saved, until the budget is met; for
+    convex curves and a cost that is linear in the counts that is optimal up to one step. Then the budget is filled.
+    """
+    lowest = budget.ratios(budget.lower_counts)
+    grid = 1 - np.linspace(0, 1, STEPS + 1)[:, None] * (1 - lowest)  # (steps, D)
+    losses = np.stack([convex(row, ratios, grid[:, i]) for i, row in enumerate(added)], axis=1)
+    layers = np.arange(len(added))
+    place = np.zeros(len(added), dtype=np.int64)
+    while budget.cost(now := grid[place, layers] * budget.channels) > budget.limit:
+        lower = np.minimum(place + 1, STEPS)
+        trials = np.where(np.eye(len(added), dtype=bool), grid[lower, layers] * budget.channels, now)
+        saved = budget.cost(now) - budget.cost(trials)
+        worse = losses[lower, layers] - losses[place, layers]
+        place[np.argmin(np.where(place < STEPS, (worse + 1e-9) / np.maximum(saved, 1e-9), np.inf))] += 1
+    return budget.project(grid[place, layers])
+
+
+def exchanged(budget: Budget, counts: Counts, size: float, rng: np.random.Generator) -> Counts:
+    """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more."""
+    ratios = budget.ratios(counts)
+    giver, taker = rng.choice(len(counts), 2, replace=len(counts) == 1)
+    change = rng.uniform(0, size)
+    ratios[giver] -= change
+    ratios[taker] += change
+    return budget.project(np.clip(ratios, budget.lower_bound, 1.0))
+
+
+def _probe_one(env: gymnasium.Env[Any, Any], policy: Ratios) -> float:
+    env.reset(options={"budget": "none"})
+    return float(run_episode(env, policy)["loss"])
+
+
+def _score(env: gymnasium.Env[Any, Any], policy: Ratios) -> tuple[float, float]:
+    """Reward, and of equal rewards the smaller loss first."""
+    env.reset()
+    evaluation: Mapping[str, Any] = run_episode(env, policy)
+    return evaluation["reward"], -evaluation["loss"]

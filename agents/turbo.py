@@ -1,0 +1,179 @@
+"""Baseline: TuRBO-1, Bayesian optimisation in a trust region (Eriksson et al., NeurIPS 2019, arXiv 1910.01739)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from botorch.exceptions.warnings import BotorchWarning
+from botorch.generation import MaxPosteriorSampling
+from botorch.models import SingleTaskGP
+from botorch.optim.fit import fit_gpytorch_mll_scipy
+from botorch.utils.sampling import manual_seed
+from botorch.utils.transforms import standardize
+from gpytorch import settings
+from gpytorch.constraints import Interval
+from gpytorch.kernels import MaternKernel, ScaleKernel
+from gpytorch.likelihoods import GaussianLikelihood
+from gpytorch.mlls import ExactMarginalLogLikelihood
+from linear_operator.utils.warnings import NumericalWarning
+from numpy.typing import ArrayLike, NDArray
+
+from agents.base import AskTellAgent
+from agents.proposal import PolicySpace
+from envs.budget import Budget, Ratios
+
+LENGTH, SHORTEST, LONGEST = 0.8, 0.5**7, 1.6
+SUCCESSES = 3  # in a row double the length
+IMPROVEMENT = 1e-3  # a success is better than the best so far by this fraction of it
+PERTURBED = 20  # coordinates of a candidate differ from the centre's, on average
+CANDIDATES, DRAWS = 1000, 8
+FIRST_ITERATIONS, REFIT_ITERATIONS = 200, 20
+
+
+@dataclass
+class TrustRegion:
+    """How far from the best policy to look: the published counters, for batches of one.
+
+    Attributes:
+        dimensions: D.
+        length: of the region's sides before they are weighted, in units of the box.
+        successes: in a row.
+        failures: in a row; ``max(4, D)`` of them halve the length.
+    """
+
+    dimensions: int
+    length: float = LENGTH
+    successes: int = 0
+    failures: int = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the region is too small to go on."""
+        return self.length < SHORTEST
+
+    def update(self, reward: float, best: float) -> None:
+        """Count one evaluation; ``best`` is the best reward before it."""
+        success = reward > best + IMPROVEMENT * abs(best)
+        self.successes = self.successes + 1 if success else 0
+        self.failures = 0 if success else self.failures + 1
+        if self.successes == SUCCESSES:
+            self.length, self.successes = min(2 * self.length, LONGEST), 0
+        elif self.failures == max(4, self.dimensions):
+            self.length, self.failures = self.length / 2, 0
+
+    def candidates(
+        self, centre: NDArray[np.float64], lengthscales: NDArray[np.float64], sobol: Ratios, rng: np.random.Generator
+    ) -> Ratios:
+        """Perturbations ``(n, D)`` of ``centre`` ``(D,)`` inside the region, from ``sobol`` ``(n, D)``; all in [0, 1].
+
+        The sides are proportional to the ``lengthscales`` ``(D,)``, their product is ``length ** D``.
+        """
+        half = self.length / 2 * lengthscales / np.exp(np.log(lengthscales).mean())
+        low, high = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+        moves = rng.random(sobol.shape) <= PERTURBED / self.dimensions
+        still = np.flatnonzero(~moves.any(axis=1))
+        moves[still, rng.integers(self.dimensions, size=len(still))] = True
+        return np.where(moves, low + (high - low) * sobol, centre)
+
+
+def fitted(inputs: ArrayLike, rewards: ArrayLike, state: Mapping[str, Any] | None) -> SingleTaskGP:
+    """A Gaussian process for ``inputs`` ``(n, d)`` in [0, 1] and standardised ``rewards`` ``(n,)``.
+
+    Matern-5/2 with one lengthscale per dimension, no priors; the bounds on lengthscales and noise are those of
+    BoTorch's TuRBO tutorial, the one on the output scale is the authors'. The fit starts at ``state``.
+    """
+    x = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
+    y = torch.as_tensor(np.asarray(rewards, dtype=np.float64))[:, None]
+    matern = MaternKernel(nu=2.5, ard_num_dims=x.shape[1], lengthscale_constraint=Interval(0.005, 4.0))
+    model = SingleTaskGP(
+        x,
+        standardize(y) if len(y) > 1 else torch.zeros_like(y),
+        likelihood=GaussianLikelihood(noise_constraint=Interval(1e-8, 1e-3)),
+        covar_module=ScaleKernel(matern, outputscale_constraint=Interval(0.05, 20.0)),
+        outcome_transform=None,
+    )
+    if state is not None:
+        model.load_state_dict(state)
+    iterations = FIRST_ITERATIONS if state is None else REFIT_ITERATIONS
+    # Not ``fit_gpytorch_mll``: where the line search gives up, that tries again from the priors' samples, or raises.
+    fit_gpytorch_mll_scipy(ExactMarginalLogLikelihood(model.likelihood, model), options={"maxiter": iterations})
+    model.eval()
+    return model
+
+
+class TuRBOAgent(AskTellAgent):
+    """Thompson sampling in one trust region around the best policy since the last restart.
+
+    Every start has an initial design: 10 evaluations, but no more than a fifth of the run's and no fewer than 3.
+    """
+
+    def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
+        """Lay out the first start's initial design."""
+        self._budget = Budget.from_info(info)
+        self._space = PolicySpace(self._budget, np.arange(len(self._budget.channels)), self._budget.lower_bound, 1.0)
+        self._rng = np.random.default_rng(self.seed)
+        self._initial = min(10, max(3, evaluations // 5))
+        self._evaluated: set[tuple[int, ...]] = set()
+        self._restart()
+
+    def ask(self) -> NDArray[np.float64]:
+        """The next policy ``(D,)``; a policy that was evaluated before is asked for in an initial design only.
+
+        Where all draws are such policies, the region is smaller than a channel: it ends there.
+        """
+        if len(self._rewards) >= self._initial:
+            for winner in self._winners():
+                counts = self._budget.project(winner)
+                if tuple(counts.tolist()) not in self._evaluated:
+                    return self._budget.ratios(counts)
+            self._restart()
+        return self._budget.ratios(self._budget.project(self._design[len(self._rewards)]))
+
+    def tell(self, evaluation: Mapping[str, Any]) -> None:
+        """Remember the policy and its reward; resize the region, or start afresh where it is exhausted."""
+        if len(self._rewards) >= self._initial:
+            self._region.update(evaluation["reward"], max(self._rewards))
+        self._evaluated.add(tuple(evaluation["channels"]))
+        self._realised.append(evaluation["realised"])
+        self._rewards.append(evaluation["reward"])
+        if self._region.exhausted:
+            self._restart()
+
+    def _restart(self) -> None:
+        """Forget all policies (but not that they were evaluated) and the model."""
+        self._region = TrustRegion(self._space.dimensions)
+        self._state: Mapping[str, Any] | None = None
+        self._realised: list[list[float]] = []
+        self._rewards: list[float] = []
+        self._design = self._space.on_budget(self._sobol(self._initial))
+
+    def _sobol(self, n: int) -> Ratios:
+        return self._space.sobol(n, int(self._rng.integers(2**31)))
+
+    def _unit(self, ratios: ArrayLike) -> NDArray[np.float64]:
+        """Ratios ``(..., D)`` as places in [low, high]; by rounding a realised ratio may lie below."""
+        low, high = self._space.low, self._space.high
+        return np.clip((np.asarray(ratios) - low) / max(high - low, 1e-12), 0, 1)
+
+    def _winners(self) -> Ratios:
+        """``(DRAWS, D)``: the best on-budget candidate under each of so many draws from the posterior."""
+        inputs, rng = self._unit(self._realised), self._rng
+        with warnings.catch_warnings(), settings.max_cholesky_size(10**6), settings.cholesky_max_tries(8):
+            # Constant rewards, a fit cut short, jitter: all expected here.
+            warnings.simplefilter("ignore", BotorchWarning)
+            warnings.simplefilter("ignore", NumericalWarning)
+            model = fitted(inputs, self._rewards, self._state)
+            self._state = model.state_dict()
+            scales = model.covar_module.base_kernel.lengthscale.detach().numpy()[0]
+            centre = inputs[int(np.argmax(self._rewards))]
+            places = self._region.candidates(centre, scales, self._unit(self._sobol(CANDIDATES)), rng)
+            points = self._space.on_budget(self._space.low + (self._space.high - self._space.low) * places)
+            sampling = MaxPosteriorSampling(model, replacement=False)
+            with torch.no_grad(), manual_seed(int(rng.integers(2**31))):
+                won = sampling(torch.as_tensor(self._unit(points)), num_samples=DRAWS).numpy()
+        return self._space.low + (self._space.high - self._space.low) * won

@@ -1,0 +1,101 @@
+"""What a user names as ``package.module:name``: a network or an agent of their own, found without being installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envs import cache
+from envs.errors import TaskError
+
+_NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Things that users name in this form.
+
+    Attributes:
+        what: as they are spoken of in errors.
+        example: a name of the right form.
+        kind: what stands behind the colon, as ``function``.
+    """
+
+    what: str
+    example: str
+    kind: str
+
+    def check(self, name: str) -> None:
+        """Raise TaskError unless the name is of that form and its package exists; imports nothing."""
+        package = self._split(name)[0].partition(".")[0]
+        try:
+            found = importlib.util.find_spec(package) is not None
+        except ValueError:  # a module without a specification, as __main__
+            found = False
+        if not found:
+            raise self._missing(name, package)
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Import what the user named.
+
+        Raises:
+            TaskError: there is no such module or nothing callable in it, or importing it fails.
+        """
+        module_name, own_name = self._split(name)
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+                raise self._missing(name, error.name) from error
+            raise TaskError(f"{self.what} {name!r}: importing {module_name} fails: {reason(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise TaskError(f"{self.what} {name!r}: importing {module_name} fails: {reason(error)}") from error
+        found = getattr(module, own_name, None)
+        if not callable(found):
+            raise TaskError(f"{self.what} {name!r}: module {module_name} has no {self.kind} {own_name!r}")
+        return found
+
+    def _split(self, name: str) -> tuple[str, str]:
+        """Module and name within it; makes the working directory importable, as ``python -m`` does."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise TaskError(f"{self.what} {name!r}: expected package.module:{self.kind}, as {self.example}")
+        if not {"", os.getcwd()} & set(sys.path):
+            sys.path.insert(0, os.getcwd())
+        return match[1], match[2]
+
+    def _missing(self, name: str, module: str) -> TaskError:
+        where = f"among the installed packages or in {os.getcwd()!r}"
+        return TaskError(f"{self.what} {name!r}: no module {module!r} {where}")
+
+
+def source_hash(found: Callable[..., Any]) -> str:
+    """SHA-256 of the file that a function or class stands in; what that file imports is not part of it."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(found))
+    except TypeError:  # a callable object, or built in
+        file = inspect.getsourcefile(type(found))
+    return "" if file is None else cache.sha256(Path(file))
+
+
+def file_hash(module: str) -> str | None:
+    """SHA-256 of a module's file, found without importing the module (its packages are); None where it has none."""
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    file = found.origin if found and found.has_location else None
+    return cache.sha256(Path(file)) if file else None
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
