@@ -13,7 +13,8 @@ from scipy.optimize import isotonic_regression
 from agents.base import Agent, run_episode
 from envs.budget import Budget, Counts, Ratios
 
-MOST_LEVELS = 5  # probes of one layer
+HIGHEST_PROBE = 0.9
+LEAST_SENSITIVITY = 0.2  # of the layers' mean: what no layer is taken to be below, however little it lost
 STEPS = 32  # in which an allocation takes a layer from dense to its lower bound
 FIRST_EXCHANGE = 0.25  # of a layer's channels, at most
 PATIENCE = 10  # exchanges in vain, after which they become half as large
@@ -23,7 +24,8 @@ class GreedyAgent(Agent):
     """Probes each layer alone, then gives every layer what the sum of the measured losses says is best.
 
     1. Probes, outside the budget and charged like every evaluation: the dense network; then all layers dense but one
-       (or a block of neighbours, where there are fewer evaluations than layers) at one or several ratios.
+       (or a block of neighbours, where there are fewer evaluations than layers), at half the uniform policy's ratio and
+       (where there are evaluations for it) at that ratio.
     2. The policy on budget of the least predicted loss: what the probes added, summed over the layers.
     3. What evaluations are left: some channels of one layer are exchanged for some of another, both drawn at random; an
        exchange that scores better stays.
@@ -36,8 +38,8 @@ class GreedyAgent(Agent):
         """Probe, allocate, exchange; ``evaluations`` episodes in all."""
         _, info = env.reset()
         budget = Budget.from_info(info)
-        blocks, ratios = plan(len(budget.channels), budget.lower_bound, evaluations)
         counts = budget.project(np.full(len(budget.channels), 0.5))
+        blocks, ratios = plan(budget, float(np.mean(budget.ratios(counts))), evaluations)
         if blocks:
             counts = allocate(budget, probe(env, blocks, ratios, len(counts)), ratios)
         probes = 1 + len(blocks) * len(ratios) if blocks else 0
@@ -58,17 +60,24 @@ class GreedyAgent(Agent):
                 size, failures = size / 2, 0
 
 
-def plan(layers: int, lower_bound: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
-    """What can be probed so that one evaluation is left: blocks of layers, and the ratios ``(L,)``, ascending.
+def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
+    """What can be probed so that one evaluation is left.
 
-    No block where there are too few evaluations (the dense network is the first probe).
+    Args:
+        budget: gives layers and lower bound.
+        uniform: the uniform policy's ratio.
+        evaluations: in all; the dense network takes one.
+
+    Returns:
+        Blocks of layers, none where there are too few evaluations, and one or two ratios, ascending and below 1.
     """
-    probes = evaluations - 2
+    layers, probes = len(budget.channels), evaluations - 2
     if probes < 1:
         return [], np.empty(0)
-    levels = min(MOST_LEVELS, max(1, probes // layers))
-    blocks: list[NDArray[np.intp]] = np.array_split(np.arange(layers), min(layers, probes))
-    return blocks, lower_bound + (1 - lower_bound) * (np.arange(levels) + 0.5) / (levels + 0.5)
+    high = min(uniform, HIGHEST_PROBE)
+    ratios = np.unique(np.maximum([high / 2, high], budget.lower_bound))
+    blocks: list[NDArray[np.intp]] = list(np.array_split(np.arange(layers), min(layers, probes)))
+    return blocks, ratios if probes >= len(ratios) * layers else ratios[:1]
 
 
 def probe(env: gymnasium.Env[Any, Any], blocks: Sequence[NDArray[np.intp]], ratios: Ratios, layers: int) -> Ratios:
@@ -83,23 +92,25 @@ def probe(env: gymnasium.Env[Any, Any], blocks: Sequence[NDArray[np.intp]], rati
     return added
 
 
-def convex(added: Ratios, ratios: Ratios, at: Ratios) -> Ratios:
-    """One layer's added loss at the ratios ``at``: the greatest convex, falling curve below what was measured.
+def curve(added: Ratios, ratios: Ratios, at: Ratios, least: float = 0.0) -> Ratios:
+    """One layer's added loss at the ratios ``at``, from what was measured at a few.
 
-    Its slopes are the isotonic regression of the measured ones. It is 0 at ratio 1, and beyond the smallest measured
-    ratio it goes on as steeply.
+    Linear in 1 / ratio between the measured points and 0 at ratio 1, rising ever more steeply towards small ratios: its
+    slopes are the isotonic regression of the measured ones. Beyond the smallest measured ratio it goes on as steeply.
+    (Linear in the ratio itself, one or two points a layer make an allocation that leaves a layer dense or at its lower
+    bound: docs/agents/greedy.md has the figures.)
 
     Args:
         added: ``(L,)``, measured.
         ratios: ``(L,)``, ascending, below 1.
         at: any shape.
+        least: of the slopes over 1 / ratio.
     """
-    knots, values = np.append(ratios, 1.0), np.append(added, 0.0)
+    knots, values = 1 / np.append(ratios, 1.0)[::-1], np.append(added, 0.0)[::-1]
     widths = np.diff(knots)
-    slopes = np.minimum(isotonic_regression(np.diff(values) / widths, weights=widths).x, 0.0)
-    heights = np.append(-np.cumsum((slopes * widths)[::-1])[::-1], 0.0)
-    below = np.minimum(at - knots[0], 0.0) * slopes[0]
-    return np.interp(at, knots, heights) + below
+    slopes = np.maximum(isotonic_regression(np.diff(values) / widths, weights=widths).x, least)
+    heights = np.append(0.0, np.cumsum(slopes * widths))
+    return np.interp(1 / at, knots, heights) + np.maximum(1 / at - knots[-1], 0.0) * slopes[-1]
 
 
 def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
@@ -110,7 +121,8 @@ def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
     """
     lowest = budget.ratios(budget.lower_counts)
     grid = 1 - np.linspace(0, 1, STEPS + 1)[:, None] * (1 - lowest)  # (steps, D)
-    losses = np.stack([convex(row, ratios, grid[:, i]) for i, row in enumerate(added)], axis=1)
+    least = max(LEAST_SENSITIVITY * float(np.abs(added / (1 / ratios - 1)).mean()), 1e-9)  # 0 where nothing matters
+    losses = np.stack([curve(row, ratios, grid[:, i], least) for i, row in enumerate(added)], axis=1)
     layers = np.arange(len(added))
     place = np.zeros(len(added), dtype=np.int64)
     while budget.cost(now := grid[place, layers] * budget.channels) > budget.limit:
@@ -118,7 +130,7 @@ def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
         trials = np.where(np.eye(len(added), dtype=bool), grid[lower, layers] * budget.channels, now)
         saved = budget.cost(now) - budget.cost(trials)
         worse = losses[lower, layers] - losses[place, layers]
-        place[np.argmin(np.where(place < STEPS, (worse + 1e-9) / np.maximum(saved, 1e-9), np.inf))] += 1
+        place[np.argmin(np.where(place < STEPS, worse / np.maximum(saved, 1e-9), np.inf))] += 1
     return budget.project(grid[place, layers])
 
 

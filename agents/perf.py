@@ -27,8 +27,10 @@ LAYERS = (27, 54)
 EVALUATIONS = (100, 200)
 STEPS = 5  # of which each figure is the median
 CHANNELS, PRESERVE = 32, 0.5
-HEADERS = ("layers", "evaluations", "refit s", "acquisition s", "step s", "default refit s", "default / step")
-HEADERS += ("log likelihood", "of the default", "difference %")
+HEADERS = (
+    *("layers", "evaluations", "refit s", "acquisition s", "step s", "default refit s", "default / step"),
+    *("log likelihood", "of the default", "difference %"),
+)
 
 
 def main() -> None:
@@ -45,13 +47,13 @@ def main() -> None:
 
 def measure(layers: int) -> list[list[float]]:
     """A row of figures for each of :data:`EVALUATIONS`."""
+    print(f"bo, {layers} layers ...", flush=True)
     info, target = task(layers)
     agent = BOAgent(seed=0)
     agent.setup(info, max(EVALUATIONS))
     budget = Budget.from_info(info)
     rows, times = [], []
     for number in range(max(EVALUATIONS)):
-        print(f"\r{layers} layers: {number + 1} evaluations", end="", flush=True)
         tell(agent, budget, agent.ask(), target)
         if number + 1 + STEPS > min(e for e in EVALUATIONS if e > number):
             model, *seconds = step(agent)
@@ -59,7 +61,6 @@ def measure(layers: int) -> list[list[float]]:
         if number + 1 in EVALUATIONS:
             rows.append([layers, number + 1, *compared(model, times)])
             times = []
-    print("\r", end="")
     return rows
 
 

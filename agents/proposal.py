@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from botorch.acquisition.analytic import ExpectedImprovement, LogExpectedImprovement
+from botorch.acquisition.analytic import ExpectedImprovement
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.models import SingleTaskGP
 from botorch.optim.optimize import optimize_acqf
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
+from scipy.special import erfcx, expit, logit, ndtr
 from scipy.stats import qmc
 
 from envs.budget import Budget, Ratios
 
 _MARGIN = 1e-3  # candidates are moved this far off their bounds, where a shift along the logits has no effect
-_BISECTIONS = 40
+_BISECTIONS = 30
 
 GLOBAL, LOCAL, KEPT, ROUNDS = 512, 256, 8, 3
 LOCAL_SIGMA = 0.1
@@ -110,15 +110,14 @@ def propose(
         rng: draws the candidates.
         rounds: how many rounds, at least one.
     """
-    acquisition = LogExpectedImprovement(model, best_f=model.train_targets.max())
     around = space.near(np.asarray(incumbents, dtype=np.float64), GLOBAL, LOCAL_SIGMA, rng)
     everywhere = space.sobol(GLOBAL, int(rng.integers(2**31)))
     points = space.on_budget(np.vstack([everywhere, around]))
-    values = _score(acquisition, points)
+    values = _scores(model, points)
     for number in range(1, rounds):
         best = points[np.argsort(-values)[:KEPT]]
         points = space.on_budget(np.vstack([best, space.near(best, LOCAL, LOCAL_SIGMA / 2**number, rng)]))
-        values = _score(acquisition, points)
+        values = _scores(model, points)
     return points[np.argmax(values)]
 
 
@@ -143,6 +142,30 @@ def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed:
     return np.clip(point[0].numpy(), space.low, space.high)
 
 
-def _score(acquisition: LogExpectedImprovement, points: Ratios) -> NDArray[np.float64]:
+def log_expected_improvement(mean: ArrayLike, deviation: ArrayLike, best: float) -> NDArray[np.float64]:
+    """Logarithm of the expected improvement over ``best``, also where that is 0 in float64 (Ament et al. 2023, eq. 9).
+
+    Args:
+        mean: ``(n,)``, of the posterior.
+        deviation: ``(n,)``, its standard deviation, positive.
+        best: the reward to improve on.
+    """
+    deviation = np.asarray(deviation)
+    z = (np.asarray(mean) - best) / deviation
+    log_density = -(z**2) / 2 - np.log(2 * np.pi) / 2
+    near, far = np.maximum(z, -1), np.minimum(z, -1)
+    hazard = np.sqrt(np.pi / 2) * -far * erfcx(-far / np.sqrt(2))  # -z times the mass below z over the density at z
+    tail = np.where(far > -1e6, np.log1p(-np.minimum(hazard, 1 - 1e-13)), -2 * np.log(-far))
+    whole = np.log(np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi) + near * ndtr(near))
+    return np.where(z > -1, whole, log_density + tail) + np.log(deviation)
+
+
+def _scores(model: SingleTaskGP, points: Ratios) -> NDArray[np.float64]:
+    """Log expected improvement of ``points`` ``(n, k)``.
+
+    From one joint posterior: BoTorch's acquisition takes n posteriors of one point each, and six times as long.
+    """
     with torch.no_grad():
-        return acquisition(torch.as_tensor(points)[:, None, :]).numpy()
+        posterior = model.posterior(torch.as_tensor(points))
+        mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
+    return log_expected_improvement(mean, np.sqrt(variance), float(model.train_targets.max()))

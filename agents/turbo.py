@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from botorch.exceptions.warnings import BotorchWarning
-from botorch.generation import MaxPosteriorSampling
+from botorch.generation.sampling import MaxPosteriorSampling
 from botorch.models import SingleTaskGP
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from botorch.utils.sampling import manual_seed
@@ -40,13 +40,13 @@ class TrustRegion:
     """How far from the best policy to look: the published counters, for batches of one.
 
     Attributes:
-        dimensions: D.
+        tolerance: so many failures in a row halve the length.
         length: of the region's sides before they are weighted, in units of the box.
         successes: in a row.
-        failures: in a row; ``max(4, D)`` of them halve the length.
+        failures: in a row.
     """
 
-    dimensions: int
+    tolerance: int
     length: float = LENGTH
     successes: int = 0
     failures: int = 0
@@ -63,7 +63,7 @@ class TrustRegion:
         self.failures = 0 if success else self.failures + 1
         if self.successes == SUCCESSES:
             self.length, self.successes = min(2 * self.length, LONGEST), 0
-        elif self.failures == max(4, self.dimensions):
+        elif self.failures == self.tolerance:
             self.length, self.failures = self.length / 2, 0
 
     def candidates(
@@ -75,9 +75,9 @@ class TrustRegion:
         """
         half = self.length / 2 * lengthscales / np.exp(np.log(lengthscales).mean())
         low, high = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-        moves = rng.random(sobol.shape) <= PERTURBED / self.dimensions
+        moves = rng.random(sobol.shape) <= PERTURBED / len(centre)
         still = np.flatnonzero(~moves.any(axis=1))
-        moves[still, rng.integers(self.dimensions, size=len(still))] = True
+        moves[still, rng.integers(len(centre), size=len(still))] = True
         return np.where(moves, low + (high - low) * sobol, centre)
 
 
@@ -109,7 +109,9 @@ def fitted(inputs: ArrayLike, rewards: ArrayLike, state: Mapping[str, Any] | Non
 class TuRBOAgent(AskTellAgent):
     """Thompson sampling in one trust region around the best policy since the last restart.
 
-    Every start has an initial design: 10 evaluations, but no more than a fifth of the run's and no fewer than 3.
+    Every start has an initial design: 10 evaluations, but no more than a fifth of the run's and no fewer than 3. The
+    region is halved after as many failures as layers, but no more than a tenth of the run's evaluations and no fewer
+    than 4.
     """
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
@@ -118,6 +120,7 @@ class TuRBOAgent(AskTellAgent):
         self._space = PolicySpace(self._budget, np.arange(len(self._budget.channels)), self._budget.lower_bound, 1.0)
         self._rng = np.random.default_rng(self.seed)
         self._initial = min(10, max(3, evaluations // 5))
+        self._tolerance = max(4, min(self._space.dimensions, evaluations // 10))
         self._evaluated: set[tuple[int, ...]] = set()
         self._restart()
 
@@ -146,7 +149,7 @@ class TuRBOAgent(AskTellAgent):
 
     def _restart(self) -> None:
         """Forget all policies (but not that they were evaluated) and the model."""
-        self._region = TrustRegion(self._space.dimensions)
+        self._region = TrustRegion(self._tolerance)
         self._state: Mapping[str, Any] | None = None
         self._realised: list[list[float]] = []
         self._rewards: list[float] = []

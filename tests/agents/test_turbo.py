@@ -30,10 +30,17 @@ def test_three_successes_in_a_row_double_the_length_up_to_the_largest() -> None:
     assert lengths(TrustRegion(5), [0.1 * i for i in range(1, 9)]) == [0.8, 0.8, 1.6, 1.6, 1.6, 1.6, 1.6]
 
 
-@pytest.mark.parametrize(("layers", "tolerance"), [(1, 4), (4, 4), (7, 7)])
-def test_as_many_failures_as_layers_halve_the_length(layers: int, tolerance: int) -> None:
-    expected = [0.8] * (tolerance - 1) + [0.4] * tolerance + [0.2]
-    assert lengths(TrustRegion(layers), [0.5] * (1 + 2 * tolerance)) == expected
+def test_failures_in_a_row_halve_the_length() -> None:
+    assert lengths(TrustRegion(7), [0.5] * 15) == [0.8] * 6 + [0.4] * 7 + [0.2]
+
+
+@pytest.mark.parametrize(
+    ("layers", "evaluations", "tolerance"), [(1, 100, 4), (7, 100, 7), (50, 100, 10), (50, 1000, 50), (50, 3, 4)]
+)
+def test_as_many_failures_as_layers_but_a_share_of_the_run(layers: int, evaluations: int, tolerance: int) -> None:
+    agent = TuRBOAgent(seed=0)
+    agent.setup(toy_env(layers).reset()[1], evaluations)
+    assert agent._region == TrustRegion(tolerance)
 
 
 def test_a_success_ends_a_row_of_failures_and_the_other_way_round() -> None:
@@ -93,7 +100,7 @@ def test_the_model_predicts_within_the_published_bounds() -> None:
     scales = model.covar_module.base_kernel.lengthscale.detach()
     assert scales.shape == (1, 4)
     assert 0.005 <= float(scales.min()) <= float(scales.max()) <= 4.0
-    assert 1e-8 <= float(model.likelihood.noise) <= 1e-3
+    assert 1e-8 <= model.likelihood.noise.item() <= 1e-3
 
 
 def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +125,7 @@ def test_it_ignores_the_global_generator() -> None:
         torch.manual_seed(seed)
         np.random.seed(seed)
         env = toy_env(4, preserve=0.4)
-        TuRBOAgent(seed=0).search(env, 8)
+        TuRBOAgent(seed=0).search(env, 6)
         policies.append(list(env.memory))
     assert policies[0] == policies[1]
 
