@@ -84,8 +84,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         default=" ".join(agent.label for agent in _DEFAULT.agents),
         show_default=True,
         callback=_agents,
-        help="Names, with options as bo:preset=gpyopt2021,initial=5; a class that is not installed as "
-        f"my_pkg.module:MyAgent. {_or(registry.CONTROLS)} that are not named run too.".capitalize(),
+        help="Names, with options as bo:preset=gpyopt2021,initial=5; classes that are not installed as "
+        f"my_pkg.module:MyAgent. Those of {', '.join(registry.CONTROLS)} that are not named run too.",
     ),
     click.option(
         "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
