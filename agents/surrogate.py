@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
-from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.utils.gpytorch_modules import (
     get_gaussian_likelihood_with_gamma_prior,
     get_matern_kernel_with_gamma_prior,
 )
+from botorch.optim.fit import fit_gpytorch_mll_scipy
 from botorch.utils.transforms import standardize
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import MaternKernel, ScaleKernel
@@ -147,8 +147,9 @@ class Surrogate:
             model.load_state_dict(self._state)
         iterations = self._preset.iterations[self._state is not None]
         mll = ExactMarginalLogLikelihood(model.likelihood, model)
-        fit_gpytorch_mll(mll, optimizer_kwargs={"options": {"maxiter": iterations}})
-        return model
+        # Not fit_gpytorch_mll: where a line search gives up, that begins again from samples of the priors, or raises.
+        fit_gpytorch_mll_scipy(mll, options={"maxiter": iterations})
+        return model.eval()
 
     def _randomise(self, model: SingleTaskGP) -> None:
         """Standard normal values for what a fit moves, as in GPy's restarts."""

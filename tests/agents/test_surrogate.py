@@ -7,10 +7,11 @@ import pytest
 import torch
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
+from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 
-from agents.surrogate import PRESETS, Preset, Surrogate, log_likelihood
+from agents.surrogate import PRESETS, Surrogate, log_likelihood
 
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -66,12 +67,12 @@ def test_duplicates_and_constant_rewards(n: int) -> None:
 def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, list[float]]] = []
 
-    def spy(mll: ExactMarginalLogLikelihood, optimizer_kwargs: dict[str, dict[str, int]]) -> None:
+    def spy(mll: ExactMarginalLogLikelihood, options: dict[str, int]) -> None:
         lengths = mll.model.covar_module.lengthscale.detach().flatten().tolist()
-        seen.append((optimizer_kwargs["options"]["maxiter"], lengths))
-        fit_gpytorch_mll(mll, optimizer_kwargs=optimizer_kwargs)
+        seen.append((options["maxiter"], lengths))
+        fit_gpytorch_mll_scipy(mll, options=options)
 
-    monkeypatch.setattr("agents.surrogate.fit_gpytorch_mll", spy)
+    monkeypatch.setattr("agents.surrogate.fit_gpytorch_mll_scipy", spy)
     x, y = data(20, 3)
     surrogate = surrogate_of()
     first = surrogate.fit(x[:19], y[:19]).covar_module.lengthscale.detach().flatten().tolist()
