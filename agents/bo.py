@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from agents.base import AskTellAgent
 from agents.proposal import PolicySpace, propose, propose_in_box
-from agents.surrogate import PRESETS, PresetName, Surrogate
+from agents.surrogate import PRESETS, PresetName, Surrogate, tolerant
 from envs.budget import Budget
 
 INCUMBENTS = 5  # candidates are drawn around this many of the best points
@@ -57,7 +57,8 @@ class BOAgent(AskTellAgent):
         number = len(self._rewards)
         if number < len(self._design):
             return self._design[number]
-        return self._policy(self._best_candidate(self._fit()))
+        with tolerant():
+            return self._policy(self._best_candidate(self._fit()))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the policy and its reward."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from botorch.acquisition.analytic import ExpectedImprovement
-from botorch.exceptions.warnings import BotorchWarning
 from botorch.models import SingleTaskGP
 from botorch.optim.optimize import optimize_acqf
 from numpy.typing import ArrayLike, NDArray
@@ -134,8 +133,7 @@ def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed:
         seed: draws the points.
     """
     bounds = torch.tensor([[space.low], [space.high]], dtype=torch.float64).expand(2, space.dimensions)
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore", BotorchWarning)  # of that 0
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # botorch draws from the global generator here
         acquisition = ExpectedImprovement(model, best_f=model.train_targets.max() + jitter)
         point, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=_BOX_RESTARTS, raw_samples=_BOX_SAMPLES)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from botorch.exceptions.warnings import InputDataWarning, OptimizationWarning
+from botorch.exceptions.warnings import BotorchWarning
 from botorch.models import SingleTaskGP
 from botorch.models.utils.gpytorch_modules import (
     get_gaussian_likelihood_with_gamma_prior,
@@ -17,11 +18,13 @@ from botorch.models.utils.gpytorch_modules import (
 )
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from botorch.utils.transforms import standardize
-from gpytorch.constraints import GreaterThan
+from gpytorch import settings
+from gpytorch.constraints import GreaterThan, Interval
 from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.means import ZeroMean
 from gpytorch.mlls import ExactMarginalLogLikelihood
+from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -50,12 +53,16 @@ def botorch2021(x: Tensor, y: Tensor) -> SingleTaskGP:
 
 
 def gpyopt2021(x: Tensor, y: Tensor) -> SingleTaskGP:
-    """GPyOpt's default: Matern-5/2 with one lengthscale for all dimensions, no priors, mean 0, an inferred noise."""
+    """GPyOpt's default: Matern-5/2 with one lengthscale for all dimensions, no priors, mean 0, an inferred noise.
+
+    Noise and output scale are bounded, which theirs are not: else smooth rewards make the likelihood rise without end,
+    to where no matrix has a Cholesky factor.
+    """
     return SingleTaskGP(
         x,
         y,
-        likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-9, initial_value=0.01)),
-        covar_module=ScaleKernel(MaternKernel(nu=2.5)),
+        likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-6, initial_value=0.01)),
+        covar_module=ScaleKernel(MaternKernel(nu=2.5), outputscale_constraint=Interval(0.01, 100.0, initial_value=1.0)),
         mean_module=ZeroMean(),
         outcome_transform=None,
     )
@@ -69,7 +76,7 @@ def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
     """
     parameters: Any = model.named_parameters_and_constraints  # as untyped as torch leaves it
     for name, raw, constraint in list(parameters()):
-        if constraint is None:
+        if constraint is None or constraint.upper_bound.isfinite():  # between two bounds, it is a sigmoid's already
             continue
         path, _, raw_name = name.rpartition(".")
         module: Any = model.get_submodule(path)
@@ -78,6 +85,16 @@ def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
         module.register_constraint(raw_name, logarithmic, replace=True)
         module.initialize(**{raw_name: logarithmic.inverse_transform(value.clamp_min(1.001 * least))})
     return model
+
+
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """What a search must get through: constant rewards, fits that end early, policies so near each other that a matrix
+    has no Cholesky factor without up to 0.1 on its diagonal (as much as GPy allows; gpytorch stops at 1e-6)."""
+    with warnings.catch_warnings(), settings.cholesky_max_tries(8):
+        warnings.simplefilter("ignore", BotorchWarning)
+        warnings.simplefilter("ignore", NumericalWarning)
+        yield
 
 
 @dataclass(frozen=True)
@@ -130,12 +147,9 @@ class Surrogate:
         x = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
         y = torch.as_tensor(np.asarray(rewards, dtype=np.float64))[:, None]
         y = standardize(y) if len(y) > 1 else torch.zeros_like(y)
-        with warnings.catch_warnings():
-            # Constant rewards have no unit variance; a fit cut short at the iteration limit is meant.
-            warnings.simplefilter("ignore", InputDataWarning)
-            warnings.simplefilter("ignore", OptimizationWarning)
+        with tolerant():
             models = [self._fitted(x, y, restart) for restart in range(1 + self._preset.restarts)]
-        model = models[0] if len(models) == 1 else max(models, key=log_likelihood)
+            model = models[0] if len(models) == 1 else max(models, key=log_likelihood)
         self._state = model.state_dict()
         return model
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from botorch.exceptions.warnings import BotorchWarning
 from botorch.generation.sampling import MaxPosteriorSampling
 from botorch.models import SingleTaskGP
 from botorch.optim.fit import fit_gpytorch_mll_scipy
@@ -20,11 +18,11 @@ from gpytorch.constraints import Interval
 from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import ArrayLike, NDArray
 
 from agents.base import AskTellAgent
 from agents.proposal import PolicySpace
+from agents.surrogate import tolerant
 from envs.budget import Budget, Ratios
 
 LENGTH, SHORTEST, LONGEST = 0.8, 0.5**7, 1.6
@@ -166,10 +164,7 @@ class TuRBOAgent(AskTellAgent):
     def _winners(self) -> Ratios:
         """``(DRAWS, D)``: the best on-budget candidate under each of so many draws from the posterior."""
         inputs, rng = self._unit(self._realised), self._rng
-        with warnings.catch_warnings(), settings.max_cholesky_size(10**6), settings.cholesky_max_tries(8):
-            # Constant rewards, a fit cut short, jitter: all expected here.
-            warnings.simplefilter("ignore", BotorchWarning)
-            warnings.simplefilter("ignore", NumericalWarning)
+        with tolerant(), settings.max_cholesky_size(10**6):  # exact draws
             model = fitted(inputs, self._rewards, self._state)
             self._state = model.state_dict()
             scales = model.covar_module.base_kernel.lengthscale.detach().numpy()[0]

@@ -127,9 +127,7 @@ def test_an_agent_is_made_with_its_options_and_its_notes_are_kept(config: Experi
     assert do(config, tmp_path).status()["notes"] is None
 
 
-def test_notes_that_json_does_not_have_fail_the_run(
-    config: ExperimentConfig, tmp_path: Path
-) -> None:
+def test_notes_that_json_does_not_have_fail_the_run(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "noting:factor=nan")
     assert (run.status()["status"], run.status()["error"]["type"]) == ("failed", "ValueError")
     assert len(run.lines()) == config.evaluations
