@@ -16,7 +16,7 @@ help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Options of bench: $(OPTIONS)'
-	@echo 'Example: make bench MODEL=resnet56 AGENTS="uniform random bo" SEEDS=5 EVALUATIONS=200'
+	@echo 'Example: make bench MODEL=resnet56 AGENTS="bo clustered_bo" SEEDS=5 EVALUATIONS=200'
 
 # torch and torchvision come together from the registry; exact versions stand in constraints.txt.
 $(READY): pyproject.toml constraints.txt
@@ -48,8 +48,8 @@ lint: $(READY)  ## check style and types
 format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-perf: $(READY)  ## measure the evaluator against the bare forward pass and the papers' way
-	@$(BIN)/python -m harness.perf
+perf: $(READY)  ## measure an evaluation against the bare forward pass, and a BO step against BoTorch's default fit
+	@$(BIN)/python -m harness.perf && $(BIN)/python -W ignore -m agents.perf
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts
 	@$(BIN)/python -m harness.latency $(call flag,MODEL) $(call flag,SCOPE)
