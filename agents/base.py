@@ -19,7 +19,8 @@ class Agent(ABC):
 
     Attributes:
         tags: ``deterministic`` (the seed changes nothing), ``may_stop_early`` (may use fewer evaluations).
-        notes: read when the search is over and kept with the run: plain values that JSON has, for reports.
+        notes: read when the search is over and kept with the run: plain values that JSON has, for reports. ``remarks``
+            among them is a list of sentences that stand under every table.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset()

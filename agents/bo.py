@@ -46,7 +46,7 @@ class BOAgent(AskTellAgent):
         self._rewards: list[float] = []
         self._design: list[NDArray[np.float64]] = []
         self._enter(PolicySpace(self._budget, self._first_labels(info), self._budget.lower_bound, 1.0))
-        initial = self.initial or min(10, max(3, evaluations // 5))
+        initial = min(self.initial or min(10, max(3, evaluations // 5)), evaluations)
         points = self._space.sobol(initial, self.seed)
         if self.preset.on_budget:
             points = self._space.on_budget(points)

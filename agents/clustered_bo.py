@@ -138,7 +138,10 @@ class ClusteredBOAgent(BOAgent):
             "tree": tree.tolist(),
             "stages": [labels.tolist() for labels in self._stages],
             "events": self._events,
+            "remarks": [],
         }
+        if self._schedule and evaluations <= self._schedule[0].latest:
+            self.notes["remarks"] = [f"{evaluations} evaluations may end before the first roll-back"]
         super().setup(info, evaluations)
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:

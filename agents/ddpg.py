@@ -145,4 +145,6 @@ class DDPGAgent(Agent):
         _, info = env.reset()
         layers = len(info["layers"]["channels"])
         warmup = self.warmup or max(math.ceil(evaluations / 8), math.ceil(BATCH / layers))
+        if warmup >= evaluations:
+            self.notes = {"remarks": [f"all {evaluations} evaluations are warm-up ({warmup}): random, nothing learned"]}
         AMC(env, layers=layers, warmup=warmup, seed=self.seed).learn(evaluations * layers)

@@ -76,6 +76,8 @@ def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray
         return [], np.empty(0)
     high = min(uniform, HIGHEST_PROBE)
     ratios = np.unique(np.maximum([high / 2, high], budget.lower_bound))
+    if ratios[-1] >= 1:  # the lower bound leaves nothing to choose
+        return [], np.empty(0)
     blocks: list[NDArray[np.intp]] = list(np.array_split(np.arange(layers), min(layers, probes)))
     return blocks, ratios if probes >= len(ratios) * layers else ratios[:1]
 
@@ -120,7 +122,7 @@ def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
     convex curves and a cost that is linear in the counts that is optimal up to one step. Then the budget is filled.
     """
     lowest = budget.ratios(budget.lower_counts)
-    grid = 1 - np.linspace(0, 1, STEPS + 1)[:, None] * (1 - lowest)  # (steps, D)
+    grid = np.linspace(np.ones(len(added)), lowest, STEPS + 1)  # (steps, D), its last row exactly the lower bound
     least = max(LEAST_SENSITIVITY * float(np.abs(added / (1 / ratios - 1)).mean()), 1e-9)  # 0 where nothing matters
     losses = np.stack([curve(row, ratios, grid[:, i], least) for i, row in enumerate(added)], axis=1)
     layers = np.arange(len(added))

@@ -123,8 +123,9 @@ def propose(
 def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed: int) -> Ratios:
     """The point ``(k,)`` of the box, whatever it costs, with the largest expected improvement that was found.
 
-    As GPyOpt's default: gradient ascent from the best five of 1,000 points. It is the plain expected improvement, so
-    where no improvement is likely it is 0 in float64 and the point is one of the 1,000.
+    As GPyOpt's default: gradient ascent from the best five of 1,000 points; what is improved on is the best posterior
+    mean among the evaluations. It is the plain expected improvement, so where no improvement is likely it is 0 in
+    float64 and the point is one of the 1,000.
 
     Args:
         model: fitted to standardised rewards, inputs ``(k,)``.
@@ -135,7 +136,9 @@ def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed:
     bounds = torch.tensor([[space.low], [space.high]], dtype=torch.float64).expand(2, space.dimensions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # botorch draws from the global generator here
-        acquisition = ExpectedImprovement(model, best_f=model.train_targets.max() + jitter)
+        with torch.no_grad():
+            best = model.posterior(model.train_inputs[0]).mean.max()
+        acquisition = ExpectedImprovement(model, best_f=best + jitter)
         point, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=_BOX_RESTARTS, raw_samples=_BOX_SAMPLES)
     return np.clip(point[0].numpy(), space.low, space.high)
 

@@ -55,17 +55,26 @@ def botorch2021(x: Tensor, y: Tensor) -> SingleTaskGP:
 def gpyopt2021(x: Tensor, y: Tensor) -> SingleTaskGP:
     """GPyOpt's default: Matern-5/2 with one lengthscale for all dimensions, no priors, mean 0, an inferred noise.
 
-    Noise and output scale are bounded, which theirs are not: else smooth rewards make the likelihood rise without end,
-    to where no matrix has a Cholesky factor.
+    Its hyperparameters are bounded more closely than theirs: else fits of smooth rewards and of mere noise go without
+    end to where no matrix has a Cholesky factor.
     """
     return SingleTaskGP(
         x,
         y,
         likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-6, initial_value=0.01)),
-        covar_module=ScaleKernel(MaternKernel(nu=2.5), outputscale_constraint=Interval(0.01, 100.0, initial_value=1.0)),
+        covar_module=ScaleKernel(
+            MaternKernel(nu=2.5, lengthscale_constraint=GreaterThan(0.005, initial_value=1.0)),
+            outputscale_constraint=Interval(0.01, 100.0, initial_value=1.0),
+        ),
         mean_module=ZeroMean(),
         outcome_transform=None,
     )
+
+
+def _parameters(model: SingleTaskGP) -> list[tuple[str, Any, Any]]:
+    """Name, raw value and constraint (or None) of every hyperparameter."""
+    named: Any = model.named_parameters_and_constraints  # as untyped as torch leaves it
+    return list(named())
 
 
 def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
@@ -74,8 +83,7 @@ def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
     In BoTorch's own coordinates (the lengthscales themselves) a fit of 50 dimensions takes hundreds of iterations:
     those of unimportant dimensions are a hundred times larger than the others (docs/agents/bo.md has the figures).
     """
-    parameters: Any = model.named_parameters_and_constraints  # as untyped as torch leaves it
-    for name, raw, constraint in list(parameters()):
+    for name, raw, constraint in _parameters(model):
         if constraint is None or constraint.upper_bound.isfinite():  # between two bounds, it is a sigmoid's already
             continue
         path, _, raw_name = name.rpartition(".")
@@ -130,12 +138,15 @@ class Surrogate:
     Args:
         preset: the model and the effort of a fit.
         rng: draws the hyperparameters of restarts.
+
+    Attributes:
+        state: the last fit's hyperparameters, or None before the first.
     """
 
     def __init__(self, preset: Preset, rng: np.random.Generator) -> None:
         self._preset = preset
         self._rng = rng
-        self._state: dict[str, Any] | None = None
+        self.state: dict[str, Any] | None = None
 
     def fit(self, inputs: ArrayLike, rewards: ArrayLike) -> SingleTaskGP:
         """Fit to ``inputs`` ``(n, d)`` in [0, 1] and ``rewards`` ``(n,)``; ``d`` must stay the same between calls.
@@ -150,26 +161,31 @@ class Surrogate:
         with tolerant():
             models = [self._fitted(x, y, restart) for restart in range(1 + self._preset.restarts)]
             model = models[0] if len(models) == 1 else max(models, key=log_likelihood)
-        self._state = model.state_dict()
+        self.state = model.state_dict()
         return model
 
     def _fitted(self, x: Tensor, y: Tensor, restart: int) -> SingleTaskGP:
         model = in_log_space(self._preset.build(x, y))
         if restart:
             self._randomise(model)
-        elif self._state is not None:
-            model.load_state_dict(self._state)
-        iterations = self._preset.iterations[self._state is not None]
+        elif self.state is not None:
+            model.load_state_dict(self.state)
+        iterations = self._preset.iterations[self.state is not None]
         mll = ExactMarginalLogLikelihood(model.likelihood, model)
         # Not fit_gpytorch_mll: where a line search gives up, that begins again from samples of the priors, or raises.
         fit_gpytorch_mll_scipy(mll, options={"maxiter": iterations})
         return model.eval()
 
     def _randomise(self, model: SingleTaskGP) -> None:
-        """Standard normal values for what a fit moves, as in GPy's restarts."""
-        for parameter in model.parameters():
-            drawn = self._rng.standard_normal(tuple(parameter.shape))
-            parameter.data.copy_(torch.as_tensor(drawn))
+        """GPy's restarts: standard normal values, of positive hyperparameters through ``log(1 + exp(value))``."""
+        for _, raw, constraint in _parameters(model):
+            value = torch.as_tensor(self._rng.standard_normal(tuple(raw.shape)))
+            if constraint is not None:
+                inside = torch.nn.functional.softplus(value)
+                value = constraint.inverse_transform(
+                    inside.clamp(1.001 * constraint.lower_bound, 0.999 * constraint.upper_bound)
+                )
+            raw.data.copy_(value)
 
 
 def log_likelihood(model: SingleTaskGP) -> float:

@@ -10,19 +10,17 @@ import numpy as np
 import torch
 from botorch.generation.sampling import MaxPosteriorSampling
 from botorch.models import SingleTaskGP
-from botorch.optim.fit import fit_gpytorch_mll_scipy
 from botorch.utils.sampling import manual_seed
-from botorch.utils.transforms import standardize
 from gpytorch import settings
 from gpytorch.constraints import Interval
 from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from agents.base import AskTellAgent
 from agents.proposal import PolicySpace
-from agents.surrogate import tolerant
+from agents.surrogate import Preset, Surrogate, tolerant
 from envs.budget import Budget, Ratios
 
 LENGTH, SHORTEST, LONGEST = 0.8, 0.5**7, 1.6
@@ -30,7 +28,6 @@ SUCCESSES = 3  # in a row double the length
 IMPROVEMENT = 1e-3  # a success is better than the best so far by this fraction of it
 PERTURBED = 20  # coordinates of a candidate differ from the centre's, on average
 CANDIDATES, DRAWS = 1000, 8
-FIRST_ITERATIONS, REFIT_ITERATIONS = 200, 20
 
 
 @dataclass
@@ -79,29 +76,19 @@ class TrustRegion:
         return np.where(moves, low + (high - low) * sobol, centre)
 
 
-def fitted(inputs: ArrayLike, rewards: ArrayLike, state: Mapping[str, Any] | None) -> SingleTaskGP:
-    """A Gaussian process for ``inputs`` ``(n, d)`` in [0, 1] and standardised ``rewards`` ``(n,)``.
+def trust_region_model(x: Tensor, y: Tensor) -> SingleTaskGP:
+    """Matern-5/2 with a lengthscale per dimension, no priors.
 
-    Matern-5/2 with one lengthscale per dimension, no priors; the bounds on lengthscales and noise are those of
-    BoTorch's TuRBO tutorial, the one on the output scale is the authors'. The fit starts at ``state``.
+    Lengthscales and noise are bounded as in BoTorch's TuRBO tutorial, the output scale as in the authors' code.
     """
-    x = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
-    y = torch.as_tensor(np.asarray(rewards, dtype=np.float64))[:, None]
     matern = MaternKernel(nu=2.5, ard_num_dims=x.shape[1], lengthscale_constraint=Interval(0.005, 4.0))
-    model = SingleTaskGP(
+    return SingleTaskGP(
         x,
-        standardize(y) if len(y) > 1 else torch.zeros_like(y),
+        y,
         likelihood=GaussianLikelihood(noise_constraint=Interval(1e-8, 1e-3)),
         covar_module=ScaleKernel(matern, outputscale_constraint=Interval(0.05, 20.0)),
         outcome_transform=None,
     )
-    if state is not None:
-        model.load_state_dict(state)
-    iterations = FIRST_ITERATIONS if state is None else REFIT_ITERATIONS
-    # Not ``fit_gpytorch_mll``: where the line search gives up, that tries again from the priors' samples, or raises.
-    fit_gpytorch_mll_scipy(ExactMarginalLogLikelihood(model.likelihood, model), options={"maxiter": iterations})
-    model.eval()
-    return model
 
 
 class TuRBOAgent(AskTellAgent):
@@ -148,7 +135,7 @@ class TuRBOAgent(AskTellAgent):
     def _restart(self) -> None:
         """Forget all policies (but not that they were evaluated) and the model."""
         self._region = TrustRegion(self._tolerance)
-        self._state: Mapping[str, Any] | None = None
+        self._surrogate = Surrogate(Preset(trust_region_model), self._rng)
         self._realised: list[list[float]] = []
         self._rewards: list[float] = []
         self._design = self._space.on_budget(self._sobol(self._initial))
@@ -165,8 +152,7 @@ class TuRBOAgent(AskTellAgent):
         """``(DRAWS, D)``: the best on-budget candidate under each of so many draws from the posterior."""
         inputs, rng = self._unit(self._realised), self._rng
         with tolerant(), settings.max_cholesky_size(10**6):  # exact draws
-            model = fitted(inputs, self._rewards, self._state)
-            self._state = model.state_dict()
+            model = self._surrogate.fit(inputs, self._rewards)
             scales = model.covar_module.base_kernel.lengthscale.detach().numpy()[0]
             centre = inputs[int(np.argmax(self._rewards))]
             places = self._region.candidates(centre, scales, self._unit(self._sobol(CANDIDATES)), rng)

@@ -90,7 +90,7 @@ def file_hash(module: str) -> str | None:
     """SHA-256 of a module's file, found without importing the module (its packages are); None where it has none."""
     try:
         found = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
+    except Exception:  # whatever a package raises while it is imported
         return None
     file = found.origin if found and found.has_location else None
     return cache.sha256(Path(file)) if file else None

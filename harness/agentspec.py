@@ -12,7 +12,12 @@ from urllib.parse import quote
 
 from harness.errors import ConfigError
 
-_PIECE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s,"])+')  # what stands between spaces and commas; quotes protect both
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_INNER = rf"\[(?:{_TEXT}|[^\[\]\"])*\]"  # a list of plain values
+_LIST = rf"\[(?:{_TEXT}|{_INNER}|[^\[\]\"])*\]"  # and of such lists
+_PIECE = re.compile(
+    rf'(?:{_TEXT}|{_LIST}|[^\s,"\[]|\[)+'
+)  # between spaces and commas, which quotes and brackets protect
 _OPTION = re.compile(r"(?:(?P<agent>[^=]*):)?(?P<key>[^:=]*)=(?P<value>.*)", re.DOTALL)
 _PYTHON = {"True": True, "False": False, "None": None}
 _LONGEST = 100  # characters of a folder's name
@@ -121,6 +126,12 @@ def _value(text: str) -> Any:
 
 def _text(value: Any) -> str:
     """The shortest text that is read as this value."""
-    if isinstance(value, str) and value and _value(value) == value and _PIECE.fullmatch(value) and '"' not in value:
+    if (
+        isinstance(value, str)
+        and value
+        and _value(value) == value
+        and _PIECE.fullmatch(value)
+        and not set('"[]') & set(value)
+    ):
         return value
     return json.dumps(value, separators=(",", ":"))

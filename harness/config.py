@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,10 @@ class ExperimentConfig:
     seeds: int = 3
 
     def __post_init__(self) -> None:
+        if isinstance(self.agents, str | Mapping):
+            raise ConfigError(
+                f"agents {self.agents!r}: expected a list of names, or of names with a mapping of options"
+            )
         object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
 
     def agent(self, label: str) -> AgentSpec:

@@ -6,9 +6,10 @@ import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from envs.errors import check_choice
 from harness.errors import RegistryError
@@ -51,8 +52,12 @@ def typed(agent: str, constructor: Callable[..., Any], options: Mapping[str, Any
 def _signature(constructor: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(constructor, eval_str=True)
-    except (NameError, AttributeError, TypeError):  # annotations that exist for a type checker only
+    except Exception:  # annotations that exist for a type checker only
+        pass
+    try:
         return inspect.signature(constructor)
+    except (TypeError, ValueError) as error:
+        raise RegistryError(f"agent {constructor!r}: expected a class with the keyword seed: {error}") from error
 
 
 def _takes_anything(constructor: Callable[..., Any]) -> bool:
@@ -72,14 +77,24 @@ def _check_name(agent: str, name: str, parameters: Mapping[str, Any], anything: 
 def _annotation(parameter: inspect.Parameter) -> Any:
     if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
         return parameter.annotation
-    return Any if parameter.default in (parameter.empty, None) else type(parameter.default)
+    plain = isinstance(parameter.default, bool | int | float | str | list | tuple | dict)
+    return type(parameter.default) if plain else Any
 
 
 def _typed(agent: str, name: str, value: Any, annotation: Any) -> Any:
-    """Validated as JSON and strictly: no ``true`` for 1, but a list where a tuple is wanted."""
+    """Validated as JSON and strictly: no ``true`` for 1, but a list where a tuple is wanted, 2021 where a text is."""
     try:
-        return TypeAdapter(annotation, config={"allow_inf_nan": False}).validate_json(json.dumps(value), strict=True)
+        adapter = TypeAdapter(annotation)
+    except PydanticUserError as error:
+        raise RegistryError(
+            f"agent {agent!r}: {name} is annotated {annotation!r}: expected a type as JSON has"
+        ) from error
+    try:
+        return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
+        if type(value) is int:
+            with suppress(ValidationError):
+                return adapter.validate_json(json.dumps(str(value)), strict=True)
         expected = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
         near = difflib.get_close_matches(str(value), map(str, _choices(annotation)), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -49,6 +49,8 @@ def names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless there is such an agent; imports nothing."""
+    if name.partition(":")[0] in registered() and ":" in name:
+        raise RegistryError(f"agent {name!r}: expected options as {name.partition(':')[0]}:key=value")
     if ":" in name:
         _OWN.check(name)
     else:
@@ -68,7 +70,7 @@ def load(name: str) -> Callable[..., Any]:
     entry = registered()[name]
     try:
         return entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(f"agent {name!r} ({entry.value}) cannot be imported: {importing.reason(error)}") from error
 
 
@@ -92,7 +94,7 @@ def check(spec: AgentSpec) -> None:
     make = factory(spec)
     try:
         make(seed=0)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = str(error) if isinstance(error, ValueError) else importing.reason(error)
         raise RegistryError(f"agent {spec.name!r}: {text}") from error
 

@@ -203,8 +203,11 @@ def _notes(agent: Any) -> dict[str, Any] | None:
     """What an agent leaves about its search, once it is known to be writable."""
     notes = getattr(agent, "notes", None)
     if notes is not None and not isinstance(notes, dict):
-        raise TypeError(f"the agent's notes are {type(notes).__name__}: expected a dict")
-    json.dumps(notes, allow_nan=False)
+        raise TypeError(f"the agent's notes are of type {type(notes).__name__}: expected a dict")
+    try:
+        json.dumps(notes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the agent's notes are no plain values as JSON has: {error}") from error
     return notes
 
 

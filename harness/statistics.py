@@ -19,8 +19,8 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
     incumbent (index), reward_accuracy and test_accuracy (%), reward_loss (nats), macs, parameters, macs_kept,
     parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
-    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; error. What
-    is not known is NaN or None.
+    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; remarks (the
+    agent's own), error. What is not known is NaN or None.
     """
     dense = store.read_json(experiment.manifest_path)["task"]["dense"]
     runs = (
@@ -100,6 +100,7 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "latency_ms": 1e3 * latency["seconds"] / latency["images"] if latency else None,
         "latency_kept": 100 * latency["seconds"] / latency["dense_seconds"] if latency else None,
         **_seconds(lines, status["seconds"].get("closing", 0.0)),
+        "remarks": "; ".join((status["notes"] or {}).get("remarks", [])),
         "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
     }
 

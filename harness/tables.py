@@ -160,6 +160,8 @@ def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
             remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
         elif pd.isna(row["incumbent"]):
             remarks.append(f"{name}: no evaluation met the budget")
+        if row["remarks"]:
+            remarks.append(f"{name}: {row['remarks']}")
         if row["nondeterministic"]:
             remarks.append(
                 f"{name}: nondeterministic (a replay differed, {row['nondeterministic']} times; begun afresh)"
@@ -193,7 +195,8 @@ def _terminal(rows: list[Row], text: str, remarks: list[str]) -> str:
 def _markdown(rows: list[Row], text: str, remarks: list[str]) -> str:
     headings = (column.heading.strip().replace("-\n", "").replace("\n", " ") for column in _COLUMNS)
     notes = [f"- {remark}".replace("<", "&lt;") for remark in remarks]
-    return "\n".join([_tabulate(rows, "pipe", headings), "", text, "", *notes])
+    safe: list[Row] = [{**row, "agent": str(row["agent"]).replace("|", "\\|")} for row in rows]
+    return "\n".join([_tabulate(safe, "pipe", headings), "", text, "", *notes])
 
 
 def _latex(rows: list[Row], text: str, remarks: list[str]) -> str:

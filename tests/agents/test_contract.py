@@ -19,6 +19,7 @@ from envs.budget import Budget
 from envs.pruning_env import BUDGET_MODES
 from envs.toy import toy_env
 from harness import registry
+from harness.agentspec import parse
 from harness.checks import parametrize_with_checks
 
 
@@ -35,7 +36,20 @@ def test_contract(check: Any, factory: Any) -> None:
 
 
 def test_the_agents_that_come_with_it_are_under_the_contract() -> None:
-    assert {"uniform", "random", "ddpg", "bo", "clustered_bo"} <= set(OURS)
+    searching = {"ddpg", "bo", "clustered_bo", "cmaes", "tpe", "turbo"}
+    assert set(OURS) == {"uniform", "random", "greedy", *searching}  # else: install the package again
+
+
+VARIANTS = (
+    *("bo:preset=botorch2021", "bo:preset=gpyopt2021", "clustered_bo:preset=paper", "ddpg:preset=paper"),
+    *("clustered_bo:similarity=JS,rollback=direct", "clustered_bo:similarity=ST,rollback=none"),
+)
+
+
+@pytest.mark.slow
+@parametrize_with_checks({text: registry.factory(parse(text)[0]) for text in VARIANTS})
+def test_contract_of_variants(check: Any, factory: Any) -> None:
+    check(factory)
 
 
 class Recording(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -143,13 +143,25 @@ class TestAMCUpdate:
         stored.baseline = 0.3  # type: ignore[attr-defined]
         reward = last - (0.3 + 0.5 * (last - 0.3))
 
-        actor, critic = self.copied(model.actor.mu), self.copied(model.critic.q_networks[0])
-        old_actor, old_critic = self.copied(model.actor_target.mu), self.copied(model.critic_target.q_networks[0])
+        with torch.no_grad():  # as after many updates: the target networks are not the networks
+            for target in (model.actor_target, model.critic_target):
+                for parameter in target.parameters():
+                    parameter.mul_(1.2)
+        networks = [
+            model.actor.mu,
+            model.critic.q_networks[0],
+            model.actor_target.mu,
+            model.critic_target.q_networks[0],
+        ]
+        before = [self.copied(network) for network in networks]
+        actor, critic, old_actor, old_critic = before
         then = torch.tanh(self.forward(old_actor, observation[1:]))
         later = self.forward(old_critic, torch.cat([observation[1:], then], 1))
-        target = torch.stack([reward + later[0, 0], torch.tensor(reward)]).detach()  # discount 1, the end has no later
+        target_values = torch.stack(
+            [reward + later[0, 0], torch.tensor(reward)]
+        ).detach()  # discount 1; no later at the end
         values = self.forward(critic, torch.cat([observation, action], 1))[:, 0]
-        critic = self.adam(critic, ((values - target) ** 2).mean(), 1e-3)
+        critic = self.adam(critic, ((values - target_values) ** 2).mean(), 1e-3)
         chosen = torch.tanh(self.forward(actor, observation))
         value = self.forward(critic, torch.cat([observation, chosen], 1)).mean()
         actor = self.adam(actor, -value, 1e-4)
@@ -160,19 +172,15 @@ class TestAMCUpdate:
         model.replay_buffer = trained
         trained.sample = lambda *_, **__: trained._get_samples(np.array([0, 1]))  # type: ignore[method-assign]
         model.train(1, 2)
-        for network, expected in (
-            (model.critic.q_networks[0], critic),
-            (model.actor.mu, actor),
-            (model.critic_target.q_networks[0], old_critic),
-            (model.actor_target.mu, old_actor),
-        ):
-            for ours, theirs in zip(network.parameters(), expected, strict=True):
-                torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-4, atol=1e-6)
+        for network, old, expected in zip(networks, before, (actor, critic, old_actor, old_critic), strict=True):
+            self.moved_alike(network, old, expected)
 
-    def test_nothing_of_it_is_trivial(self, model: AMC) -> None:
-        """The comparison above would not see a change that is smaller than its tolerance."""
-        moved = [
-            float((a - b).detach().abs().max())
-            for a, b in zip(model.actor.parameters(), model.actor_target.parameters(), strict=True)
-        ]
-        assert max(moved) > 5e-5
+    @staticmethod
+    def moved_alike(network: nn.Module, before: list[Tensor], expected: list[Tensor]) -> None:
+        """The changes are compared, not the weights: they are as small as the learning rates."""
+        ours = torch.cat([(p - b).detach().flatten() for p, b in zip(network.parameters(), before, strict=True)])
+        theirs = torch.cat([(e - b).detach().flatten() for e, b in zip(expected, before, strict=True)])
+        assert float(theirs.abs().max()) > 5e-5
+        # Adam's first step is the gradient's sign: where that is rounding, it may be either.
+        agree = (ours - theirs).abs() < 0.02 * theirs.abs().max()
+        assert float(agree.float().mean()) > 0.999

@@ -149,3 +149,10 @@ def test_it_finds_the_optimum_of_an_additive_task_and_improves_on_its_allocation
     assert best["loss"] <= allocated["loss"]
     assert searched(60)[-1] == records[-1]
     assert searched(60, seed=1)[-1] != records[-1]
+
+
+@pytest.mark.parametrize(("channels", "lower_bound", "preserve"), [(100, 0.3, 0.3), (40, 0.3, 0.3), (32, 1.0, 1.0)])
+def test_budgets_that_leave_nothing_to_choose(channels: int, lower_bound: float, preserve: float) -> None:
+    env = ChannelPruningEnv(ToyEvaluator(4, channels), preserve=preserve, lower_bound=lower_bound)
+    GreedyAgent(seed=0).search(env, 7)
+    assert env.memory

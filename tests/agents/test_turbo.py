@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from agents.random_search import RandomSearchAgent
-from agents.turbo import SHORTEST, TrustRegion, TuRBOAgent, fitted
+from agents.surrogate import Preset, Surrogate
+from agents.turbo import SHORTEST, TrustRegion, TuRBOAgent, trust_region_model
 from envs.budget import Budget
 from envs.pruning_env import ChannelPruningEnv
 from envs.toy import ToyEvaluator, toy_env
@@ -93,7 +94,7 @@ def data(n: int, d: int) -> tuple[Any, Any]:
 
 def test_the_model_predicts_within_the_published_bounds() -> None:
     x, y = data(80, 4)
-    model = fitted(x[:60], y[:60], None)
+    model = Surrogate(Preset(trust_region_model), np.random.default_rng(0)).fit(x[:60], y[:60])
     with torch.no_grad():
         predicted = model.posterior(torch.as_tensor(x[60:])).mean[:, 0].numpy()
     assert np.corrcoef(predicted, y[60:])[0, 1] > 0.95
@@ -101,22 +102,6 @@ def test_the_model_predicts_within_the_published_bounds() -> None:
     assert scales.shape == (1, 4)
     assert 0.005 <= float(scales.min()) <= float(scales.max()) <= 4.0
     assert 1e-8 <= model.likelihood.noise.item() <= 1e-3
-
-
-def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[int, list[float]]] = []
-
-    def spy(mll: Any, options: dict[str, int]) -> None:
-        seen.append((options["maxiter"], mll.model.covar_module.base_kernel.lengthscale.flatten().tolist()))
-
-    x, y = data(20, 3)
-    first = fitted(x[:19], y[:19], None)
-    monkeypatch.setattr("agents.turbo.fit_gpytorch_mll_scipy", spy)
-    fitted(x, y, first.state_dict())
-    fitted(x, y, None)
-    assert [iterations for iterations, _ in seen] == [20, 200]
-    assert seen[0][1] == pytest.approx(first.covar_module.base_kernel.lengthscale.flatten().tolist())
-    assert seen[1][1] != pytest.approx(seen[0][1])
 
 
 def test_it_ignores_the_global_generator() -> None:
@@ -160,7 +145,7 @@ def test_an_exhausted_region_restarts_with_a_new_design() -> None:
     agent._region.length, agent._region.failures = SHORTEST, 3
     agent.tell({"realised": [0.4] * 4, "channels": [13] * 4, "reward": 0.5})
     assert agent._rewards == []
-    assert agent._state is None
+    assert agent._surrogate.state is None
     assert agent._region == TrustRegion(4)
     assert not np.allclose(agent._design, first)
     assert agent.ask() == pytest.approx(agent._budget.ratios(agent._budget.project(agent._design[0])))

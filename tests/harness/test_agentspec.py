@@ -25,6 +25,7 @@ from harness.errors import ConfigError
         ("a:x=True,y=None,z=false", [("a", {"x": True, "y": None, "z": False})]),
         ('a:x="5",y="a, b:c=d",b', [("a", {"x": "5", "y": "a, b:c=d"}), ("b", {})]),
         ("a:x=b:c", [("a", {"x": "b:c"})]),
+        ('a:x=[1, 2],y=["a,b", [3]] b', [("a", {"x": [1, 2], "y": ["a,b", [3]]}), ("b", {})]),
         ("a:x=", [("a", {"x": ""})]),
         ("", []),
         (" , ", []),
@@ -68,8 +69,7 @@ def test_experiment_files_bring_back_what_was_written(options: dict[str, Any]) -
 
 @given(st.lists(OPTIONS, min_size=1, max_size=3))
 def test_labels_are_command_lines(several: list[dict[str, Any]]) -> None:
-    flat = [{key: value for key, value in options.items() if not isinstance(value, list)} for options in several]
-    agents = [AgentSpec.make("bo", options) for options in flat]
+    agents = [AgentSpec.make("bo", options) for options in several]
     assert parse(" ".join(agent.label for agent in agents)) == agents
 
 

@@ -48,6 +48,12 @@ def test_wrong_settings_are_named_in_one_line(config: ExperimentConfig, changes:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("agents", ["bo", {"bo": {"initial": 5}}])
+def test_agents_are_a_list(agents: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a list of names"):
+        ExperimentConfig(agents=agents)
+
+
 def test_a_configuration_survives_the_file(tmp_path: Path) -> None:
     config = ExperimentConfig(
         task=TaskConfig(mean=(0.1, 0.2, 1e-5), classes=("a", "no", "1"), data="d", image_size=32),

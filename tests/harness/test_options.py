@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pytest
 
 from envs.errors import TaskError
@@ -46,6 +48,18 @@ class Unresolvable:
     def __init__(self, *, seed: int, what: Unknown = 3) -> None: ...
 
 
+class Text:
+    def __init__(self, *, seed: int, name: str = "x") -> None: ...
+
+
+class Strange:
+    def __init__(self, *, seed: int, array: np.ndarray = np.zeros(2), own: Needy = None) -> None: ...  # noqa: B008
+
+
+class Broken:
+    def __init__(self, *, seed: "1 +") -> None: ...  # noqa: F722
+
+
 class Seedless:
     def __init__(self) -> None: ...
 
@@ -61,6 +75,8 @@ class Seedless:
         (Loose, {"whatever": [1]}, {"whatever": [1]}),
         (Needy, {"size": 2}, {"size": 2}),
         (Unresolvable, {"what": 5}, {"what": 5}),
+        (Text, {"name": 2021}, {"name": "2021"}),
+        (Broken, {}, {}),
     ],
 )
 def test_right_options(constructor: Any, options: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -83,6 +99,9 @@ def test_right_options(constructor: Any, options: dict[str, Any], expected: dict
         (Plain, {"step": "x"}, "step 'x': expected a valid number"),
         (Needy, {}, "option 'size' is missing"),
         (Seedless, {}, "takes no seed"),
+        (Strange, {"array": [1]}, "array is annotated .*ndarray.*: expected a type as JSON has"),
+        (Strange, {"own": 1}, "own is annotated .*Needy.*: expected a type as JSON has"),
+        (int, {}, "expected a class with the keyword seed"),
     ],
 )
 def test_wrong_options_are_named_in_one_line(constructor: Any, options: dict[str, Any], message: str) -> None:
@@ -105,12 +124,18 @@ class TestRealAgents:
             ("clustered_bo:rollback=direct,bridge=5", "agent 'clustered_bo': bridge 5: expected with rollback gradual"),
             ("ddpg:warmpu=5", "did you mean 'warmup'"),
             ("uniform:seeds=5", "agent 'uniform' has no options: 'seeds' cannot be set"),
+            ("bo:preset", "agent 'bo:preset': expected options as bo:key=value"),
+            ("leaving_agent:A", "SystemExit"),
             ("math:sqrt", "agent 'math:sqrt' takes no seed"),
             ("math:squareroot", "has no Class 'squareroot'"),
             ("no_such_package.x:Agent", "no module 'no_such_package'"),
         ],
     )
-    def test_are_checked_before_anything_runs(self, text: str, message: str) -> None:
+    def test_are_checked_before_anything_runs(
+        self, text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(tmp_path)
+        (tmp_path / "leaving_agent.py").write_text("class A:\n    def __init__(self, seed): raise SystemExit(3)")
         (agent,) = parse(text)
         with pytest.raises((RegistryError, TaskError), match=message):
             registry.check(agent)

@@ -129,5 +129,6 @@ def test_an_agent_is_made_with_its_options_and_its_notes_are_kept(config: Experi
 
 def test_notes_that_json_does_not_have_fail_the_run(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "noting:factor=nan")
-    assert (run.status()["status"], run.status()["error"]["type"]) == ("failed", "ValueError")
+    assert (run.status()["status"], run.status()["error"]["type"]) == ("failed", "TypeError")
+    assert "the agent's notes" in run.status()["error"]["message"]
     assert len(run.lines()) == config.evaluations
