@@ -82,6 +82,7 @@ def test_every_lower_bound(lower_bound: float) -> None:
     preserve = 0.11 if lower_bound == 0.1 else lower_bound
     env = ChannelPruningEnv(ToyEvaluator(3), preserve=preserve, lower_bound=lower_bound)
     CMAESAgent(seed=0).search(env, 20)
+    assert env.memory
 
 
 def test_beats_random_search() -> None:
