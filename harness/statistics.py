@@ -100,9 +100,15 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "latency_ms": 1e3 * latency["seconds"] / latency["images"] if latency else None,
         "latency_kept": 100 * latency["seconds"] / latency["dense_seconds"] if latency else None,
         **_seconds(lines, status["seconds"].get("closing", 0.0)),
-        "remarks": "; ".join((status["notes"] or {}).get("remarks", [])),
+        "remarks": _remarks(status.get("notes") or {}),
         "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
     }
+
+
+def _remarks(notes: dict[str, Any]) -> str:
+    """What an agent wants to stand under the table: a sentence, or a list of them."""
+    remarks = notes.get("remarks", [])
+    return "; ".join(map(str, remarks if isinstance(remarks, list) else [remarks]))
 
 
 def _seconds(lines: list[Line], closing: float) -> dict[str, float]:

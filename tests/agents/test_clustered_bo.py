@@ -160,3 +160,33 @@ def test_the_distance_from_the_budget_is_a_fraction_of_the_dense_cost() -> None:
     dense = float(budget.cost(budget.channels))
     costs = [float(budget.cost(budget.counts(row))) for row in agent._realised]
     assert agent._off_budget == pytest.approx([abs(cost - budget.limit) / dense for cost in costs])
+
+
+@pytest.mark.parametrize(
+    ("preset", "evaluations", "remarks"), [("paper", 100, 1), ("paper", 101, 0), ("modern", 20, 0)]
+)
+def test_a_run_too_short_for_the_papers_roll_backs_says_so(preset: Any, evaluations: int, remarks: int) -> None:
+    agent = ClusteredBOAgent(seed=0, preset=preset)
+    agent.setup(toy_env(9).reset()[1], evaluations)
+    assert agent.notes is not None
+    assert len(agent.notes["remarks"]) == remarks
+
+
+def test_other_kinds_of_roll_back() -> None:
+    none, direct = searched(rollback="none"), searched(rollback="direct")
+    assert none.notes is not None
+    assert direct.notes is not None
+    assert [len(set(stage)) for stage in none.notes["stages"]] == [5]
+    assert none.notes["events"] == []
+    assert [len(set(stage)) for stage in direct.notes["stages"]] == [5, 9]
+    assert [event["stage"] for event in direct.notes["events"]] == [1]
+
+
+def test_the_similarity_decides_the_clusters() -> None:
+    found = {similarity: searched(evaluations=1, similarity=similarity).notes for similarity in ("EU", "JS", "ST")}
+    stages = {name: json.dumps(notes["stages"]) for name, notes in found.items() if notes is not None}
+    assert len(set(stages.values())) >= 2
+    with pytest.raises(ValueError, match="similarity 'L1': expected one of EU, JS, ST"):
+        ClusteredBOAgent(seed=0, similarity="L1")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="rollback 'twice': expected one of none, direct, gradual"):
+        ClusteredBOAgent(seed=0, rollback="twice")  # type: ignore[arg-type]

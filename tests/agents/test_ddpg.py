@@ -170,3 +170,14 @@ def test_writes_and_prints_nothing(
     DDPGAgent(seed=0, warmup=1).search(toy_env(LAYERS), 6)
     assert os.listdir(tmp_path) == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_search_that_is_all_warm_up_says_so() -> None:
+    notes = []
+    for evaluations in (3, 4):
+        agent = DDPGAgent(seed=0, warmup=3)
+        agent.search(toy_env(LAYERS), evaluations)
+        notes.append(agent.notes)
+    assert notes[0] is not None
+    assert "all 3 evaluations are warm-up" in notes[0]["remarks"][0]
+    assert notes[1] is None

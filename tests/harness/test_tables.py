@@ -61,7 +61,8 @@ def experiment(tmp_path: Path) -> Experiment:
     put("one_two", 0, first, **done, latency=timed[0], incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
     second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
     put("one_two", 1, second, **done, latency=timed[1], incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
-    put("half_done", 0, [line(0, 0.5, 500_000, 1.0)], **done, incumbent=0, test={"accuracy": 0.4})
+    notes = {"remarks": ["too short to learn", "and too cold"]}
+    put("half_done", 0, [line(0, 0.5, 500_000, 1.0)], **done, incumbent=0, test={"accuracy": 0.4}, notes=notes)
     put("half_done", 1, [line(0, 0.9, 100_000, 1.0)], status="running", nondeterministic=[{"lines": "x"}])
     error = {"type": "ValueError", "message": "50% of a_b", "traceback": "..."}
     put("a&b", 0, [], status="failed", error=error)
@@ -110,6 +111,7 @@ def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
     text = " ".join(tables.render(experiment, form).split()).replace("\\", "")
     assert "half_done seed 1: unfinished, 1 of 3 evaluations" in text
     assert "half_done seed 1: nondeterministic" in text
+    assert "half_done seed 0: too short to learn; and too cold" in text
     assert "a&b seed 0: failed after 0 evaluations: ValueError: 50% of a_b" in text
     assert "a&b seed 1: unfinished, 0 of 3 evaluations" in text
     assert "mobilenetv2 on digits: at most 50 %" in text
