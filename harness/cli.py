@@ -30,7 +30,8 @@ _TABLE_FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def _agents(context: click.Context, parameter: click.Parameter, text: str) -> tuple[AgentSpec, ...]:
-    return tuple(agentspec.parse(text))
+    named = agentspec.parse(text)
+    return configs.with_controls(named) if named else ()
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -111,15 +112,10 @@ def cli() -> None:
 def _bench(**options: Any) -> int:
     """Run every agent with every seed and print the table. The same command again goes on where it stopped."""
     jobs, out = options.pop("jobs"), options.pop("out")
-    named = options["agents"]
-    if named:
-        options["agents"] = configs.with_controls(named)
     config = _config(options)
     configs.check(config)
     folder = Path(out) if out is not None else configs.default_folder(config)
     with display() as shown:
-        if added := [agent.label for agent in config.agents if agent not in named]:
-            shown.say(f"{', '.join(added)}: run too, since every table has the controls")
         session = bench(
             config,
             folder,
