@@ -98,7 +98,7 @@ def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
 @contextmanager
 def tolerant() -> Iterator[None]:
     """What a search must get through: constant rewards, fits that end early, policies so near each other that a matrix
-    has no Cholesky factor without up to 0.1 on its diagonal (as much as GPy allows; gpytorch stops at 1e-6)."""
+    has no Cholesky factor without up to 0.1 on its diagonal (as much as GPy allows; BoTorch stops at 1e-3)."""
     with warnings.catch_warnings(), settings.cholesky_max_tries(8):
         warnings.simplefilter("ignore", BotorchWarning)
         warnings.simplefilter("ignore", NumericalWarning)

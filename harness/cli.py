@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -152,6 +153,7 @@ def _check_agent(agent: str) -> int:
     spec = AgentSpec.from_plain(agent)
     registry.check_name(spec.name)
     limit_threads(1)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries: nothing that a user of this command can act on
     from harness import checks
 
     registry.check(spec)
