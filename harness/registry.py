@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from envs import importing
-from envs.errors import check_choice
+from envs.errors import TaskError, check_choice
 from harness import options
 from harness.agentspec import AgentSpec
 from harness.errors import RegistryError
@@ -49,12 +49,15 @@ def names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless there is such an agent; imports nothing."""
-    if name.partition(":")[0] in registered() and ":" in name:
-        raise RegistryError(f"agent {name!r}: expected options as {name.partition(':')[0]}:key=value")
-    if ":" in name:
-        _OWN.check(name)
-    else:
+    if ":" not in name:
         check_choice("agent", name, [*registered(), "package.module:Class"])
+        return
+    try:
+        _OWN.check(name)
+    except TaskError as error:  # a module may have an agent's name: only where there is none were options meant
+        if (agent := name.partition(":")[0]) in registered():
+            raise RegistryError(f"agent {name!r}: expected options as {agent}:key=value") from error
+        raise
 
 
 def load(name: str) -> Callable[..., Any]:

@@ -59,6 +59,11 @@ def test_it_keeps_the_contract(site: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_its_class_may_be_named_where_it_is_installed_under_the_same_name(site: Path, tmp_path: Path) -> None:
+    result = run([*COMMAND, "check-agent", "my_agent:MyAgent"], tmp_path, site)
+    assert result.returncode == 0, result.stderr
+
+
 def test_it_is_compared(site: Path, tmp_path: Path, checkpoint: Callable[[str], str]) -> None:
     numbers = ["--evaluations", "6", "--seeds", "1", "--reward-images", "30"]
     network = ["--model", "resnet20", "--weights", checkpoint("resnet20")]
