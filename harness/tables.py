@@ -14,7 +14,7 @@ from rich.table import Table
 from tabulate import tabulate
 
 from envs.task import TaskConfig
-from harness import manifest, statistics, store
+from harness import frames, manifest, store
 from harness.store import Experiment
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
@@ -90,21 +90,21 @@ def render(experiment: Experiment, form: str) -> str:
     Raises:
         StoreError: a file of the experiment is damaged.
     """
-    runs = statistics.runs_frame(experiment)
+    runs = frames.runs_frame(experiment)
     return _render(experiment, runs, form)
 
 
 def write(experiment: Experiment) -> None:
     """Rebuild every file in ``tables/`` from the lines on disk."""
-    runs = statistics.runs_frame(experiment)
+    runs = frames.runs_frame(experiment)
     for form, name in _FILES.items():
         store.write_text(experiment.tables_folder / name, _render(experiment, runs, form))
     store.write_text(experiment.tables_folder / "runs.csv", runs.rename(columns=_with_unit).to_csv(index=False))
 
 
 def _render(experiment: Experiment, runs: pd.DataFrame, form: str) -> str:
-    agents = statistics.summary(runs)
-    table = pd.concat([pd.DataFrame([statistics.dense_row(experiment)]), agents])
+    agents = frames.summary(runs)
+    table = pd.concat([pd.DataFrame([frames.dense_row(experiment)]), agents])
     if form == "csv":
         return table[agents.columns].rename(columns=_with_unit).to_csv(index=False)
     rows: list[Row] = [dict(row) for row in table.to_dict("records")]  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import toy_runs
 
 from harness import bench as benches
 from harness import cli, executors
+from harness.commands import bench as bench_command
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +82,7 @@ def test_bench_and_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         "run_one": toy_runs.run_one,
         "measure_latency": toy_runs.measure_latency,
     }
-    monkeypatch.setattr(cli, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
+    monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
     words = ["bench", "--agents", "sampler failing", "--seeds", "1", "--evaluations", "4", "--preserve", "0.4"]
     assert run(*words) == 1
     captured = capsys.readouterr()

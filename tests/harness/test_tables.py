@@ -13,7 +13,7 @@ import pytest
 from toy_runs import FACTS
 
 from harness import config as configs
-from harness import statistics, store, tables
+from harness import frames, store, tables
 from harness.config import ExperimentConfig
 from harness.errors import StoreError
 from harness.store import Experiment
@@ -70,7 +70,7 @@ def experiment(tmp_path: Path) -> Experiment:
 
 
 def test_numbers_against_hand_computation(experiment: Experiment) -> None:
-    table = statistics.summary(statistics.runs_frame(experiment)).set_index("agent")
+    table = frames.summary(frames.runs_frame(experiment)).set_index("agent")
     row = table.loc["one_two"]
     assert (row["seeds_done"], row["seeds_asked"], row["evaluations"]) == (2, 2, 3)
     assert row["reward_accuracy_mean"] == pytest.approx(72)  # of 70 and 74: the probe of 95 is not feasible
@@ -81,7 +81,7 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
     assert row["macs_kept"] == pytest.approx(40)  # 500,000 and 300,000 of 1,000,000
     assert row["parameters_kept"] == pytest.approx(20)  # 5,000 and 3,000 of 20,000
     assert row["latency_kept"] == pytest.approx(60)  # 1 and 1.4 of 2 seconds
-    assert list(statistics.runs_frame(experiment)["latency_ms"])[:2] == pytest.approx([20, 28])
+    assert list(frames.runs_frame(experiment)["latency_ms"])[:2] == pytest.approx([20, 28])
     assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
     assert row["evaluation_seconds"] == pytest.approx(10.5)
     assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14

@@ -188,12 +188,13 @@ def nap(report: Any) -> None:
 def main(folder: str) -> None:
     """A bench in a process of its own, to be disturbed."""
     from harness import bench, cli, executors
+    from harness.commands import bench as bench_command
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     registry.registered = registered  # type: ignore[assignment]
     registry.CONTROLS = ()  # type: ignore[assignment]
     executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
-    cli.bench = partial(  # type: ignore[assignment]
+    bench_command.bench = partial(  # type: ignore[assignment]
         bench.bench, prepare=prepare, run_one=run_one, measure_latency=measure_latency
     )
     cli.main(["bench", *["--agents", "slow", "--evaluations", "12", "--seeds", "2", "--jobs", "2", "--out"], folder])

@@ -1,7 +1,9 @@
-"""From the lines on disk to a row per run, and from there to a row per agent."""
+"""From the files on disk to data frames: a row per run, a row per evaluation, a row per agent."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -76,6 +78,50 @@ def dense_row(experiment: Experiment) -> dict[str, Any]:
         "parameters_kept": 100.0,
         "latency_kept": 100.0,
     }
+
+
+def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
+    """A row per recorded evaluation of every run, in the order of the configuration, then of the search.
+
+    Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of the
+    dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation before),
+    elapsed (s, of the search so far), incumbent (%, the best feasible accuracy so far; NaN while there is none).
+    """
+    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    rows = []
+    for agent in experiment.config.agents:
+        for seed in range(experiment.config.seeds):
+            run = experiment.run(agent.label, seed)
+            rows += [{"agent": run.agent, "seed": seed} | row for row in _evaluations(run.lines(), dense)]
+    return pd.DataFrame(rows, columns=["agent", "seed", *_EVALUATION_COLUMNS])
+
+
+_EVALUATION_COLUMNS = (
+    *("index", "accuracy", "loss", "macs_kept", "parameters_kept", "cost_kept", "feasible", "probe"),
+    *("seconds", "elapsed", "incumbent"),
+)
+
+
+def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    elapsed, best = 0.0, -math.inf
+    for line in lines:
+        seconds = sum(line["seconds"].values())
+        elapsed += seconds
+        if line["feasible"]:
+            best = max(best, 100 * line["accuracy"])
+        yield {
+            "index": line["index"],
+            "accuracy": 100 * line["accuracy"],
+            "loss": line["loss"],
+            "macs_kept": 100 * line["macs"] / dense["macs"],
+            "parameters_kept": 100 * line["parameters"] / dense["parameters"],
+            "cost_kept": 100 * line["cost"],
+            "feasible": line["feasible"],
+            "probe": line["probe"],
+            "seconds": seconds,
+            "elapsed": elapsed,
+            "incumbent": best if math.isfinite(best) else math.nan,
+        }
 
 
 def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The subcommands of ``prunebench``, a file each; none of them imports torch."""

@@ -1,0 +1,39 @@
+"""``prunebench check-agent``: the contract of agents."""
+
+from __future__ import annotations
+
+import warnings
+
+import click
+
+from harness import registry
+from harness.agentspec import AgentSpec
+from harness.executors import limit_threads
+from harness.progress import display
+
+
+@click.command("check-agent")
+@click.argument("agent")
+def command(agent: str) -> int:
+    """Check that AGENT (as it is named to `bench`, options included) keeps the contract that all agents are under."""
+    spec = AgentSpec.from_plain(agent)
+    registry.check_name(spec.name)
+    limit_threads(1)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries: nothing that a user of this command can act on
+    from harness import checks
+
+    registry.check(spec)
+    passed: list[str] = []
+
+    def watch(name: str) -> None:
+        shown.step("checking", len(passed), len(checks.CHECKS), name)
+        passed.append(name)
+
+    with display() as shown:
+        try:
+            checks.check_agent(registry.factory(spec), on_check=watch)
+        except checks.ContractError as error:
+            click.echo(f"{spec.label} breaks the contract: {error}", err=True)
+            return 1
+    click.echo(f"{spec.label} keeps the contract ({len(checks.CHECKS)} checks)")
+    return 0
