@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness import store
+from harness.config import ExperimentConfig
 from harness.journal import Line, incumbent
 from harness.store import Experiment, Run
 
@@ -19,7 +20,8 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     """A row per run that was asked for, done or not, in the order of the configuration.
 
     Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
-    incumbent (index), reward_accuracy and test_accuracy (%), reward_loss (nats), macs, parameters, macs_kept,
+    incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on
+    the test split after fine-tuning), reward_loss (nats), macs, parameters, macs_kept,
     parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
     evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; remarks (the
     agent's own), error. What is not known is NaN or None.
@@ -33,6 +35,49 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame([_row(run, dense) for run in runs])
 
 
+def joined(experiments: Sequence[Experiment]) -> pd.DataFrame:
+    """The rows of :func:`runs_frame` of several experiments, with columns task (:func:`task_names`) and split_seed."""
+    names = task_names([experiment.config for experiment in experiments])
+    return pd.concat(
+        [
+            runs_frame(experiment).assign(task=name, split_seed=experiment.config.task.split_seed)
+            for name, experiment in zip(names, experiments, strict=True)
+        ],
+        ignore_index=True,
+    )
+
+
+def task_names(configs: Sequence[ExperimentConfig]) -> list[str]:
+    """A short name for each experiment: network and budget, and whatever else tells it from the others here."""
+    spoken = [_spoken(config) for config in configs]
+    varying = [key for key in spoken[0] if len({values[key] for values in spoken}) > 1]
+    names = [
+        ", ".join([values["model"], values["preserve"], *(values[key] for key in varying if key not in _ALWAYS)])
+        for values in spoken
+    ]
+    return [name if names.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(names)]
+
+
+_ALWAYS = ("model", "preserve")
+
+
+def _spoken(config: ExperimentConfig) -> dict[str, str]:
+    task = config.task
+    cost = {"macs": "MACs"}.get(config.cost, config.cost)
+    return {
+        "model": task.model,
+        "preserve": f"{100 * config.preserve:g} % of {cost}",
+        "dataset": task.dataset,
+        "split": f"split {task.split_seed}",
+        "evaluations": f"{config.evaluations} evaluations",
+        "scope": f"scope {task.scope}",
+        "importance": task.importance,
+        "reconstruction": task.reconstruction,
+        "budget": f"budget {config.budget}",
+        "reward": f"reward {config.reward}",
+    }
+
+
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per agent over its runs that are done; standard deviation and variance are of the sample (n - 1).
 
@@ -41,8 +86,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
-        test_accuracy_mean, _std (%), macs_kept, parameters_kept, latency_kept (%), seconds_mean, seconds_std,
-        agent_seconds, evaluation_seconds. NaN where there is nothing to compute it from.
+        test_accuracy_mean, _std (%), finetuned_accuracy_mean, _std (%), macs_kept, parameters_kept, latency_kept (%),
+        seconds_mean, seconds_std, agent_seconds, evaluation_seconds. NaN where there is nothing to compute it from.
     """
     done = runs[runs["status"] == "done"].groupby("agent")
     table = done.agg(
@@ -53,6 +98,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         reward_accuracy_variance=("reward_accuracy", "var"),
         test_accuracy_mean=("test_accuracy", "mean"),
         test_accuracy_std=("test_accuracy", "std"),
+        finetuned_accuracy_mean=("finetuned_accuracy", "mean"),
+        finetuned_accuracy_std=("finetuned_accuracy", "std"),
         macs_kept=("macs_kept", "mean"),
         parameters_kept=("parameters_kept", "mean"),
         latency_kept=("latency_kept", "mean"),
@@ -128,6 +175,7 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
     status, lines = run.status(), run.lines()
     best = incumbent(lines)
     test, latency = status["test"], status.get("latency")
+    tuned = _finetuned(run)
     return {
         "agent": run.agent,
         "seed": run.seed,
@@ -139,6 +187,7 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "reward_accuracy": 100 * best["accuracy"] if best else None,
         "reward_loss": best["loss"] if best else None,
         "test_accuracy": 100 * test["accuracy"] if test else None,
+        "finetuned_accuracy": 100 * tuned["test"]["accuracy"] if tuned else None,
         "macs": best["macs"] if best else None,
         "parameters": best["parameters"] if best else None,
         "macs_kept": 100 * best["macs"] / dense["macs"] if best else None,
@@ -149,6 +198,11 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "remarks": _remarks(status.get("notes") or {}),
         "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
     }
+
+
+def _finetuned(run: Run) -> dict[str, Any] | None:
+    found = run.finetuned()
+    return found if found and found["status"] == "done" else None
 
 
 def _remarks(notes: dict[str, Any]) -> str:

@@ -1,225 +1,160 @@
-"""The table of an experiment: for a terminal, for a page (Markdown), for a paper (LaTeX) and for programs (CSV)."""
+"""The table of one or several experiments: accuracy, variance and time of every agent; and the files of all tables."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from tabulate import tabulate
 
-from envs.task import TaskConfig
-from harness import frames, manifest, store
+from harness import analyses, caption, comparison, frames, store, tabular
 from harness.store import Experiment
+from harness.tabular import DASH, Column, Mark, Row, Table, mean_std, number, plain
 
-FORMATS = ("terminal", "markdown", "csv", "latex")
-_FILES = {"markdown": "table.md", "csv": "table.csv", "latex": "table.tex"}
-_WIDTH = 110
-_DASH = "-"
-_COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
-_LATENCY = "nanoseconds per image"
-
-Row = Mapping[str, Any]
-
-
-def _number(decimals: int) -> Callable[[float], str]:
-    return lambda value: _DASH if pd.isna(value) else f"{value:.{decimals}f}"
-
-
-def _mean_std(name: str, decimals: int) -> Callable[[Row], str]:
-    number = _number(decimals)
-
-    def cell(row: Row) -> str:
-        mean, std = number(row[f"{name}_mean"]), number(row[f"{name}_std"])
-        return mean if std == _DASH else f"{mean} ± {std}"
-
-    return cell
+FORMATS = tuple(tabular.FORMS)
+_SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
 def _seeds(row: Row) -> str:
     if pd.isna(row["seeds_asked"]):
-        return _DASH
+        return DASH
     done, asked = int(row["seeds_done"]), int(row["seeds_asked"])
     return str(done) if done == asked else f"{done} of {asked}"
 
 
-def _plain(name: str, decimals: int) -> Callable[[Row], str]:
-    number = _number(decimals)
-    return lambda row: number(row[name])
-
-
 def _evaluations(row: Row) -> str:
     mean = row["evaluations"]
-    return _number(0 if pd.isna(mean) or float(mean).is_integer() else 1)(mean)
+    return number(0 if pd.isna(mean) or float(mean).is_integer() else 1)(mean)
 
 
-class _Column(NamedTuple):
-    heading: str  # its lines are joined where a heading has one line only
-    short: str  # for a paper, where the caption explains it
-    cell: Callable[[Row], str]
-
-
+_TASK = Column("task", "network,\nbudget", "network, budget", tabular.text("task"), left=True)
+_FINETUNED = Column("finetuned", "fine-\ntuned, %", "tuned, %", mean_std("finetuned_accuracy", 2))
 _COLUMNS = (
-    _Column("\nagent", "agent", lambda row: str(row["agent"])),
-    _Column("\nseeds", "seeds", _seeds),
-    _Column("evalu-\nations", "evals", _evaluations),
-    _Column("reward split\naccuracy, %", "reward, %", _mean_std("reward_accuracy", 2)),
-    _Column("var.,\n%²", "var., %²", _plain("reward_accuracy_variance", 2)),
-    _Column("test split\naccuracy, %", "test, %", _mean_std("test_accuracy", 2)),
-    _Column("MACs\nkept, %", "MACs, %", _plain("macs_kept", 1)),
-    _Column("params\nkept, %", "params, %", _plain("parameters_kept", 1)),
-    _Column("latency\nkept, %", "latency, %", _plain("latency_kept", 1)),
-    _Column("time,\ns", "time, s", _mean_std("seconds", 1)),
-    _Column("agent,\ns", "agent, s", _plain("agent_seconds", 1)),
-    _Column("eval.,\ns", "eval., s", _plain("evaluation_seconds", 1)),
+    Column("agent", "agent", "agent", tabular.text("agent"), left=True),
+    Column("seeds", "seeds", "seeds", _seeds),
+    Column("evaluations", "evalu-\nations", "evals", _evaluations),
+    Column("reward", "reward split\naccuracy, %", "reward, %", mean_std("reward_accuracy", 2)),
+    Column("variance", "var.,\n%²", "var., %²", plain("reward_accuracy_variance", 2)),
+    Column("test", "test split\naccuracy, %", "test, %", mean_std("test_accuracy", 2)),
+    Column("macs", "MACs\nkept, %", "MACs, %", plain("macs_kept", 1)),
+    Column("parameters", "params\nkept, %", "params, %", plain("parameters_kept", 1)),
+    Column("latency", "latency\nkept, %", "latency, %", plain("latency_kept", 1)),
+    Column("time", "time,\ns", "time, s", mean_std("seconds", 1)),
+    Column("agent_time", "agent,\ns", "agent, s", plain("agent_seconds", 1)),
+    Column("evaluation_time", "eval.,\ns", "eval., s", plain("evaluation_seconds", 1)),
 )
-_SHORT_MEANS = (
+_MARKED = {"test": comparison.HEADLINE, "reward": "reward_accuracy", "finetuned": "finetuned_accuracy"}
+_LEGEND = (
     "Columns: top-1 accuracy on the reward split (mean, standard deviation and variance) and on the test split; "
-    "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations."
+    "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations"
+)
+_MARKS_LEGEND = (
+    "Bold: the best mean; underlined: not told apart from it by an exact paired sign-flip test (5 %, Holm's correction)"
 )
 
 
-def render(experiment: Experiment, form: str) -> str:
-    """The table in one of :data:`FORMATS`, with its caption and what is missing from it.
+def comparison_table(
+    experiments: Sequence[Experiment], text: str | None = None, runs: pd.DataFrame | None = None
+) -> Table:
+    """Rows are agents, or networks and agents where there are several experiments.
+
+    Args:
+        experiments: at least one.
+        text: of the caption; without it, one is generated. What was measured and how stands among the notes.
+        runs: of :func:`harness.frames.joined`, where it is known already.
 
     Raises:
-        StoreError: a file of the experiment is damaged.
+        StoreError: a file of an experiment is damaged.
     """
-    runs = frames.runs_frame(experiment)
-    return _render(experiment, runs, form)
-
-
-def write(experiment: Experiment) -> None:
-    """Rebuild every file in ``tables/`` from the lines on disk."""
-    runs = frames.runs_frame(experiment)
-    for form, name in _FILES.items():
-        store.write_text(experiment.tables_folder / name, _render(experiment, runs, form))
-    store.write_text(experiment.tables_folder / "runs.csv", runs.rename(columns=_with_unit).to_csv(index=False))
-
-
-def _render(experiment: Experiment, runs: pd.DataFrame, form: str) -> str:
-    agents = frames.summary(runs)
-    table = pd.concat([pd.DataFrame([frames.dense_row(experiment)]), agents])
-    if form == "csv":
-        return table[agents.columns].rename(columns=_with_unit).to_csv(index=False)
-    rows: list[Row] = [dict(row) for row in table.to_dict("records")]  # type: ignore[arg-type]
-    return _LAYOUTS[form](rows, caption(experiment), missing(experiment, runs))
-
-
-def _with_unit(column: str) -> str:
-    """A column's name with its unit, where it has one that is not in the name."""
-    if column.endswith("_variance"):
-        return f"{column}_percent2"
-    return f"{column}_percent" if "accuracy" in column or column.endswith("_kept") else column
-
-
-def caption(experiment: Experiment) -> str:
-    """What was measured and how, in one paragraph."""
-    config, content = experiment.config, store.read_json(experiment.manifest_path)
-    task = content["task"]
-    splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
-    seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
-    jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
-    costs = [f"{task['dense'][name]:,} {_COST_NAMES[name]}" for name in _COST_NAMES]
-    if config.cost == "latency":
-        costs.insert(0, f"{task['latency_ns']:,} {_LATENCY}")
-    elif config.cost == "parameters":
-        costs.reverse()
-    limited, other = costs[0], ", ".join(costs[1:])
-    return (
-        f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
-        f"{limited} ({other}), budget mode {config.budget}, lower bound {config.lower_bound:g}, "
-        f"{_pruning(config.task)}, reward {config.reward}; {config.evaluations} evaluations per run, {seeds}. "
-        f"Images: {splits} (split seed {config.task.split_seed}). "
-        f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
-        f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
-        f"{config.threads} thread(s) per run, {jobs} run(s) at a time."
+    runs = frames.joined(experiments) if runs is None else runs
+    parts: list[pd.DataFrame] = []
+    marks: dict[tuple[int, str], Mark] = {}
+    for name, experiment in zip(dict.fromkeys(runs["task"]), experiments, strict=True):
+        mine = runs[runs["task"] == name]
+        first = sum(len(part) for part in parts)
+        marks |= {(first + 1 + row, key): mark for (row, key), mark in _marks(mine).items()}
+        parts += [pd.DataFrame([{"task": name} | frames.dense_row(experiment)]), frames.summary(mine).assign(task=name)]
+    frame = pd.concat(parts, ignore_index=True)
+    several = len(experiments) > 1
+    notes = [note for name, e in _by_task(runs, experiments) for note in _missing(e, runs, name if several else "")]
+    return Table(
+        name="table",
+        title="Agents",
+        columns=_columns(frame, several),
+        rows=_rows(frame),
+        frame=frame[["task", *parts[1].columns.drop("task")]] if several else frame[parts[1].columns.drop("task")],
+        caption=caption.headline(experiments) if text is None else text,
+        notes=[*notes, caption.protocol(experiments)],
+        marks=marks,
     )
 
 
-def _pruning(task: TaskConfig) -> str:
-    """How networks are pruned, as far as the user has a choice."""
-    names = [f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction")]
-    return ", ".join([*names, *([f"device {task.device}"] if task.device != "cpu" else [])])
+def _columns(frame: pd.DataFrame, several: bool) -> list[Column]:
+    columns = [_TASK, *_COLUMNS] if several else list(_COLUMNS)
+    if frame["finetuned_accuracy_mean"].notna().any():
+        columns.insert([column.key for column in columns].index("test") + 1, _FINETUNED)
+    return columns
 
 
-def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
-    """A line for every run that the table leaves out, or that calls for a remark."""
-    changed = manifest.changes(store.read_json(experiment.manifest_path))
-    remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
-    for row in runs.to_dict("records"):
-        name = f"{row['agent']} seed {row['seed']}"
-        if row["status"] == "failed":
-            remarks.append(f"{name}: failed after {row['evaluations']} evaluations: {row['error']}")
-        elif row["status"] != "done":
-            remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
-        elif pd.isna(row["incumbent"]):
-            remarks.append(f"{name}: no evaluation met the budget")
-        if row["remarks"]:
-            remarks.append(f"{name}: {row['remarks']}")
-        if row["nondeterministic"]:
-            remarks.append(
-                f"{name}: nondeterministic (a replay differed, {row['nondeterministic']} times; begun afresh)"
-            )
-    return remarks
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    rows: list[dict[str, Any]] = [dict(row) for row in frame.to_dict("records")]  # type: ignore[arg-type]
+    for before, row in reversed(list(pairwise(rows))):
+        if before["task"] == row["task"]:
+            row["task"] = ""
+    return list(rows)
 
 
-def _grid(rows: list[Row]) -> list[list[str]]:
-    return [[column.cell(row) for column in _COLUMNS] for row in rows]
+def _by_task(runs: pd.DataFrame, experiments: Sequence[Experiment]) -> list[tuple[str, Experiment]]:
+    return list(zip(dict.fromkeys(runs["task"]), experiments, strict=True))
 
 
-def _tabulate(rows: list[Row], form: str, headings: Iterable[str]) -> str:
-    sides = ("left", *["right"] * (len(_COLUMNS) - 1))
-    return tabulate(_grid(rows), list(headings), tablefmt=form, colalign=sides, disable_numparse=True)
+def _missing(experiment: Experiment, runs: pd.DataFrame, name: str) -> list[str]:
+    mine = runs if not name else runs[runs["task"] == name]
+    return [f"{name}: {note}" if name else note for note in caption.missing(experiment, mine)]
 
 
-def _terminal(rows: list[Row], text: str, remarks: list[str]) -> str:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, column in enumerate(_COLUMNS):
-        table.add_column(column.heading, justify="right" if number else "left", no_wrap=True)
-    for cells in _grid(rows):
-        table.add_row(*map(escape, cells))
-    console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
-    with console.capture() as capture:
-        console.print(table)
-    notes = [textwrap.fill(line, _WIDTH) for line in [*remarks, text]]
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*filter(None, lines), "", *notes, ""])
+def _marks(runs: pd.DataFrame) -> dict[tuple[int, str], Mark]:
+    """Of one task's rows (without the dense network's): the best, and what no test tells apart from it."""
+    agents = comparison.agents_of(runs)
+    marks: dict[tuple[int, str], Mark] = {}
+    for key, column in _MARKED.items():
+        best, tied = comparison.best_and_tied(runs, column)
+        for row, agent in enumerate(agents):
+            if agent == best:
+                marks[row, key] = "best"
+            elif agent in tied:
+                marks[row, key] = "tied"
+    return marks
 
 
-def _markdown(rows: list[Row], text: str, remarks: list[str]) -> str:
-    headings = (column.heading.strip().replace("-\n", "").replace("\n", " ") for column in _COLUMNS)
-    notes = [f"- {remark}".replace("<", "&lt;") for remark in remarks]
-    safe: list[Row] = [{**row, "agent": str(row["agent"]).replace("|", "\\|")} for row in rows]
-    return "\n".join([_tabulate(safe, "pipe", headings), "", text, "", *notes])
+def render(experiments: Experiment | Sequence[Experiment], form: str, text: str | None = None) -> str:
+    """The table in one of :data:`FORMATS`, with its caption and what is missing from it.
+
+    Raises:
+        StoreError: a file of an experiment is damaged.
+    """
+    several = [experiments] if isinstance(experiments, Experiment) else experiments
+    return _render(comparison_table(several, text), form)
 
 
-def _latex(rows: list[Row], text: str, remarks: list[str]) -> str:
-    body = _tabulate(rows, "latex_booktabs", (column.short for column in _COLUMNS))
-    notes = " ".join([text, _SHORT_MEANS, *[f"{remark}." for remark in remarks]])
-    lines = [
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_escaped(notes)}}}",
-        "\\footnotesize",
-        body,
-        "\\end{table}",
-        "",
-    ]
-    return "\n".join(lines).replace("±", "$\\pm$").replace("²", "$^2$")
+def _render(table: Table, form: str) -> str:
+    if form == "latex" and table.marks:
+        legend = [_LEGEND, _MARKS_LEGEND]
+        table = Table(**{**vars(table), "notes": [*table.notes, *legend]})
+    return tabular.FORMS[form](table)
 
 
-def _escaped(text: str) -> str:
-    """Text for LaTeX; a backslash first, or the others would be escaped twice."""
-    text = text.replace("\\", "\\textbackslash ")
-    for special in "&%$#_{}":
-        text = text.replace(special, "\\" + special)
-    return text.replace("~", "\\textasciitilde ").replace("^", "\\textasciicircum ")
+def write(experiment: Experiment, reference: str | None = None) -> None:
+    """Rebuild every file in ``tables/`` from the lines on disk.
 
-
-_LAYOUTS = {"terminal": _terminal, "markdown": _markdown, "latex": _latex}
+    Raises:
+        TaskError: there is no such reference agent.
+    """
+    runs = frames.joined([experiment])
+    found = [comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, reference)]
+    for table in found:
+        for form, suffix in _SUFFIXES.items():
+            store.write_text(experiment.tables_folder / f"{table.name}.{suffix}", _render(table, form))
+    rows = runs.drop(columns=["task", "split_seed"]).rename(columns=tabular.with_unit)
+    store.write_text(experiment.tables_folder / "runs.csv", rows.to_csv(index=False))

@@ -133,7 +133,8 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     assert "one\\_two" in text
     assert "72.00 $\\pm$ 2.83" in text
     assert text.isascii()
-    assert not re.findall(r"(?<!\\)[%#_]", text)
+    assert text.startswith("% needs \\usepackage{booktabs}\n")
+    assert not re.findall(r"(?<!\\)[%#_]", text[1:])
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
@@ -150,7 +151,8 @@ def test_csv_has_full_precision(experiment: Experiment) -> None:
 def test_the_files_hold_every_run(experiment: Experiment) -> None:
     tables.write(experiment)
     names = {path.name for path in experiment.tables_folder.iterdir()}
-    assert names == {"table.md", "table.csv", "table.tex", "runs.csv"}
+    kinds = ("table", "statistics", "differences", "variances", "anytime")
+    assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")} | {"runs.csv"}
     rows = list(csv.DictReader((experiment.tables_folder / "runs.csv").open()))
     assert [(row["agent"], row["seed"], row["status"]) for row in rows] == [
         ("one_two", "0", "done"),

@@ -1,0 +1,218 @@
+"""The tables behind the comparison: statistics per agent, differences, variances, speed, and variance components."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from harness import anytime, comparison, statistics
+from harness.store import Experiment
+from harness.tabular import DASH, Column, Row, Table, interval, mean_std, number, p_value, plain, text
+
+_AGENT = Column("agent", "agent", "agent", text("agent"), left=True)
+_TESTS = (Column("p", "p", "p", p_value("p")), Column("p_holm", "p,\nHolm", "p, Holm", p_value("p_holm")))
+_IQM_NOTE = "The interquartile mean of fewer than four values is their mean."
+
+
+def tables(
+    experiments: Sequence[Experiment],
+    runs: pd.DataFrame,
+    reference: str | None = None,
+    targets: Sequence[float] = (),
+) -> list[Table]:
+    """Every table but the comparison itself, of all experiments taken together.
+
+    Args:
+        experiments: at least one.
+        runs: of :func:`harness.frames.joined`.
+        reference: the agent that others are compared with; see :func:`harness.comparison.reference_agent`.
+        targets: accuracies (%) to be reached, besides those of the controls.
+
+    Raises:
+        TaskError: there is no such reference agent.
+    """
+    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
+    found = [statistics_table(runs), differences_table(runs, chosen)]
+    if len(experiments) == 1:
+        found += [variances_table(runs, chosen), anytime_table(experiments[0], targets)]
+    splits = [experiment.config.task.split_seed for experiment in experiments]
+    if len(set(splits)) > 1:
+        found.append(components_table(runs))
+    return found
+
+
+def statistics_table(runs: pd.DataFrame) -> Table:
+    """Mean, spread, median and interquartile mean of the test accuracy."""
+    frame = comparison.describe(runs)
+    columns = [
+        _AGENT,
+        Column("seeds", "runs", "runs", plain("seeds")),
+        Column("mean", "mean,\n%", "mean, %", plain("mean", 2)),
+        Column("std", "std,\n%", "std, %", plain("std", 2)),
+        Column("variance", "var.,\n%²", "var., %²", plain("variance", 2)),
+        Column("median", "median,\n%", "median, %", plain("median", 2)),
+        Column("iqm", "IQM,\n%", "IQM, %", plain("iqm", 2)),
+        Column("iqm_interval", "95 % interval\nof the IQM", "95 % interval", interval("iqm_low", "iqm_high", 2)),
+    ]
+    caption = (
+        "Accuracy on the test split: mean, standard deviation and variance (n - 1), median, and interquartile mean "
+        f"(IQM) with a percentile-bootstrap interval, stratified by task, from {statistics.RESAMPLED_RUNS} runs on."
+    )
+    few = [_IQM_NOTE] if len(frame) and frame["seeds"].min() < 4 else []
+    return Table("statistics", "Statistics of the test accuracy", columns, _rows(frame), frame, caption, few)
+
+
+def _improvement(row: Row) -> str:
+    form = number(2)
+    inside = interval("probability_low", "probability_high", 2)(row)
+    return form(row["probability"]) if inside == DASH else f"{form(row['probability'])} {inside}"
+
+
+def _difference(row: Row) -> str:
+    mean, std = row["difference_mean"], number(2)(row["difference_std"])
+    if pd.isna(mean):
+        return DASH
+    return f"{mean:+.2f}" if std == DASH else f"{mean:+.2f} ± {std}"
+
+
+_interval = interval("difference_low", "difference_high", 2)
+
+
+def _verdict(row: Row) -> str:
+    verdict = str(row["verdict"])
+    if verdict == comparison.UNDECIDABLE and row["pairs"]:
+        return f"{verdict} (p ≥ {row['p_floor']:.2g})"
+    return verdict
+
+
+def _more(row: Row) -> str:
+    if row["verdict"] in (comparison.BETTER, comparison.WORSE):
+        return DASH
+    return "?" if pd.isna(row["more_seeds"]) else f"{row['more_seeds']:.0f}"
+
+
+def differences_table(runs: pd.DataFrame, reference: str) -> Table:
+    """Every agent against the reference, on the test split, seed by seed."""
+    frame = comparison.differences(runs, reference)
+    decided = len(frame) > 0 and bool((frame["verdict"] != comparison.UNDECIDABLE).any())
+    columns = [
+        _AGENT,
+        Column("pairs", "pairs", "pairs", plain("pairs")),
+        Column("difference", "difference,\npoints", "difference", _difference),
+        Column(
+            "interval", "95 % interval\nof its mean", "95 % interval", interval("difference_low", "difference_high", 2)
+        ),
+        *(_TESTS if decided else []),
+        Column("improvement", "P(better)\n[95 % interval]", "P(better)", _improvement),
+        Column("verdict", "verdict", "verdict", _verdict, left=True),
+        Column("more_seeds", "more seeds\nto decide", "more seeds", _more),
+    ]
+    caption = (
+        f"Accuracy on the test split, paired by seed: each agent minus {reference} (mean ± standard deviation). "
+        f"Two-sided exact sign-flip permutation test, Holm's correction for {len(frame)} comparisons, 5 %. "
+        f"P(better): how often a run of the agent beats one of {reference}, ties as halves; bootstrap interval from "
+        f"{statistics.RESAMPLED_RUNS} runs on. More seeds: for a power of 80 % if the differences go on as they began "
+        f"(?: more than {statistics.MOST_SEEDS}, or nothing to tell from)."
+    )
+    return Table("differences", f"Against {reference}", columns, _rows(frame), frame, caption, _floor_note(frame))
+
+
+def _floor_note(frame: pd.DataFrame) -> list[str]:
+    """Why there are no p values, where so few seeds cannot give one that decides anything."""
+    if frame.empty or not (frame["verdict"] == comparison.UNDECIDABLE).all():
+        return []
+    pairs = int(frame["pairs"].max())
+    if pairs < 2:
+        return ["One pair says nothing about chance: no p values."]
+    comparisons = int((frame["pairs"] > 1).sum())
+    needed = next(n for n in range(2, 100) if statistics.decidable(n, comparisons))
+    return [
+        f"{pairs} pairs cannot give a p below {statistics.smallest_p(pairs):.2g}, {comparisons} comparisons none below "
+        f"{min(1.0, comparisons * statistics.smallest_p(pairs)):.2g}: no p values are shown, and nothing here is a "
+        f"finding. {needed} seeds are the fewest that can decide."
+    ]
+
+
+def variances_table(runs: pd.DataFrame, reference: str) -> Table:
+    """Whether an agent's runs vary less than the reference's."""
+    frame = comparison.variances(runs, reference)
+    few = frame.empty or frame["seeds"].max() < statistics.RESAMPLED_RUNS
+    columns = [
+        _AGENT,
+        Column("seeds", "runs", "runs", plain("seeds")),
+        Column("std", "std,\n%", "std, %", plain("std", 2)),
+        Column("reference_std", f"std of\n{reference}, %", "std of reference", plain("reference_std", 2)),
+        Column("ratio", "ratio of\nvariances", "ratio", plain("ratio", 2)),
+        Column("interval", "95 % interval\nof the ratio", "95 % interval", interval("ratio_low", "ratio_high", 2)),
+        *([] if few else _TESTS),
+    ]
+    caption = (
+        f"Variance of the test accuracy over seeds, each agent's over that of {reference}: percentile-bootstrap "
+        "interval; p of the Brown-Forsythe test, Holm's correction."
+    )
+    notes = [f"Below {statistics.RESAMPLED_RUNS} seeds there is neither an interval nor a test."] if few else []
+    return Table("variances", f"Variance against {reference}", columns, _rows(frame), frame, caption, notes)
+
+
+def anytime_table(experiment: Experiment, targets: Sequence[float] = ()) -> Table:
+    """How fast agents get where: area under the incumbent's curve, and what it takes to reach targets.
+
+    Args:
+        experiment: finished or not.
+        targets: accuracies (%) besides those of the controls.
+    """
+    frame = anytime.table(experiment, targets)
+    columns = [_AGENT, Column("area", "area,\n%", "area, %", mean_std("area", 2))]
+    for name in (key.removesuffix("_accuracy") for key in frame.columns if key.endswith("_accuracy")):
+        columns += _target_columns(name, frame[f"{name}_accuracy"].iloc[0])
+    caption = (
+        f"Anytime view, on the reward split. Area: mean of the incumbent's accuracy over evaluations 1 to "
+        f"{experiment.config.evaluations} (0 before the first policy within the budget). Reaching a target: expected "
+        "running time (all that an agent's runs spent until they reached it or ended, over how many of them did)."
+    )
+    return Table("anytime", "Anytime", columns, _rows(frame), frame, caption)
+
+
+def _target_columns(name: str, value: float) -> list[Column]:
+    heading = f"{name}'s\n{value:.2f} %" if name in anytime.REFERENCES else f"\n{value:.2f} %"
+    return [
+        Column(f"{name}_reached", f"reached {heading}", f"{value:.2f} %", _reached(name)),
+        Column(f"{name}_evaluations", "evalu-\nations", "evals", _expected(f"{name}_evaluations")),
+        Column(f"{name}_seconds", "\ns", "s", _expected(f"{name}_seconds")),
+    ]
+
+
+def _reached(name: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        reached = row[f"{name}_reached"]
+        return DASH if pd.isna(reached) else f"{int(reached)} of {int(row['runs'])}"
+
+    return cell
+
+
+def _expected(key: str) -> Callable[[Row], str]:
+    """An expected running time: infinite where no run came that far."""
+    return lambda row: "∞" if row[key] == math.inf else number(1)(row[key])
+
+
+def components_table(runs: pd.DataFrame) -> Table:
+    """How much of an agent's variance is its own, and how much the split's."""
+    frame = comparison.components(runs)
+    columns = [
+        _AGENT,
+        Column("splits", "splits", "splits", plain("splits")),
+        Column("runs", "runs", "runs", plain("runs")),
+        Column("seed_variance", "by seed,\n%²", "by seed, %²", plain("seed_variance", 3)),
+        Column("split_variance", "by split,\n%²", "by split, %²", plain("split_variance", 3)),
+    ]
+    caption = (
+        "Variance components of the test accuracy: of the agent's seed within a split, and between splits (the dense "
+        "network's own accuracy included); one-way random-effects analysis of variance, negative estimates as 0."
+    )
+    return Table("components", "Variance by seed and by split", columns, _rows(frame), frame, caption)
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [dict(row) for row in frame.to_dict("records")]  # type: ignore[arg-type]

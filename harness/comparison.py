@@ -1,0 +1,218 @@
+"""Agents against each other: what :mod:`harness.statistics` says about the runs of one or several experiments.
+
+Every function takes the frame of :func:`harness.frames.joined`, and of it only the runs that are done. Runs are paired
+by task and seed; bootstraps resample within a task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from envs.errors import check_choice
+from harness import registry, statistics
+from harness.statistics import ALPHA
+
+HEADLINE = "test_accuracy"
+"""The column by which agents are compared: of images that played no part in the search."""
+
+BETTER, WORSE = "better", "worse"
+OPEN = "no difference shown"
+UNDECIDABLE = "too few seeds to decide"
+_PREFERRED = "random"
+
+
+def reference_agent(agents: Sequence[str], wanted: str | None = None) -> str:
+    """The agent that the others are compared with: the one asked for, else ``random``, else the first.
+
+    Raises:
+        TaskError: there is no such agent here.
+    """
+    if wanted is None:
+        return _PREFERRED if _PREFERRED in agents else agents[0]
+    check_choice("reference", wanted, agents)
+    return wanted
+
+
+def agents_of(runs: pd.DataFrame) -> list[str]:
+    """The agents, in order."""
+    return list(dict.fromkeys(runs["agent"]))
+
+
+def describe(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
+    """A row per agent: agent, seeds (values), mean, std, variance (n - 1), median, iqm, iqm_low, iqm_high."""
+    return pd.DataFrame([{"agent": agent} | _description(_strata(runs, agent, column)) for agent in agents_of(runs)])
+
+
+def _description(strata: list[pd.Series]) -> dict[str, Any]:
+    values = np.concatenate([*strata, np.empty(0)])
+    if not len(values):
+        names = ("mean", "std", "variance", "median", "iqm", "iqm_low", "iqm_high")
+        return {"seeds": 0, **dict.fromkeys(names, math.nan)}
+    interval = statistics.iqm_interval(strata)
+    variance = float(np.var(values, ddof=1)) if len(values) > 1 else math.nan
+    return {
+        "seeds": len(values),
+        "mean": float(np.mean(values)),
+        "std": math.sqrt(variance),
+        "variance": variance,
+        "median": float(np.median(values)),
+        "iqm": float(statistics.iqm(values)),
+        "iqm_low": interval.low,
+        "iqm_high": interval.high,
+    }
+
+
+def differences(
+    runs: pd.DataFrame, reference: str, column: str = HEADLINE, *, higher_is_better: bool = True
+) -> pd.DataFrame:
+    """A row per agent other than the reference: its values minus the reference's, pair by pair.
+
+    Columns: agent, reference, pairs, difference_mean, difference_std, difference_low, difference_high (of the mean),
+    p (exact sign-flip test, two-sided), p_holm (corrected for the rows), p_floor (the smallest p_holm that so many
+    pairs can give; where it is above 5 %, p and p_holm are left out: they could only be misread), verdict, more_seeds
+    (that would decide an open comparison, beyond those there are; NaN where it is decided or more than a thousand),
+    probability, probability_low, probability_high (of improvement).
+    """
+    others = [agent for agent in agents_of(runs) if agent != reference]
+    pairs = {agent: _paired_differences(runs, agent, reference, column) for agent in others}
+    tested = {agent: statistics.paired(values) for agent, values in pairs.items()}
+    corrected = statistics.holm([result.p for result in tested.values()])
+    comparisons = sum(not math.isnan(result.p) for result in tested.values())
+    rows = []
+    for agent, p_holm in zip(others, corrected, strict=True):
+        result = tested[agent]
+        sign = 1 if higher_is_better else -1
+        verdict = _verdict(result.pairs, sign * result.mean, p_holm, comparisons)
+        rows.append(
+            {
+                "agent": agent,
+                "reference": reference,
+                "pairs": result.pairs,
+                "difference_mean": result.mean,
+                "difference_std": result.std,
+                "difference_low": result.interval.low,
+                "difference_high": result.interval.high,
+                "p": math.nan if verdict == UNDECIDABLE else result.p,
+                "p_holm": math.nan if verdict == UNDECIDABLE else p_holm,
+                "p_floor": min(1.0, max(comparisons, 1) * statistics.smallest_p(result.pairs)),
+                "verdict": verdict,
+                "more_seeds": _more_seeds(pairs[agent], comparisons, verdict),
+                **_improvement(runs, agent, reference, column, sign),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _verdict(pairs: int, gain: float, p_holm: float, comparisons: int) -> str:
+    if p_holm <= ALPHA:
+        return BETTER if gain > 0 else WORSE
+    return OPEN if statistics.decidable(pairs, comparisons) else UNDECIDABLE
+
+
+def _more_seeds(pairs: np.ndarray, comparisons: int, verdict: str) -> float:
+    if verdict in (BETTER, WORSE):
+        return math.nan
+    needed = statistics.seeds_needed(pairs, max(comparisons, 1))
+    return math.nan if needed is None else float(max(1, needed - len(pairs)))
+
+
+def _improvement(runs: pd.DataFrame, agent: str, reference: str, column: str, sign: int) -> dict[str, float]:
+    tasks = [task for _, task in runs.groupby("task", sort=False)]
+    both = [[sign * _values(task, name, column) for task in tasks] for name in (agent, reference)]
+    known = [(mine, other) for mine, other in zip(*both, strict=True) if len(mine) and len(other)]
+    if not known:
+        return dict.fromkeys(("probability", "probability_low", "probability_high"), math.nan)
+    probability, interval = statistics.probability_of_improvement([a for a, _ in known], [b for _, b in known])
+    return {"probability": probability, "probability_low": interval.low, "probability_high": interval.high}
+
+
+def variances(runs: pd.DataFrame, reference: str, column: str = HEADLINE) -> pd.DataFrame:
+    """A row per agent other than the reference, of one task: whether its runs vary less.
+
+    Columns: agent, reference, seeds (the fewer of both), std, reference_std, ratio (of variances, this agent's over the
+    reference's), ratio_low, ratio_high, p (Brown-Forsythe), p_holm.
+    """
+    rows: list[dict[str, Any]] = []
+    theirs = _values(runs, reference, column)
+    for agent in agents_of(runs):
+        if agent == reference:
+            continue
+        mine = _values(runs, agent, column)
+        ratio, interval = statistics.variance_ratio(mine, theirs)
+        rows.append(
+            {
+                "agent": agent,
+                "reference": reference,
+                "seeds": min(len(mine), len(theirs)),
+                "std": mine.std(ddof=1),
+                "reference_std": theirs.std(ddof=1),
+                "ratio": ratio,
+                "ratio_low": interval.low,
+                "ratio_high": interval.high,
+                "p": statistics.brown_forsythe(mine, theirs),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=statistics.holm(table["p"])) if rows else table
+
+
+def components(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
+    """A row per agent, of experiments that differ in their split alone: agent, splits, seeds, and the variances
+    (%^2) by seed and by split.
+    """
+    rows = []
+    for agent in agents_of(runs):
+        splits = [_values(split, agent, column) for _, split in runs.groupby("split_seed")]
+        splits = [values for values in splits if len(values)]
+        found = statistics.variance_components(splits)
+        seeds = sum(map(len, splits))
+        rows.append(
+            {
+                "agent": agent,
+                "splits": len(splits),
+                "runs": seeds,
+                "seed_variance": found.seed,
+                "split_variance": found.split,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def best_and_tied(runs: pd.DataFrame, column: str = HEADLINE) -> tuple[str | None, list[str]]:
+    """The agent of the highest mean in one task, and those that no test tells apart from it (Holm's correction)."""
+    means = runs[runs["status"] == "done"].groupby("agent", sort=False)[column].mean().dropna()
+    if means.empty:
+        return None, []
+    best = str(means.idxmax())
+    others = differences(runs[runs["agent"].isin(means.index)], best, column)
+    if others.empty:
+        return best, []
+    return best, [str(agent) for agent in others[~others["verdict"].isin((BETTER, WORSE))]["agent"]]
+
+
+def is_control(agent: str) -> bool:
+    """Whether an agent's label is that of a control."""
+    return agent.partition(":")[0] in registry.CONTROLS
+
+
+def _values(runs: pd.DataFrame, agent: str, column: str) -> pd.Series:
+    chosen = runs[(runs["agent"] == agent) & (runs["status"] == "done")]
+    return chosen[column].dropna().astype(float)
+
+
+def _strata(runs: pd.DataFrame, agent: str, column: str) -> list[pd.Series]:
+    values = [_values(task, agent, column) for _, task in runs.groupby("task", sort=False)]
+    return [task for task in values if len(task)]
+
+
+def _paired_differences(runs: pd.DataFrame, agent: str, reference: str, column: str) -> np.ndarray:
+    done = runs[(runs["status"] == "done") & runs["agent"].isin((agent, reference))]
+    wide = done.pivot(index=["task", "seed"], columns="agent", values=column).astype(float)
+    if not {agent, reference} <= set(wide.columns):
+        return np.empty(0)
+    return np.asarray((wide[agent] - wide[reference]).dropna(), dtype=np.float64)

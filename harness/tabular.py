@@ -1,0 +1,210 @@
+"""One table in several forms: for a terminal, for a page (Markdown), for a paper (LaTeX) and for programs (CSV)."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from tabulate import tabulate
+
+Row = Mapping[str, Any]
+Mark = Literal["best", "tied"]
+
+DASH = "-"
+_WIDTH = 110
+_MARKS = {"best": ("\ue000", "\\textbf{"), "tied": ("\ue001", "\\underline{")}  # placeholders that nothing escapes
+_END = "\ue002"
+
+
+class Column(NamedTuple):
+    """A column: how it is called, and how a row's cell reads."""
+
+    key: str
+    heading: str  # its lines are joined where a heading has one line only
+    short: str  # for a paper, where the caption explains it
+    cell: Callable[[Row], str]
+    left: bool = False
+
+    @property
+    def line(self) -> str:
+        """The heading in one line."""
+        return self.heading.strip().replace("-\n", "").replace("\n", " ")
+
+
+@dataclass(frozen=True)
+class Table:
+    """What stands in a table.
+
+    Attributes:
+        name: of its files.
+        title: a few words.
+        columns: in order.
+        rows: from column names of ``frame`` to values.
+        frame: the numbers in full precision, for the CSV.
+        caption: what is shown, in a sentence or a paragraph.
+        notes: what has to be known besides; a line each.
+        marks: by index of a row and key of a column: ``best`` (bold in LaTeX), ``tied`` (not told apart from it by any
+            test: underlined).
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    frame: pd.DataFrame
+    caption: str
+    notes: Sequence[str] = ()
+    marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
+
+    def cells(self) -> list[list[str]]:
+        """The text of every cell, row by row."""
+        return [[column.cell(row) for column in self.columns] for row in self.rows]
+
+
+def number(decimals: int) -> Callable[[Any], str]:
+    """How a number reads: a dash where there is none."""
+    return lambda value: DASH if pd.isna(value) else f"{value:.{decimals}f}"
+
+
+def text(key: str) -> Callable[[Row], str]:
+    """A cell that is what stands there."""
+    return lambda row: DASH if pd.isna(row[key]) else str(row[key])
+
+
+def plain(key: str, decimals: int = 0) -> Callable[[Row], str]:
+    """A cell with one number."""
+    form = number(decimals)
+    return lambda row: form(row[key])
+
+
+def mean_std(key: str, decimals: int) -> Callable[[Row], str]:
+    """A cell with a mean and, where there is one, a standard deviation."""
+    form = number(decimals)
+
+    def cell(row: Row) -> str:
+        mean, std = form(row[f"{key}_mean"]), form(row[f"{key}_std"])
+        return mean if std == DASH else f"{mean} ± {std}"
+
+    return cell
+
+
+def interval(low: str, high: str, decimals: int) -> Callable[[Row], str]:
+    """A cell with an interval."""
+    form = number(decimals)
+
+    def cell(row: Row) -> str:
+        return DASH if pd.isna(row[low]) else f"[{form(row[low])}, {form(row[high])}]"
+
+    return cell
+
+
+def p_value(key: str) -> Callable[[Row], str]:
+    """A cell with a p value, in three decimals."""
+
+    def cell(row: Row) -> str:
+        value = row[key]
+        return DASH if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+    return cell
+
+
+def csv(table: Table) -> str:
+    """Full precision; reads back with pandas."""
+    return table.frame.rename(columns=with_unit).to_csv(index=False)
+
+
+def with_unit(column: str) -> str:
+    """A column's name with its unit, where it has one that is not in the name."""
+    if column.endswith("_variance") and not column.startswith("p_"):
+        return f"{column}_percent2"
+    return f"{column}_percent" if "accuracy" in column or column.endswith("_kept") else column
+
+
+def terminal(table: Table) -> str:
+    """Plain text, as wide as the table is."""
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    height = max(column.heading.count("\n") for column in table.columns)
+    for column in table.columns:
+        heading = "\n" * (height - column.heading.count("\n")) + column.heading
+        shown.add_column(heading, justify="left" if column.left else "right", no_wrap=True)
+    for cells in table.cells():
+        shown.add_row(*map(escape, cells))
+    console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
+    with console.capture() as capture:
+        console.print(shown)
+    notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.notes] if line]
+    lines = [line.rstrip() for line in capture.get().splitlines()]
+    return "\n".join([*filter(None, lines), "", *notes, ""])
+
+
+def markdown(table: Table) -> str:
+    """A pipe table, its caption and its notes."""
+    notes = [f"- {note}".replace("<", "&lt;") for note in table.notes]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table.cells()]
+    return "\n".join([_tabulate(table, cells, "pipe", [c.line for c in table.columns]), "", table.caption, "", *notes])
+
+
+def latex(table: Table) -> str:
+    """A ``table`` environment for booktabs: caption above, notes below."""
+    cells = [
+        [_marked(cell, table.marks.get((number, column.key))) for column, cell in zip(table.columns, row, strict=True)]
+        for number, row in enumerate(table.cells())
+    ]
+    body = _tabulate(table, cells, "latex_booktabs", [column.short for column in table.columns])
+    for placeholder, command in [*_MARKS.values(), (_END, "}")]:
+        body = body.replace(placeholder, command)
+    notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(table.notes))}}}"] if table.notes else []
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_escaped(table.caption)}}}",
+        f"\\label{{tab:{table.name}}}",
+        "\\scriptsize",
+        "\\setlength{\\tabcolsep}{2.5pt}",
+        body,
+        *notes,
+        "\\end{table}",
+        "",
+    ]
+    return _symbols("\n".join(lines))
+
+
+def _tabulate(table: Table, cells: list[list[str]], form: str, headings: list[str]) -> str:
+    sides = ["left" if column.left else "right" for column in table.columns]
+    return tabulate(cells, headings, tablefmt=form, colalign=sides, disable_numparse=True)
+
+
+def _marked(cell: str, mark: Mark | None) -> str:
+    return cell if mark is None or cell == DASH else f"{_MARKS[mark][0]}{cell}{_END}"
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(note if note.endswith(".") else f"{note}." for note in notes)
+
+
+def _symbols(text: str) -> str:
+    for symbol, command in (("±", "$\\pm$"), ("²", "$^2$"), ("≥", "$\\ge$"), ("∞", "$\\infty$")):
+        text = text.replace(symbol, command)
+    return text
+
+
+def _escaped(text: str) -> str:
+    """Text for LaTeX; a backslash first, or the others would be escaped twice."""
+    text = text.replace("\\", "\\textbackslash ")
+    for special in "&%$#_{}":
+        text = text.replace(special, "\\" + special)
+    for symbol, command in (("~", "\\textasciitilde "), ("^", "\\textasciicircum "), ("<", "$<$"), (">", "$>$")):
+        text = text.replace(symbol, command)
+    return text
+
+
+FORMS: dict[str, Callable[[Table], str]] = {"terminal": terminal, "markdown": markdown, "csv": csv, "latex": latex}
+"""By name: what a table can be printed as."""
