@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from harness import anytime, comparison, statistics
+from harness import anytime, claims, comparison, statistics
 from harness.store import Experiment
 from harness.tabular import DASH, Column, Row, Table, interval, mean_std, number, p_value, plain, text
 
@@ -40,7 +40,7 @@ def tables(
     splits = [experiment.config.task.split_seed for experiment in experiments]
     if len(set(splits)) > 1:
         found.append(components_table(runs))
-    return found
+    return [*found, claims_table(experiments, runs)]
 
 
 def statistics_table(runs: pd.DataFrame) -> Table:
@@ -127,7 +127,7 @@ def _floor_note(frame: pd.DataFrame) -> list[str]:
     if pairs < 2:
         return ["One pair says nothing about chance: no p values."]
     comparisons = int((frame["pairs"] > 1).sum())
-    needed = next(n for n in range(2, 100) if statistics.decidable(n, comparisons))
+    needed = statistics.fewest_pairs(comparisons)
     return [
         f"{pairs} pairs cannot give a p below {statistics.smallest_p(pairs):.2g}, {comparisons} comparisons none below "
         f"{min(1.0, comparisons * statistics.smallest_p(pairs)):.2g}: no p values are shown, and nothing here is a "
@@ -212,6 +212,48 @@ def components_table(runs: pd.DataFrame) -> Table:
         "network's own accuracy included); one-way random-effects analysis of variance, negative estimates as 0."
     )
     return Table("components", "Variance by seed and by split", columns, _rows(frame), frame, caption)
+
+
+def runs_table(runs: pd.DataFrame) -> Table:
+    """What became of every run."""
+    columns = [
+        _AGENT,
+        Column("seed", "seed", "seed", plain("seed")),
+        Column("status", "status", "status", text("status"), left=True),
+        Column("attempts", "attempts", "attempts", plain("attempts")),
+        Column("evaluations", "evaluations", "evals", plain("evaluations")),
+        Column("incumbent", "incumbent", "incumbent", plain("incumbent")),
+        Column("reward_accuracy", "reward\nsplit, %", "reward, %", plain("reward_accuracy", 2)),
+        Column("test_accuracy", "test\nsplit, %", "test, %", plain("test_accuracy", 2)),
+        Column("finetuned_accuracy", "fine-\ntuned, %", "tuned, %", plain("finetuned_accuracy", 2)),
+        Column("macs_kept", "MACs\nkept, %", "MACs, %", plain("macs_kept", 1)),
+        Column("latency_kept", "latency\nkept, %", "latency, %", plain("latency_kept", 1)),
+        Column("seconds", "time,\ns", "time, s", plain("seconds", 1)),
+        Column("error", "error", "error", text("error"), left=True),
+    ]
+    shown = [column for column in columns if column.key not in ("error", "finetuned_accuracy") or _known(runs, column)]
+    caption = "Every run: how often it was begun, what it evaluated, its incumbent (the evaluation's number, from 0)."
+    return Table("runs", "Runs", shown, _rows(runs), runs, caption)
+
+
+def _known(runs: pd.DataFrame, column: Column) -> bool:
+    return bool(runs[column.key].notna().any())
+
+
+def claims_table(experiments: Sequence[Experiment], runs: pd.DataFrame) -> Table:
+    """Published claims against what was measured here."""
+    frame = claims.findings(experiments, runs)
+    columns = [
+        Column("claim", "claim", "claim", text("claim"), left=True),
+        Column("source", "source", "source", text("source"), left=True),
+        Column("measured", "measured here", "measured", text("measured"), left=True),
+        Column("outcome", "outcome", "outcome", text("outcome"), left=True),
+    ]
+    caption = (
+        "Published claims, each tested by the comparison written down for it in claims.yaml: on the test split, paired "
+        "by seed and task, 5 %, not corrected for their number."
+    )
+    return Table("claims", "Published claims", columns, _rows(frame), frame, caption)
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

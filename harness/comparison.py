@@ -38,6 +38,11 @@ def reference_agent(agents: Sequence[str], wanted: str | None = None) -> str:
     return wanted
 
 
+def own_reference(agents: Sequence[str], wanted: str) -> str:
+    """The reference within one of several experiments: the one asked for where it took part."""
+    return reference_agent(agents, wanted if wanted in agents else None)
+
+
 def agents_of(runs: pd.DataFrame) -> list[str]:
     """The agents, in order."""
     return list(dict.fromkeys(runs["agent"]))
@@ -79,7 +84,7 @@ def differences(
     probability, probability_low, probability_high (of improvement).
     """
     others = [agent for agent in agents_of(runs) if agent != reference]
-    pairs = {agent: _paired_differences(runs, agent, reference, column) for agent in others}
+    pairs = {agent: paired_differences(runs, agent, reference, column) for agent in others}
     tested = {agent: statistics.paired(values) for agent, values in pairs.items()}
     corrected = statistics.holm([result.p for result in tested.values()])
     comparisons = sum(not math.isnan(result.p) for result in tested.values())
@@ -210,7 +215,8 @@ def _strata(runs: pd.DataFrame, agent: str, column: str) -> list[pd.Series]:
     return [task for task in values if len(task)]
 
 
-def _paired_differences(runs: pd.DataFrame, agent: str, reference: str, column: str) -> np.ndarray:
+def paired_differences(runs: pd.DataFrame, agent: str, reference: str, column: str) -> np.ndarray:
+    """``(n,)``: an agent's values minus the reference's, wherever both have one of the same task and seed."""
     done = runs[(runs["status"] == "done") & runs["agent"].isin((agent, reference))]
     wide = done.pivot(index=["task", "seed"], columns="agent", values=column).astype(float)
     if not {agent, reference} <= set(wide.columns):

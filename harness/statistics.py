@@ -89,6 +89,11 @@ def decidable(pairs: int, comparisons: int = 1) -> bool:
     return comparisons * smallest_p(pairs) <= ALPHA
 
 
+def fewest_pairs(comparisons: int = 1) -> int:
+    """The fewest pairs that can decide anything."""
+    return next(n for n in range(2, MOST_SEEDS) if decidable(n, comparisons))
+
+
 def paired(differences: ArrayLike) -> Paired:
     """Exact sign-flip permutation test of paired differences (sampled flips beyond 16 pairs), and their mean.
 
@@ -195,7 +200,7 @@ def seeds_needed(differences: ArrayLike, comparisons: int = 1) -> int | None:
     sample = np.asarray(differences, dtype=np.float64)
     if len(sample) < 2 or sample.mean() == 0:
         return None
-    floor = next(n for n in range(2, MOST_SEEDS) if decidable(n, comparisons))
+    floor = fewest_pairs(comparisons)
     std = float(sample.std(ddof=1))
     if std <= 1e-12 * abs(float(sample.mean())):
         return floor

@@ -4,6 +4,8 @@ experiment.yaml                              the configuration and the command t
 manifest.json                                versions, machine, hashes, facts about the task
 runs/<network>/<agent>/seed-<k>.jsonl        a line per evaluation (harness.journal)
 runs/<network>/<agent>/seed-<k>.json         the run's status
+runs/<network>/<agent>/seed-<k>.finetune.json            what became of its incumbent by fine-tuning (harness.finetune)
+runs/<network>/<agent>/seed-<k>.finetuned.safetensors    the weights
 tables/                                      rebuilt from the above
 """
 
@@ -82,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of an experiment: an agent (its label) and a seed, and its two files."""
+    """One run of an experiment: an agent (its label) and a seed, and its files."""
 
     folder: Path
     agent: str
@@ -102,6 +104,25 @@ class Run:
     def lines_path(self) -> Path:
         """``seed-<k>.jsonl``."""
         return self.folder / f"seed-{self.seed}.jsonl"
+
+    @property
+    def finetune_path(self) -> Path:
+        """``seed-<k>.finetune.json``."""
+        return self.folder / f"seed-{self.seed}.finetune.json"
+
+    @property
+    def finetuned_weights_path(self) -> Path:
+        """``seed-<k>.finetuned.safetensors``."""
+        return self.folder / f"seed-{self.seed}.finetuned.safetensors"
+
+    @property
+    def finetune_state_path(self) -> Path:
+        """``seed-<k>.finetune.partial``, the state of fine-tuning while it goes on."""
+        return self.folder / f"seed-{self.seed}.finetune.partial"
+
+    def finetuned(self) -> Status | None:
+        """What became of the incumbent by fine-tuning (see :mod:`harness.finetune`); None where it was never begun."""
+        return read_json(self.finetune_path) if self.finetune_path.exists() else None
 
     def status(self) -> Status:
         """The status; ``waiting`` where the run was never begun."""
@@ -151,6 +172,11 @@ class Experiment:
         """Tables, all of them rebuilt from the other files."""
         return self.folder / "tables"
 
+    @property
+    def figures_folder(self) -> Path:
+        """Figures, likewise."""
+        return self.folder / "figures"
+
     def run(self, agent: str, seed: int) -> Run:
         """One run; the agent by its label."""
         return Run(self.folder / "runs" / models.slug(self.config.task.model) / folder_name(agent), agent, seed)
@@ -169,7 +195,7 @@ def load(folder: Path) -> Experiment:
     """
     path = folder / "experiment.yaml"
     if not path.is_file():
-        near = sorted(str(other.parent) for other in Path("results").glob("*/experiment.yaml"))
+        near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
         hint = f"; experiments here: {', '.join(near)}" if near else ""
         raise ConfigError(f"out {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
     return Experiment(folder, configs.read_yaml(path)[0])

@@ -145,14 +145,27 @@ def _render(table: Table, form: str) -> str:
     return tabular.FORMS[form](table)
 
 
-def write(experiment: Experiment, reference: str | None = None) -> None:
-    """Rebuild every file in ``tables/`` from the lines on disk.
+def write(*experiments: Experiment, reference: str | None = None, targets: Sequence[float] = ()) -> None:
+    """Rebuild every file in the ``tables/`` of experiments from the lines on disk.
+
+    Args:
+        experiments: each gets tables of its own.
+        reference: the agent that others are compared with, in those experiments where it took part.
+        targets: accuracies (%) to be reached, besides those of the controls.
 
     Raises:
-        TaskError: there is no such reference agent.
+        TaskError: there is no such reference agent in any of them; nothing was written.
+        StoreError: a file of an experiment is damaged.
     """
-    runs = frames.joined([experiment])
-    found = [comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, reference)]
+    frame = frames.joined(experiments)
+    chosen = comparison.reference_agent(comparison.agents_of(frame), reference)
+    for name, experiment in _by_task(frame, experiments):
+        _write(experiment, frame[frame["task"] == name], chosen, targets)
+
+
+def _write(experiment: Experiment, runs: pd.DataFrame, reference: str, targets: Sequence[float]) -> None:
+    own = comparison.own_reference(comparison.agents_of(runs), reference)
+    found = [comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
     for table in found:
         for form, suffix in _SUFFIXES.items():
             store.write_text(experiment.tables_folder / f"{table.name}.{suffix}", _render(table, form))

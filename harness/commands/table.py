@@ -1,26 +1,32 @@
-"""``prunebench table``: an experiment's tables, rebuilt."""
+"""``prunebench table``: the table of one or several experiments, rebuilt."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import click
 
 from envs.errors import check_choice
-from harness import store
+from harness import grid
 
-_TABLE_FORMATS = ("terminal", "markdown", "csv", "latex")
+_FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 @click.command("table")
-@click.option("--out", required=True, help="Folder of the experiment.")
-@click.option("--format", "form", default="terminal", show_default=True, help=", ".join(_TABLE_FORMATS) + ".")
-def command(out: str, form: str) -> int:
-    """Rebuild an experiment's tables from its lines on disk, and print one."""
-    check_choice("format", form, _TABLE_FORMATS)
-    experiment = store.load(Path(out))
+@click.argument("folders", nargs=-1)
+@click.option("--out", help="Folder of an experiment, as it was named to `bench`.")
+@click.option("--format", "form", default="terminal", show_default=True, help=", ".join(_FORMATS) + ".")
+@click.option("--caption", help="Of the table, in place of the generated one.")
+@click.option("--reference", help="Agent that the others are compared with.  [default: random, or the first]")
+def command(folders: tuple[str, ...], out: str | None, form: str, caption: str | None, reference: str | None) -> int:
+    """Rebuild the tables of the experiments in FOLDERS (default: the newest in results/) from the lines on disk.
+
+    Every experiment's tables are written into its folder; the one that is printed has a row per agent, or per network
+    and agent where there are several experiments.
+    """
+    check_choice("format", form, _FORMATS)
+    experiments = grid.find([*folders, *([out] if out is not None else [])])
     from harness import tables
 
-    tables.write(experiment)
-    click.echo(tables.render(experiment, form), nl=False)
+    text = tables.render(experiments, form, caption)
+    tables.write(*experiments, reference=reference)
+    click.echo(text, nl=False)
     return 0

@@ -151,7 +151,7 @@ def test_csv_has_full_precision(experiment: Experiment) -> None:
 def test_the_files_hold_every_run(experiment: Experiment) -> None:
     tables.write(experiment)
     names = {path.name for path in experiment.tables_folder.iterdir()}
-    kinds = ("table", "statistics", "differences", "variances", "anytime")
+    kinds = ("table", "statistics", "differences", "variances", "anytime", "claims")
     assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")} | {"runs.csv"}
     rows = list(csv.DictReader((experiment.tables_folder / "runs.csv").open()))
     assert [(row["agent"], row["seed"], row["status"]) for row in rows] == [

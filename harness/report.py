@@ -1,0 +1,128 @@
+"""The report: one HTML file that needs nothing else, for a person with a minute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from harness import analyses, caption, comparison, figures, frames, store, tables, verdicts
+from harness.errors import ConfigError
+from harness.store import Experiment
+
+FILE = "report.html"
+_TEMPLATE = "report.html.jinja"
+
+
+def write(
+    experiments: Sequence[Experiment],
+    path: Path | None = None,
+    *,
+    reference: str | None = None,
+    targets: Sequence[float] = (),
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Path:
+    """Write the report of one or several experiments, and every experiment's tables and figures beside its runs.
+
+    Args:
+        experiments: at least one, finished or not.
+        path: of the HTML file; the default is in the experiment's folder, or in the folder that holds all of them.
+        reference: the agent that others are compared with; see :func:`harness.comparison.reference_agent`.
+        targets: accuracies (%) to be reached, besides those of the controls.
+        progress: told what is done, how much of it, and of how much.
+
+    Returns:
+        The HTML file.
+
+    Raises:
+        ConfigError: several experiments lie in different folders, and there is no ``path``.
+        StoreError: a file of an experiment is damaged.
+        TaskError: there is no such reference agent.
+    """
+    target = path or default_path(experiments)
+    _check_targets(targets)
+    text = render(experiments, reference, targets)
+    tables.write(*experiments, reference=reference, targets=targets)
+    for number, experiment in enumerate(experiments):
+        progress("drawing figures", number, len(experiments))
+        figures.write(experiment)
+    store.write_text(target, text)
+    return target
+
+
+def _check_targets(targets: Sequence[float]) -> None:
+    for target in targets:
+        if not 0 < target <= 100:
+            raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
+
+
+def default_path(experiments: Sequence[Experiment]) -> Path:
+    """Where a report goes unless the user says so.
+
+    Raises:
+        ConfigError: several experiments lie in different folders.
+    """
+    if len(experiments) == 1:
+        return experiments[0].folder / FILE
+    parents = {experiment.folder.parent for experiment in experiments}
+    if len(parents) > 1:
+        folders = ", ".join(sorted(map(str, parents)))
+        raise ConfigError(f"the experiments lie in several folders ({folders}): name the report's file with --html")
+    return parents.pop() / FILE
+
+
+def render(experiments: Sequence[Experiment], reference: str | None = None, targets: Sequence[float] = ()) -> str:
+    """The text of the report."""
+    runs = frames.joined(experiments)
+    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
+    names = list(dict.fromkeys(runs["task"]))
+    parts = [
+        _part(name, experiment, runs[runs["task"] == name], chosen, targets)
+        for name, experiment in zip(names, experiments, strict=True)
+    ]
+    several = len(experiments) > 1
+    joint = [tables.comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, chosen, targets)]
+    return _template().render(
+        title=caption.headline(experiments),
+        several=several,
+        joint=joint if several else [],
+        claims=analyses.claims_table(experiments, runs),
+        parts=parts,
+    )
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(files("harness").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+
+
+def _part(
+    name: str, experiment: Experiment, runs: pd.DataFrame, reference: str, targets: Sequence[float]
+) -> dict[str, Any]:
+    """What the template shows of one experiment."""
+    own = comparison.own_reference(comparison.agents_of(runs), reference)
+    found = [tables.comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
+    return {
+        "name": name,
+        "key": re.sub(r"\W+", "-", name),
+        "verdicts": verdicts.sentences(experiment, runs, own),
+        "tables": [table for table in found if table.name != "claims"],
+        "figures": [_figure(key, figure) for key, figure in figures.draw(experiment).items()],
+        "runs": analyses.runs_table(runs),
+        "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
+        "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
+    }
+
+
+def _figure(name: str, figure: Figure) -> dict[str, Any]:
+    title = figures.TITLES[name]
+    return {"title": title, "svg": Markup(figures.inline_svg(figure, name, title))}
