@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from harness.store import Experiment
 
 FILE = "report.html"
 _TEMPLATE = "report.html.jinja"
+
+Drawn = Mapping[str, Figure]  # by name, see :func:`harness.figures.draw`
 
 
 def write(
@@ -48,11 +50,14 @@ def write(
     """
     target = path or default_path(experiments)
     _check_targets(targets)
-    text = render(experiments, reference, targets)
-    tables.write(*experiments, reference=reference, targets=targets)
+    drawn = []
     for number, experiment in enumerate(experiments):
         progress("drawing figures", number, len(experiments))
-        figures.write(experiment)
+        drawn.append(figures.draw(experiment))
+    text = _render(experiments, drawn, reference, targets)
+    tables.write(*experiments, reference=reference, targets=targets)
+    for experiment, of_it in zip(experiments, drawn, strict=True):
+        figures.write(experiment, of_it)
     store.write_text(target, text)
     return target
 
@@ -78,14 +83,18 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
     return parents.pop() / FILE
 
 
-def render(experiments: Sequence[Experiment], reference: str | None = None, targets: Sequence[float] = ()) -> str:
-    """The text of the report."""
+def _render(
+    experiments: Sequence[Experiment],
+    drawn: Sequence[Drawn],
+    reference: str | None,
+    targets: Sequence[float],
+) -> str:
     runs = frames.joined(experiments)
     chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
     names = list(dict.fromkeys(runs["task"]))
     parts = [
-        _part(name, experiment, runs[runs["task"] == name], chosen, targets)
-        for name, experiment in zip(names, experiments, strict=True)
+        _part(name, experiment, runs[runs["task"] == name], of_it, chosen, targets)
+        for name, experiment, of_it in zip(names, experiments, drawn, strict=True)
     ]
     several = len(experiments) > 1
     joint = [tables.comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, chosen, targets)]
@@ -106,23 +115,29 @@ def _template() -> jinja2.Template:
 
 
 def _part(
-    name: str, experiment: Experiment, runs: pd.DataFrame, reference: str, targets: Sequence[float]
+    name: str,
+    experiment: Experiment,
+    runs: pd.DataFrame,
+    drawn: Drawn,
+    reference: str,
+    targets: Sequence[float],
 ) -> dict[str, Any]:
     """What the template shows of one experiment."""
+    key = re.sub(r"\W+", "-", name)
     own = comparison.own_reference(comparison.agents_of(runs), reference)
     found = [tables.comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
     return {
         "name": name,
-        "key": re.sub(r"\W+", "-", name),
+        "key": key,
         "verdicts": verdicts.sentences(experiment, runs, own),
         "tables": [table for table in found if table.name != "claims"],
-        "figures": [_figure(key, figure) for key, figure in figures.draw(experiment).items()],
+        "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in drawn.items()],
         "runs": analyses.runs_table(runs),
         "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
         "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
     }
 
 
-def _figure(name: str, figure: Figure) -> dict[str, Any]:
+def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
     title = figures.TITLES[name]
-    return {"title": title, "svg": Markup(figures.inline_svg(figure, name, title))}
+    return {"title": title, "svg": Markup(figures.inline_svg(figure, key, title))}

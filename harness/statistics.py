@@ -17,7 +17,7 @@ ALPHA = 0.05
 POWER = 0.8
 MOST_SEEDS = 1000  # beyond which the advice is just "more than"
 RESAMPLED_RUNS = 5  # below it a bootstrap says too little: of three runs every ninth resample is one run thrice
-_RESAMPLES = 2000
+_RESAMPLES = 9999
 _EXACT = 16  # pairs up to which all sign flips are tried
 _SEED = 0  # of resampling: the same runs give the same table
 

@@ -136,15 +136,6 @@ class Run:
         """The evaluations so far; needs no lock."""
         return read(self.lines_path)
 
-    @property
-    def finetune_path(self) -> Path:
-        """``seed-<k>.finetune.json``: what came of training the incumbent's network."""
-        return self.folder / f"seed-{self.seed}.finetune.json"
-
-    def finetuned(self) -> dict[str, Any] | None:
-        """What stands there; None where fine-tuning was never begun."""
-        return read_json(self.finetune_path) if self.finetune_path.exists() else None
-
     def open(self) -> Journal:
         """The evaluations, to be added to; raises StoreError while another process does."""
         return Journal(self.lines_path)

@@ -1,0 +1,291 @@
+"""The report: every number in it recomputed from the lines on disk; one file, no request, no error in a browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import fake
+import independent
+import pytest
+from independent import Cells, Disk
+
+from envs.task import TaskConfig
+from harness import report
+from harness.errors import ConfigError
+from harness.store import Experiment
+
+Made = tuple[Experiment, Disk, "Page", str]
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+class Page(HTMLParser):
+    """Tables by their id: rows of cells by column; and the verdicts, text outside of scripts, and links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[dict[str, str]]] = {}
+        self.verdicts: list[str] = []
+        self.addresses: list[str] = []
+        self._table, self._column, self._list = "", "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.addresses += [v for k, v in values.items() if k in ("src", "href", "xlink:href") and not v.startswith("#")]
+        if tag == "table":
+            self._table = values["id"]
+            self.tables[self._table] = []
+        elif tag == "tr" and self._table:
+            self.tables[self._table].append({})
+        elif tag == "td":
+            self._column = values["data-column"]
+            self.tables[self._table][-1][self._column] = ""
+        elif tag == "ul" and values.get("class") == "verdicts":
+            self._list = True
+        elif tag == "li" and self._list:
+            self.verdicts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "td":
+            self._column = ""
+        elif tag == "ul":
+            self._list = False
+            self.verdicts = [sentence.strip() for sentence in self.verdicts]
+        elif tag == "table":
+            self.tables[self._table] = [row for row in self.tables[self._table] if row]  # no headings
+
+    def handle_data(self, data: str) -> None:
+        if self._column:
+            self.tables[self._table][-1][self._column] += data
+        elif self._list and self.verdicts:
+            self.verdicts[-1] += data
+
+
+def table(page: Page, name: str) -> list[dict[str, str]]:
+    return next(rows for key, rows in page.tables.items() if key.endswith(f"-{name}"))
+
+
+def assert_equal(rows: list[dict[str, str]], expected: Cells, unchecked: tuple[str, ...] = ()) -> None:
+    """Every cell is the expected one, and there are no others; drawn numbers may differ by chance."""
+    shown = {(row["agent"], column): text for row in rows for column, text in row.items() if column not in unchecked}
+    wanted = {key: value for key, value in expected.items() if key[1] in {column for _, column in shown}}
+    assert shown.keys() == wanted.keys()
+    for key, value in wanted.items():
+        if isinstance(value, tuple):
+            found = [float(number) for number in NUMBER.findall(shown[key].replace("inf", "1e9"))]
+            assert found == pytest.approx(value, rel=0.35, abs=0.3), key
+        else:
+            assert shown[key] == value, key
+
+
+@pytest.fixture(scope="module", params=[(2, False), (3, True), (8, False)], ids=["2 seeds", "3 seeds", "8 seeds"])
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Experiment, Disk, Page, str]:
+    seeds, finetuned = request.param
+    experiment = fake.experiment(tmp_path_factory.mktemp("report"), seeds, finetuned=finetuned)
+    path = report.write([experiment], targets=[70])
+    text = path.read_text()
+    return experiment, Disk(experiment.folder), Page(text), text
+
+
+def test_every_number_of_the_comparison(made: Made) -> None:
+    _, disk, page, _ = made
+    rows = table(page, "table")
+    assert_equal(rows, independent.comparison(disk))
+    assert ("finetuned" in rows[0]) == (disk.runs["bo"][0]["tuned"] is not None)
+
+
+def test_every_number_of_the_statistics(made: Made) -> None:
+    assert_equal(table(made[2], "statistics"), independent.statistics(made[1]))
+
+
+def test_every_number_of_the_differences(made: Made) -> None:
+    _, disk, page, _ = made
+    rows = table(page, "differences")
+    assert_equal(rows, independent.differences(disk, "random"), unchecked=("more_seeds",))  # see test_statistics
+    decided = [row for row in rows if row["verdict"] in ("better", "worse")]
+    assert all(row["more_seeds"] == "-" for row in decided)
+    assert ("p" in rows[0]) == (len(disk.runs["bo"]) == 8)
+
+
+def test_every_number_of_the_variances(made: Made) -> None:
+    assert_equal(table(made[2], "variances"), independent.variances(made[1], "random"), unchecked=("p", "p_holm"))
+
+
+def test_every_number_of_the_anytime_view(made: Made) -> None:
+    experiment, disk, page, _ = made
+    assert_equal(table(page, "anytime"), independent.anytime(disk, experiment.config.evaluations, [70]))
+
+
+def test_every_run(made: Made) -> None:
+    rows = table(made[2], "runs-table")
+    expected = {(row["agent"], row["seed"]): row for row in independent.runs(made[1])}
+    assert len(rows) == len(expected)
+    for row in rows:
+        assert row == {column: expected[row["agent"], row["seed"]][column] for column in row}
+    assert {"agent", "seed", "status", "test_accuracy", "seconds"} <= set(rows[0])
+
+
+def test_every_number_of_the_verdicts(made: Made) -> None:
+    _, disk, page, _ = made
+    means = {agent: independent.mean(disk.values(agent, "test")) for agent in disk.runs}
+    best = max(means, key=means.__getitem__)
+    runs = [run for found in disk.runs.values() for run in found]
+    gap = independent.mean([run["reward"] - run["test"] for run in runs])
+    own = 100 * (disk.dense["reward_accuracy"] - disk.dense["test_accuracy"])
+    seeds = len(disk.runs[best])
+    known = {
+        *independent.mean_std(disk.values(best, "test"), 2).split(" ± "),
+        independent.plain(100 * disk.dense["test_accuracy"], 2),
+        independent.plain(max(means["uniform"], means["random"]), 2),
+        independent.plain(gap, 2),
+        independent.plain(own, 2),
+    }
+    known |= {str(seeds), "8"} if seeds < 8 else set()  # 4 comparisons: 4 * 2 / 2^8 < 0.05 <= 4 * 2 / 2^7
+    if disk.runs[best][0]["tuned"] is not None:
+        tuned = {agent: independent.mean(disk.values(agent, "tuned")) for agent in disk.runs}
+        known |= {independent.plain(max(tuned.values()), 2)}
+        known |= {independent.plain(max(v.values()) - min(v.values()), 2) for v in (tuned, means)}
+    text = " ".join(page.verdicts)
+    assert set(NUMBER.findall(text)) == known
+    assert f"Best on the test split: {best}" in text
+    words = independent.verdicts(disk, "random")
+    for verdict, sentence in (("better", "Better than random"), ("worse", "Worse than random")):
+        assert any(word == verdict for word in words.values()) == (sentence in text)
+
+
+def test_every_number_of_the_claims(made: Made) -> None:
+    _, disk, page, _ = made
+    rows = {row["claim"]: row for row in page.tables["claims-table"]}
+    seeds = len(disk.runs["bo"])
+    found = {name: row for claim, row in rows.items() for name in ("time", "varies", "MobileNets") if name in claim}
+    for name, key in (("time", "seconds"), ("MobileNets", "test")):
+        differences = independent.pairs(disk, "ddpg", key)["clustered_bo"]
+        p = independent.sign_flip_p(differences)
+        numbers = [f"{independent.mean(differences):+.2f}", str(seeds), f"{2 ** (1 - seeds) if seeds < 6 else p:.2g}"]
+        assert NUMBER.findall(found[name]["measured"]) == numbers
+        claimed = independent.mean(differences) * (-1 if name == "time" else 1) > 0 and p <= 0.05
+        outcome = "reproduced" if claimed else "not reproduced"
+        assert found[name]["outcome"] == (outcome if seeds >= 6 else "not enough seeds")
+    ours, theirs = (independent.variance(disk.values(agent, "test")) for agent in ("clustered_bo", "ddpg"))
+    assert NUMBER.findall(found["varies"]["measured"])[:2] == [f"{ours / theirs:.2f}", str(seeds)]
+    others = [row for row in rows.values() if row not in found.values()]
+    assert {row["outcome"] for row in others} == {"not tested here"}
+
+
+def test_two_seeds_print_no_significance(made: Made) -> None:
+    experiment, disk, page, text = made
+    if len(disk.runs["bo"]) != 2:
+        pytest.skip("of two seeds only")
+    files = "\n".join(path.read_text() for path in sorted(experiment.tables_folder.glob("*.md")))
+    for shown in (" ".join(page.verdicts), files):
+        assert not re.search(
+            r"p = |p-value|significan|beyond chance|\bbetter\b(?!\))|\bworse\b", shown.replace("P(better)", "")
+        )
+    assert not {"p", "p_holm"} & {column for row in table(page, "differences") for column in row}
+    assert "cannot give a p below 0.5" in text
+
+
+def test_the_report_needs_nothing_else(made: Made) -> None:
+    _, _, page, text = made
+    assert [address for address in page.addresses if not address.startswith("data:")] == []
+    assert set(re.findall(r"https?://[^\s\"'<]+", text)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert "@import" not in text
+    assert "url(" not in re.sub(r"url\(#[^)]*\)", "", text)
+
+
+def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
+    agents = ("random", "bo", "uniform")
+    made = [fake.experiment(tmp_path / f"preserve-{p}", 3, preserve=p, agents=agents) for p in (0.5, 0.3)]
+    assert report.write(made) == tmp_path / "report.html"
+    page = Page((tmp_path / "report.html").read_text())
+    rows = page.tables["all-table"]
+    assert [row["task"] for row in rows if row["task"]] == ["mobilenetv2, 50 % of MACs", "mobilenetv2, 30 % of MACs"]
+    assert len(rows) == 2 * 4
+    pooled = {row["agent"]: row for row in page.tables["all-statistics"]}
+    values = [v for experiment in made for v in Disk(experiment.folder).values("bo", "test")]
+    assert pooled["bo"]["seeds"] == "6"
+    assert pooled["bo"]["mean"] == f"{independent.mean(values):.2f}"
+    assert all((experiment.folder / "figures").is_dir() for experiment in made)
+    elsewhere = fake.experiment(tmp_path / "other" / "one", 2)
+    with pytest.raises(ConfigError, match="several folders"):
+        report.write([*made, elsewhere])
+
+
+def test_splits_have_variance_components(tmp_path: Path) -> None:
+    agents = ("random", "bo")
+    made = [fake.experiment(tmp_path / str(s), 3, task=TaskConfig(split_seed=s), agents=agents) for s in range(2)]
+    page = Page(report.write(made).read_text())
+    groups = [Disk(experiment.folder).values("bo", "test") for experiment in made]
+    within = independent.mean([independent.variance(group) for group in groups])
+    between = 3 * independent.variance([independent.mean(group) for group in groups])
+    row = next(row for row in page.tables["all-components"] if row["agent"] == "bo")
+    assert row["seed_variance"] == f"{within:.3f}"
+    assert row["split_variance"] == f"{max(0, between - within) / 3:.3f}"
+
+
+def test_an_unfinished_experiment_has_a_report(tmp_path: Path) -> None:
+    experiment = fake.experiment(tmp_path, 2)
+    for run in experiment.runs()[1:]:
+        run.write_status(run.status() | {"status": "running", "test": None})
+    page = Page(report.write([experiment]).read_text())
+    assert "1 of 10 runs are done" in " ".join(page.verdicts)
+    for run in experiment.runs():
+        shutil.rmtree(run.folder, ignore_errors=True)
+    page = Page(report.write([experiment]).read_text())
+    assert page.verdicts == ["No run has a result yet: 0 of 10 are done."]
+
+
+def test_agents_names_are_escaped(tmp_path: Path) -> None:
+    label = 'bo:note="<script>alert(1)</script>"'
+    experiment = fake.experiment(tmp_path, 2, agents=("random", label))
+    text = report.write([experiment]).read_text()
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: the report was not opened in a browser")
+def test_a_browser_opens_it_without_an_error_or_a_request(made: Made, tmp_path: Path) -> None:
+    _, disk, _, text = made
+    # Sorting is tried by a click on a heading; what the page says of itself is in the DOM that is dumped.
+    probe = """<script>
+      const errors = []; window.addEventListener("error", e => errors.push(e.message));
+      window.addEventListener("load", () => {
+        const table = document.querySelector("table"), head = [...table.tHead.rows[0].cells];
+        const index = head.findIndex(h => h.textContent.includes("test"));
+        head[index].querySelector("button").click();
+        const values = [...table.tBodies[0].rows].map(r => parseFloat(r.cells[index].textContent));
+        const requests = performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:"));
+        const wide = document.documentElement.scrollWidth;
+        document.body.dataset.probe = JSON.stringify({errors, requests, values, wide});
+      });
+    </script>"""
+    page = tmp_path / "report.html"
+    page.write_text(text.replace("<head>", f"<head>{probe}", 1))
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,900", "--enable-logging=stderr", "--v=0"]
+    result = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    found = re.search(r'data-probe="([^"]*)"', result.stdout)
+    assert found, result.stderr
+    told: dict[str, Any] = json.loads(html.unescape(found[1]))
+    assert told["errors"] == []
+    assert told["requests"] == []
+    assert told["values"] == sorted(told["values"], reverse=True)
+    assert len(told["values"]) == len(disk.runs) + 1
+    assert told["wide"] <= 500  # tables scroll on their own; the page does not
+    assert "CONSOLE" not in result.stderr
