@@ -1,0 +1,132 @@
+"""Published claims: which experiments can test them, and the three outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from envs.task import TaskConfig
+from harness import claims, frames
+from harness.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW, Claim
+from harness.store import Experiment
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    return fake.experiment(tmp_path, 8, agents=("ddpg", "bo", "clustered_bo"))
+
+
+def claim(**test: Any) -> Claim:
+    return Claim.model_validate({"id": "x", "source": "s", "claim": "c", "where": test.pop("where", {}), "test": test})
+
+
+def difference(**rest: Any) -> Claim:
+    named = {"agent": "clustered_bo", "reference": "ddpg", "expect": "higher", "column": "test_accuracy"}
+    return claim(kind="difference", **named | rest)
+
+
+def with_values(runs: pd.DataFrame, column: str = "test_accuracy", **values: list[float]) -> pd.DataFrame:
+    """The runs, with other values of some agents; those without values are left out."""
+    parts = []
+    for agent, numbers in values.items():
+        rows = runs[runs["agent"] == agent].head(len(numbers))
+        parts.append(rows.assign(**{column: numbers}))
+    return pd.concat(parts)
+
+
+def test_the_published_claims_are_well_formed() -> None:
+    found = claims.load()
+    assert len({c.id for c in found}) == len(found) >= 10
+    assert {c.test.kind for c in found} == {"difference", "variance", "value"}
+    with pytest.raises(ValidationError, match="extra"):
+        claim(kind="value", column="x", agent="y", published=[1, 2], expect="equals", typo=1)
+    with pytest.raises(ValidationError):
+        claim(kind="ratio", column="x", agent="y")
+
+
+def test_a_difference_is_reproduced_or_not(experiment: Experiment) -> None:
+    runs = frames.joined([experiment])
+    low, high = [50.0, 51, 52, 53, 54, 55], [60.0, 62, 64, 66, 68, 70]
+    better = with_values(runs, ddpg=low, clustered_bo=high)
+    found = claims.evaluate(difference(), [experiment], better)
+    assert found == ("clustered_bo minus ddpg: +12.50 points (mean of 6 pairs, p = 0.031)", REPRODUCED)
+    assert claims.evaluate(difference(expect="lower"), [experiment], better).outcome == NOT_REPRODUCED
+    same = with_values(runs, ddpg=low, clustered_bo=low)
+    assert claims.evaluate(difference(), [experiment], same).outcome == NOT_REPRODUCED
+    few = with_values(runs, ddpg=low[:5], clustered_bo=high[:5])
+    found = claims.evaluate(difference(), [experiment], few)
+    assert found.outcome == TOO_FEW
+    assert found.measured.endswith("p cannot be below 0.062)")
+
+
+def test_pairs_of_several_tasks_count_together(tmp_path: Path) -> None:
+    made = [fake.experiment(tmp_path / str(p), 3, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
+    runs = frames.joined(made)
+    runs.loc[runs["agent"] == "ddpg", "test_accuracy"] = np.arange(6)
+    runs.loc[runs["agent"] == "clustered_bo", "test_accuracy"] = np.arange(6) * 2 + 1
+    found = claims.evaluate(difference(), made, runs)
+    assert found == ("clustered_bo minus ddpg: +3.50 points (mean of 6 pairs, p = 0.031)", REPRODUCED)
+
+
+def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
+    runs = frames.joined([experiment])
+    names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
+    test = claim(kind="variance", **names)
+    wide, narrow = [50.0, 60, 70, 80, 90, 40, 30, 95], [70.0, 70.5, 71, 71.5, 72, 70, 70.2, 71]
+    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=wide, clustered_bo=narrow)).outcome == REPRODUCED
+    turned = with_values(runs, ddpg=narrow, clustered_bo=wide)
+    assert claims.evaluate(test, [experiment], turned).outcome == NOT_REPRODUCED
+    few = with_values(runs, ddpg=wide[:4], clustered_bo=narrow[:4])
+    assert claims.evaluate(test, [experiment], few).outcome == TOO_FEW
+
+
+@pytest.mark.parametrize(
+    ("expect", "centre", "outcome"),
+    [
+        ("reaches", 91.9, REPRODUCED),
+        ("reaches", 95.0, REPRODUCED),
+        ("reaches", 90.0, NOT_REPRODUCED),
+        ("equals", 92.0, REPRODUCED),
+        ("equals", 95.0, NOT_REPRODUCED),
+    ],
+)
+def test_a_value_is_reproduced_or_not(experiment: Experiment, expect: str, centre: float, outcome: str) -> None:
+    test = claim(kind="value", column="test_accuracy", agent="ddpg", published=[91.5, 92.1], expect=expect)
+    values = [centre + shift for shift in (-0.2, -0.1, 0, 0.1, 0.2)]
+    runs = frames.joined([experiment])
+    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values)).outcome == outcome
+    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values[:4])).outcome == TOO_FEW
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"models": ["resnet*"]}, "needs the network resnet*"),
+        ({"datasets": ["cifar10"]}, "needs the data set cifar10"),
+        ({"preserve": 0.3}, "needs preserve 0.3"),
+        ({"layers": 27}, "needs a network of at least 27 prunable layers, this has 5"),
+    ],
+)
+def test_what_an_experiment_lacks_is_named(experiment: Experiment, where: dict[str, Any], words: str) -> None:
+    found = claims.evaluate(difference(where=where), [experiment], frames.joined([experiment]))
+    assert found == (words, NOT_TESTED)
+
+
+def test_what_runs_lack_is_named(experiment: Experiment) -> None:
+    runs = frames.joined([experiment])
+    assert claims.evaluate(difference(agent="tpe"), [experiment], runs) == ("needs finished runs of tpe", NOT_TESTED)
+    tuned = difference(column="finetuned_accuracy")
+    assert claims.evaluate(tuned, [experiment], runs) == ("needs fine-tuned runs of clustered_bo", NOT_TESTED)
+
+
+def test_an_agent_with_options_stands_in_for_its_name(tmp_path: Path) -> None:
+    agents = ("ddpg:preset=paper", "clustered_bo", "clustered_bo:preset=paper")
+    made = fake.experiment(tmp_path, 2, agents=agents, task=TaskConfig(model="resnet56"))
+    found = claims.evaluate(difference(), [made], frames.joined([made]))
+    assert found.measured.startswith("clustered_bo minus ddpg:preset=paper: ")
