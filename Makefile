@@ -10,7 +10,7 @@ lower = $(shell printf '%s' '$(1)' | tr 'A-Z' 'a-z')
 flag = $(if $($(1)),--$(call lower,$(1)) '$($(1))')
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table test test-slow lint format perf latency clean
+.PHONY: help bench table report finetune export test test-slow lint format perf latency clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -33,8 +33,17 @@ $(READY): pyproject.toml constraints.txt
 bench: $(READY)  ## run the agents over seeds and print the table
 	@$(BIN)/prunebench bench $(foreach option,$(OPTIONS),$(call flag,$(option)))
 
-table: $(READY)  ## rebuild the table of OUT=results/<experiment> from disk
-	@$(BIN)/prunebench table $(call flag,OUT) $(call flag,FORMAT)
+table: $(READY)  ## rebuild the tables of OUT="results/<experiment> ..." (default: the newest) from disk, and print one
+	@$(BIN)/prunebench table $(OUT) $(call flag,FORMAT) $(call flag,CAPTION) $(call flag,REFERENCE)
+
+report: $(READY)  ## write tables, figures and report.html of OUT="results/<experiment> ..." (default: the newest)
+	@$(BIN)/prunebench report $(OUT) $(call flag,REFERENCE) $(call flag,HTML)
+
+finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (default: the newest)
+	@$(BIN)/prunebench finetune $(OUT) $(call flag,EPOCHS) $(call flag,JOBS)
+
+export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
+	@$(BIN)/prunebench export $(OUT) $(call flag,AGENT) $(call flag,SEED)
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow'
