@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
@@ -91,10 +92,14 @@ class Evaluator:
 
     def test(self, counts: Sequence[int]) -> Score:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
+        return self._run(counts, self.test_split())
+
+    def test_split(self) -> Batches:
+        """The test split as it is scored."""
         if self._test_batches is None:
             self._test_batches = self._test()
             self.images["test"] = self._test_batches.images
-        return self._run(counts, self._test_batches)
+        return self._test_batches
 
     def build(self, counts: Sequence[int]) -> nn.Module:
         """The physically smaller network of channel counts ``(D,)``; valid until the next call."""
@@ -105,6 +110,19 @@ class Evaluator:
         if self._recalibration is not None and counts != self.dense:
             recalibrate(model, self._small.norms, self._recalibration)
         return model
+
+    def unfolded(self, counts: Sequence[int]) -> nn.Module:
+        """A network of its own that computes what :meth:`build` does, with its batch norms, and can be trained."""
+        counts = tuple(counts)
+        if self._recalibration is not None:
+            model = copy.deepcopy(self.build(counts))
+        else:
+            small = SmallNetwork(self.network, folded=False)
+            model = small.fill(
+                lambda unit: _packed(*self._plain_weights(unit, counts)),
+                lambda dimension: dimension.kept(counts, self._ranks),
+            )
+        return model.requires_grad_(True)
 
     def folded(self) -> Evaluator:
         """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
@@ -155,14 +173,18 @@ class Evaluator:
 
     def _final_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the kept channels, refitted where inputs are missing, with batch norm folded in."""
-        outputs = unit.outputs.kept(counts, self._ranks)
-        weight = self._plain_weight(unit, counts, outputs)
-        bias = None if unit.module.bias is None else unit.module.bias.detach()[outputs]
+        weight, bias = self._plain_weights(unit, counts)
         if self._folds:
+            outputs = unit.outputs.kept(counts, self._ranks)
             scale, bias = (part[outputs] for part in self._folds[unit.name])
             weight, bias = weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias.float()
-        weight = weight.float()
-        return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight.contiguous(), bias
+        return _packed(weight, bias)
+
+    def _plain_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the kept channels, refitted where inputs are missing, before batch norm is folded in."""
+        outputs = unit.outputs.kept(counts, self._ranks)
+        bias = None if unit.module.bias is None else unit.module.bias.detach()[outputs]
+        return self._plain_weight(unit, counts, outputs), bias
 
     def _plain_weight(self, unit: Unit, counts: tuple[int, ...], outputs: NDArray[np.int64]) -> Tensor:
         """The unit's weight for channel counts and chosen outputs, before batch norm is folded in."""
@@ -174,6 +196,12 @@ class Evaluator:
             return dense[outputs][:, inputs]
         solved = self._problems[unit.name].weight(inputs, outputs)
         return solved.reshape(len(outputs), len(inputs), *dense.shape[2:])
+
+
+def _packed(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A layer's weight and bias as they are run: float32, channels-last."""
+    weight = weight.float()
+    return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight.contiguous(), bias
 
 
 def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:
@@ -191,6 +219,7 @@ def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:
 def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:
     """Give batch norms the statistics of their present inputs: means over the batches, layer upon layer at once."""
     norms = list(norms)
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over batches
@@ -198,8 +227,9 @@ def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) 
     with torch.no_grad():
         for images, _ in batches:
             model(images)
-    for norm in norms:
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
+        norm.momentum = momentum
 
 
 def _moved(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -49,6 +49,18 @@ def whole_network_latencies(
     return [float(taken) for taken in seconds[:, 0]]
 
 
+def whole_network_quartiles(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int = ROUNDS,
+    progress: Progress = silent,
+) -> Seconds:
+    """As :func:`whole_network_latencies`, ``(policies, 3)``: first quartile, median and third quartile over rounds."""
+    taken = _interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    return np.quantile(taken[:, :, 0], (0.25, 0.5, 0.75), axis=0).T
+
+
 def interleaved_medians(
     evaluator: Evaluator,
     policies: Sequence[Sequence[int]] | Counts,
@@ -63,12 +75,25 @@ def interleaved_medians(
     The first module's start is that of the forward pass, the last one's end that of the pass. Medians over rounds, each
     of which runs all networks; ``what`` is told to ``progress``.
     """
+    return np.median(_interleaved(evaluator, policies, batch, rounds, names, progress, what), axis=0)
+
+
+def _interleaved(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int,
+    names: Sequence[str],
+    progress: Progress,
+    what: str,
+) -> Seconds:
+    """The seconds of every round: ``(rounds, policies, names)``."""
     taken = []
     for number in range(rounds):
         progress(what, number, rounds)
         taken.append([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
     progress(what, rounds, rounds)
-    return np.median(taken, axis=0)
+    return np.array(taken)
 
 
 def _timed(model: nn.Module, batch: Tensor, names: Sequence[str]) -> Seconds:

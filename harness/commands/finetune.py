@@ -1,0 +1,43 @@
+"""``prunebench finetune``: the networks of an experiment's runs, trained on."""
+
+from __future__ import annotations
+
+import click
+
+from harness import grid
+from harness.finetune import FinetuneSettings, finetune
+from harness.progress import display
+from harness.sessions import default_jobs
+
+_DEFAULT = FinetuneSettings()
+
+
+@click.command("finetune")
+@click.argument("folders", nargs=-1)
+@click.option(
+    "--epochs", type=float, help="Passes over the training split.  [default: a quarter of the dense network's]"
+)
+@click.option(
+    "--learning-rate", type=float, default=_DEFAULT.learning_rate, show_default=True, help="At the beginning."
+)
+@click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]")
+def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None) -> int:
+    """Train the pruned network of every finished run in FOLDERS on, score it on the test split, and print the table.
+
+    Without FOLDERS it is the newest experiment in results/. The same command again goes on where it stopped, and skips
+    what is done.
+    """
+    settings = FinetuneSettings(epochs, learning_rate)
+    experiments = grid.find(folders)
+    failed: dict[str, str] = {}
+    for experiment in experiments:
+        with display() as shown:
+            at_once = default_jobs(experiment.config) if jobs is None else jobs
+            failed |= finetune(experiment, settings, jobs=at_once, display=shown).failed
+    from harness import tables
+
+    tables.write(*experiments)
+    click.echo(tables.render(experiments, "terminal"))
+    for name, problem in failed.items():
+        click.echo(f"failed: {name}: {problem}", err=True)
+    return 1 if failed else 0

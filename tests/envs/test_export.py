@@ -1,0 +1,127 @@
+"""Exported networks: rebuilt from two files alone, and the same in onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import reference
+import torch
+from torch import nn
+
+from envs import export, timing
+from envs.errors import TaskError
+from envs.evaluator import Evaluator
+
+CLASSES = list("0123456789")
+
+
+def pruned(name: str, scope: str) -> tuple[Evaluator, nn.Module]:
+    found = reference.evaluator(name, scope, "l2", "none")
+    return found, found.unfolded(reference.random_counts(found.network, 4))
+
+
+def written(folder: Path, name: str, scope: str) -> tuple[nn.Module, float]:
+    found, model = pruned(name, scope)
+    return model, export.write(folder, model, {"model": name, "classes": CLASSES, "note": "kept"}, found.reward)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resnet20")
+    written(folder, "resnet20", "all")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"),
+    [("resnet20", "inner"), ("resnet20", "all"), ("mobilenetv2", "inner"), ("vgg16", "inner")],
+)
+def test_a_network_comes_back_from_its_files(
+    name: str, scope: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, difference = written(tmp_path, name, scope)
+    assert capfd.readouterr() == ("", "")
+    assert difference <= export.TOLERANCE
+    assert {path.name for path in tmp_path.iterdir()} == {"network.safetensors", "network.json", "network.onnx"}
+    content = json.loads((tmp_path / "network.json").read_text())
+    assert (content["note"], content["onnx"]["images"]) == ("kept", reference.IMAGES)
+    images = reference.noise(name, 5, 8)
+    with torch.no_grad():
+        assert reference.difference(export.load(tmp_path)(images), model(images)) <= 1e-5
+    loaded = export.load(tmp_path).state_dict()
+    assert all(torch.equal(loaded[key], tensor) for key, tensor in model.state_dict().items())
+    assert export.onnx_difference(model, [(images, images)], tmp_path / "network.onnx") <= export.TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_large"])
+def test_torchvisions_networks_too(name: str, tmp_path: Path) -> None:
+    _, model = pruned(name, "inner")
+    export.save_weights(model, tmp_path / export.WEIGHTS)
+    content = {"schema": export.SCHEMA, "model": name, "classes": CLASSES, "modules": export.shapes(model)}
+    (tmp_path / export.DESCRIPTION).write_text(json.dumps(content))
+    images = reference.noise(name, 2, 8)
+    with torch.no_grad():
+        assert reference.difference(export.load(tmp_path)(images), model(images)) <= 1e-5
+
+
+def test_nothing_of_this_machine_is_in_the_files(exported: Path) -> None:
+    for path in exported.iterdir():
+        content = path.read_bytes()
+        assert str(Path(__file__).parents[2]).encode() not in content
+        assert b"site-packages" not in content
+    assert onnx.load(exported / "network.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+@pytest.mark.parametrize("change", [0.01, float("nan")])
+def test_a_difference_in_onnx_is_an_error(
+    change: float, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = onnx.load(exported / export.ONNX)
+    (bias,) = (tensor for tensor in graph.graph.initializer if tensor.name == "linear.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(change), bias.name))
+    monkeypatch.setattr(export, "write_onnx", lambda model, example, path: onnx.save(graph, path))
+    with pytest.raises(TaskError, match=r"network\.onnx: largest difference of an output .* expected at most 0\.0001"):
+        written(tmp_path, "resnet20", "all")
+
+
+def damage(folder: Path, **changes: Any) -> None:
+    path = folder / export.DESCRIPTION
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / export.DESCRIPTION).unlink(), "describes no network"),
+        (lambda f: (f / export.DESCRIPTION).write_text("{"), "describes no network"),
+        (lambda f: (f / export.DESCRIPTION).write_text("{}"), "describes no network"),
+        (lambda f: (f / export.WEIGHTS).unlink(), "cannot be read"),
+        (lambda f: (f / export.WEIGHTS).write_bytes(b"torn"), "cannot be read"),
+        (lambda f: damage(f, schema=9), "expected version 1"),
+        (lambda f: damage(f, modules={"layer9": {}}), "no layer 'layer9'"),
+        (lambda f: damage(f, model="resnet32"), "are not of this network"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(
+    spoil: Callable[[Path], Any], words: str, exported: Path, tmp_path: Path
+) -> None:
+    for name in (export.WEIGHTS, export.DESCRIPTION):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    spoil(tmp_path)
+    with pytest.raises(TaskError, match=words) as refused:
+        export.load(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_quartiles_of_whole_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = pruned("resnet20", "inner")
+    seconds = iter([1.0, 10.0, 3.0, 30.0, 2.0, 20.0, 5.0, 50.0, 4.0, 40.0])
+    monkeypatch.setattr(timing, "_timed", lambda *_: np.array([next(seconds)]))
+    quartiles = timing.whole_network_quartiles(found, [found.dense, found.dense], timing.timing_batch(found), 5)
+    assert quartiles.tolist() == [[2.0, 3.0, 4.0], [20.0, 30.0, 40.0]]
