@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def _best(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
     controls = [agent for agent in means.index if comparison.is_control(agent)]
     if controls and not control:
         strongest = controls[-1]
-        yield f"The strongest control is {strongest}, with {means.at[strongest, 'mean']:.2f} %."
+        yield f"The strongest control is {strongest}, with {_mean_std(means.at[strongest, 'mean'], math.nan)} %."
 
 
 def _apart(done: pd.DataFrame, reference: str) -> Iterator[str]:
@@ -109,10 +110,10 @@ def _finetuned(done: pd.DataFrame) -> Iterator[str]:
         return
     means = tuned.groupby("agent", sort=False)[["finetuned_accuracy", HEADLINE]].mean()
     best = str(means["finetuned_accuracy"].idxmax())
+    mean = _mean_std(means.at[best, "finetuned_accuracy"], math.nan)
     yield (
-        f"After fine-tuning, {best} is best on the test split with {means.at[best, 'finetuned_accuracy']:.2f} %; the "
-        f"agents' means then differ by {_spread(means['finetuned_accuracy'])} points at most, before by "
-        f"{_spread(means[HEADLINE])}."
+        f"After fine-tuning, {best} is best on the test split with {mean} %; the agents' means then differ by "
+        f"{_spread(means['finetuned_accuracy'])} points at most, before by {_spread(means[HEADLINE])}."
     )
 
 
