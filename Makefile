@@ -1,5 +1,7 @@
 # Everything a user types. `make` alone lists the targets.
+ifndef FILE
 MODEL ?= mobilenetv2
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -30,8 +32,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # imports take a third of the time
 	@touch $(READY)
 
-bench: $(READY)  ## run the agents over seeds and print the table
-	@$(BIN)/prunebench bench $(foreach option,$(OPTIONS),$(call flag,$(option)))
+bench: $(READY)  ## run the agents over seeds and print the table; FILE=grid.yaml: the experiments of a file
+	@$(BIN)/prunebench bench $(FILE) $(foreach option,$(OPTIONS),$(call flag,$(option)))
 
 table: $(READY)  ## rebuild the tables of OUT="results/<experiment> ..." (default: the newest) from disk, and print one
 	@$(BIN)/prunebench table $(OUT) $(call flag,FORMAT) $(call flag,CAPTION) $(call flag,REFERENCE)

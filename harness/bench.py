@@ -35,6 +35,7 @@ def bench(
     jobs: int,
     command: str,
     display: Display,
+    others: tuple[int, int] = (0, 0),
     prepare: Callable[..., dict[str, Any]] = runner.prepare,
     run_one: Callable[..., None] = runner.run_one,
     measure_latency: Callable[..., dict[str, Any]] = runner.measure_latency,
@@ -47,6 +48,7 @@ def bench(
         jobs: runs at a time.
         command: as it was typed.
         display: shows progress.
+        others: how many runs of the same session came before this experiment's, and how many come after.
         prepare: runs in a process and returns the task's facts.
         run_one: runs in a process and does one run.
         measure_latency: runs in a process when all runs have ended, and times their incumbents.
@@ -67,7 +69,7 @@ def bench(
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
             facts = _prepare(processes, session, prepare, display)
             _write_head(experiment, existing is None, facts, command, jobs)
-            _run_all(processes, session, missing, run_one, jobs, display)
+            _run_all(processes, session, missing, run_one, jobs, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
         with Processes(config.threads) as processes:
@@ -121,16 +123,21 @@ def _run_all(
     run_one: Callable[..., None],
     jobs: int,
     display: Display,
+    others: tuple[int, int],
 ) -> None:
     started = time.perf_counter()
     experiment = session.experiment
+    over, total = others[0], sum(others) + len(runs)
+    display.overall(over, total)
     by_name = {run.name: run for run in runs}
     todo = [Job(run.name, run_one, (experiment.config, run.agent, run.seed, experiment.folder)) for run in runs]
     for event in processes.run(todo, jobs):
         if isinstance(event, Event):
-            done, accuracy = event.values or (0, None)
-            display.step(event.name, done, experiment.config.evaluations, _incumbent(accuracy))
+            done, accuracy, replayed = event.values or (0, None, 0)
+            display.step(event.name, done, experiment.config.evaluations, _incumbent(accuracy), replayed)
             continue
+        over += 1
+        display.overall(over, total)
         problem = _problem(by_name[event.name], event)
         if problem is None:
             display.end(event.name, _summary(by_name[event.name]))

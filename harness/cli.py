@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import bench, check_agent, listing, table
+from harness.commands import bench, check_agent, export, finetune, listing, report, score, show, table
 from harness.errors import USER_ERRORS
 from harness.executors import JobCrash
 
@@ -19,7 +19,7 @@ def cli() -> None:
     """Compare auto-pruning agents on one environment, with one budget and one evaluator."""
 
 
-for _module in (bench, table, check_agent, listing):
+for _module in (bench, show, table, report, score, finetune, export, check_agent, listing):
     cli.add_command(_module.command)
 
 

@@ -107,11 +107,16 @@ def default_folder(config: ExperimentConfig) -> Path:
     Its name spells out network, data, budget and length of search, and ends in a hash of whatever else is not default.
     """
     spoken = {"model": models.slug(config.task.model), "dataset": config.task.dataset, "budget": config.budget}
-    spoken |= {"preserve": f"{config.preserve:g}", "evaluations": str(config.evaluations)}
+    spoken |= {"preserve": _short(config.preserve), "evaluations": str(config.evaluations)}
     default = _flat(ExperimentConfig())
     others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}
     digest = hashlib.sha256(json.dumps(others, default=str).encode()).hexdigest()[:6]
     return Path("results") / "-".join([*spoken.values(), *([digest] if others else [])])
+
+
+def _short(value: float) -> str:
+    """The number in as few digits as tell it from all others."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:

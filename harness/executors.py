@@ -5,28 +5,34 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
-from harness.errors import USER_ERRORS, HarnessError
+import psutil
+
+from harness import child
+from harness.errors import HarnessError
 
 HEAVY_MODULES = (
     *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.preparation"),
     *("envs.digits", "envs.imagefolder", "envs.imagenet", "envs.cifar", "envs.resnet"),
 )
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_PATIENCE = 5.0  # seconds between asking a process to end and ending it
+_PATIENCE = 2.0  # seconds between asking a process to end and ending it
+_GLANCE = 0.5  # seconds between two looks at what processes with limits have used
 
 Function = Callable[..., Any]
 """What a process runs, called with ``report`` (sends its plain arguments to the parent) and the job's arguments."""
+Cause = Literal["", "user", "error", "died", "time", "memory"]
+"""Why a job ended without a value: an error of the user's, any other, its process died, or went over a limit."""
 
 
 def cores() -> int:
@@ -41,12 +47,35 @@ def limit_threads(threads: int) -> None:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Of a job's process; None is none.
+
+    Attributes:
+        seconds: of wall-clock time.
+        bytes: of resident memory, that of its own children included.
+    """
+
+    seconds: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class Job:
-    """A function to run in a process of its own, and the name under which it is spoken of."""
+    """A function to run in a process of its own.
+
+    Attributes:
+        name: under which it is spoken of.
+        function: importable.
+        args: after ``report``.
+        limits: of its process.
+        log: file that its standard output and error go to; None leaves them where they are.
+    """
 
     name: str
     function: Function
     args: tuple[Any, ...] = ()
+    limits: Limits = Limits()
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +94,7 @@ class End:
     value: Any = None
     problem: str | None = None
     details: str = ""
+    cause: Cause = ""
 
 
 class JobError(HarnessError):
@@ -73,6 +103,31 @@ class JobError(HarnessError):
 
 class JobCrash(RuntimeError):
     """A single job failed for another reason; the message is its traceback."""
+
+
+@dataclass
+class _Live:
+    """A job whose process is running."""
+
+    job: Job
+    process: BaseProcess
+    started: float = field(default_factory=time.monotonic)
+
+    def excess(self) -> tuple[Cause, str] | None:
+        """The limit that the process went over, and how that is said."""
+        limits = self.job.limits
+        if limits.seconds is not None and time.monotonic() - self.started > limits.seconds:
+            return "time", f"it took longer than the limit of {limits.seconds:g} s"
+        if limits.bytes is not None and (used := _resident(self.process.pid)) > limits.bytes:
+            return "memory", f"it used {used / 2**30:.1f} GiB of memory, more than its {limits.bytes / 2**30:.1f} GiB"
+        return None
+
+    def kill(self) -> None:
+        """End the process, and whatever it has started, at once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()  # also where it is not yet the leader of a group
+        self.process.join()
 
 
 class Processes:
@@ -89,7 +144,7 @@ class Processes:
         os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*HEAVY_MODULES, *modules])
-        self._live: dict[Connection, tuple[str, BaseProcess]] = {}
+        self._live: dict[Connection, _Live] = {}
 
     def start_up(self) -> float:
         """Start the server; returns the seconds until it was ready."""
@@ -108,7 +163,9 @@ class Processes:
             if isinstance(event, End):
                 if event.problem is None:
                     return event.value
-                raise JobCrash(f"{event.problem}\n{event.details}") if event.details else JobError(event.problem)
+                raise (
+                    JobError(event.problem) if event.cause == "user" else JobCrash(f"{event.problem}\n{event.details}")
+                )
             if event.values is not None:
                 watch(*event.values)
         raise AssertionError("a job ends with End")
@@ -121,19 +178,20 @@ class Processes:
                 job = waiting.popleft()
                 self._start(job)
                 yield Event(job.name, None)
-            for connection in wait(list(self._live)):
+            limited = any(live.job.limits != Limits() for live in self._live.values())
+            for connection in wait(list(self._live), _GLANCE if limited else None):
                 assert isinstance(connection, Connection)
                 yield from self._heard(connection)
+            yield from self._over_limits()
 
     def stop(self) -> None:
-        """End every process that is still alive."""
-        for _, process in self._live.values():
-            process.terminate()
-        for _, process in self._live.values():
-            process.join(_PATIENCE)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        """End every process that is still alive, and whatever it has started."""
+        for live in self._live.values():
+            live.process.terminate()
+        deadline = time.monotonic() + _PATIENCE
+        for live in self._live.values():
+            live.process.join(max(0.0, deadline - time.monotonic()))
+            live.kill()
         self._live.clear()
 
     def __enter__(self) -> Processes:
@@ -146,55 +204,68 @@ class Processes:
 
     def _start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(theirs, job.function, job.args), name=job.name)
+        process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, job.log), name=job.name)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._live[ours] = (job.name, process)
+        self._live[ours] = _Live(job, process)
 
     def _heard(self, connection: Connection) -> Iterator[Event | End]:
-        name, process = self._live[connection]
+        live = self._live[connection]
         try:
             kind, *values = connection.recv()
         except (EOFError, ConnectionResetError):
-            process.join()
-            yield self._ended(connection, End(name, problem=_death(process.exitcode), details="no traceback: it died"))
+            live.process.join(_PATIENCE)
+            yield self._ended(
+                connection, problem=_death(live.process.exitcode), details=_last_words(live.job), cause="died"
+            )
             return
         if kind == "event":
-            yield Event(name, tuple(values))
+            yield Event(live.job.name, tuple(values))
         else:
-            process.join()
-            yield self._ended(connection, End(name, *values))
+            value, problem, details, cause = values
+            yield self._ended(connection, value=value, problem=problem, details=details, cause=cause)
 
-    def _ended(self, connection: Connection, end: End) -> End:
+    def _over_limits(self) -> Iterator[End]:
+        for connection, live in list(self._live.items()):
+            if (found := live.excess()) is not None:
+                cause, problem = found
+                live.kill()
+                yield self._ended(connection, problem=problem, details=_last_words(live.job), cause=cause)
+
+    def _ended(self, connection: Connection, **values: Any) -> End:
         connection.close()
-        del self._live[connection]
-        return end
+        live = self._live.pop(connection)
+        live.kill()  # what is left of it: threads that do not end, processes that it started
+        return End(live.job.name, **values)
 
 
-def _child(connection: Connection, function: Function, args: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    message: tuple[Any, ...]
-    try:
-        message = ("end", function(lambda *values: connection.send(("event", *values)), *args))
-    except (*USER_ERRORS, OSError) as error:
-        message = ("end", None, " ".join(str(error).split()))
-    except Exception as error:
-        message = ("end", None, f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc())
-    connection.send(message)
-    connection.close()
+def _resident(pid: int | None) -> int:
+    """Bytes of a process and of those it started; 0 where it has ended."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(_own_bytes(member) for member in family)
+    return 0
 
 
-def _die_with_parent() -> None:
-    """Without this a run would go on, and keep its lock, when the command itself is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _own_bytes(process: psutil.Process) -> int:
+    """Resident bytes that are not of mapped files: those are shared, and go when others need the room."""
+    with suppress(psutil.Error):
+        used = process.memory_info()
+        return int(used.rss - getattr(used, "shared", 0))
+    return 0
+
+
+def _last_words(job: Job) -> str:
+    return (
+        f"no traceback: its process ended; what it printed is in {job.log.name}" if job.log else "no traceback: it died"
+    )
 
 
 def _death(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
+    if exitcode is None:
+        return "the process closed its connection and did not end"
+    if exitcode < 0:
         return f"the process was killed by {signal.Signals(-exitcode).name}"
     return f"the process ended by itself with exit code {exitcode}"
 

@@ -44,7 +44,7 @@ def typed(agent: str, constructor: Callable[..., Any], options: Mapping[str, Any
         if parameter.default is parameter.empty and name not in options:
             raise RegistryError(f"agent {agent!r}: option {name!r} is missing: expected {agent}:{name}=...")
     return {
-        name: _typed(agent, name, value, _annotation(parameters[name])) if name in parameters else value
+        name: _typed(agent, name, value, annotation(parameters[name])) if name in parameters else value
         for name, value in options.items()
     }
 
@@ -74,7 +74,8 @@ def _check_name(agent: str, name: str, parameters: Mapping[str, Any], anything: 
     check_choice(f"agent {agent!r}: option", name, parameters)
 
 
-def _annotation(parameter: inspect.Parameter) -> Any:
+def annotation(parameter: inspect.Parameter) -> Any:
+    """What an option is validated by: its annotation, else the type of its default, else anything."""
     if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
         return parameter.annotation
     plain = isinstance(parameter.default, bool | int | float | str | list | tuple | dict)
@@ -82,15 +83,34 @@ def _annotation(parameter: inspect.Parameter) -> Any:
 
 
 def _typed(agent: str, name: str, value: Any, annotation: Any) -> Any:
-    """Validated as JSON and strictly: no ``true`` for 1, but a list where a tuple is wanted, 2021 where a text is."""
     try:
-        adapter = TypeAdapter(annotation)
+        return fitted(value, annotation)
     except PydanticUserError as error:
         raise RegistryError(
             f"agent {agent!r}: {name} is annotated {annotation!r}: expected a type as JSON has"
         ) from error
+    except UnfitError as error:
+        raise RegistryError(f"agent {agent!r}: {name} {value!r}: {error}") from error
+
+
+class UnfitError(ValueError):
+    """A value is not of a type; the message says what was expected."""
+
+
+def fitted(value: Any, annotation: Any) -> Any:
+    """A value as an annotation wants it.
+
+    Validated as JSON and strictly: no ``true`` for 1, but a list where a tuple is wanted, 2021 where a text is.
+
+    Raises:
+        UnfitError: it is none.
+        PydanticUserError: the annotation is nothing to validate by.
+    """
+    adapter = TypeAdapter(annotation)
     try:
         return adapter.validate_json(json.dumps(value), strict=True)
+    except TypeError as error:
+        raise UnfitError("expected a number, a text or a list") from error
     except ValidationError as error:
         if type(value) is int:
             with suppress(ValidationError):
@@ -98,7 +118,7 @@ def _typed(agent: str, name: str, value: Any, annotation: Any) -> Any:
         expected = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
         near = difflib.get_close_matches(str(value), map(str, _choices(annotation)), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RegistryError(f"agent {agent!r}: {name} {value!r}: expected {' or '.join(expected)}{hint}") from error
+        raise UnfitError(f"expected {' or '.join(expected)}{hint}") from error
 
 
 def _choices(annotation: Any) -> list[Any]:

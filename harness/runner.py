@@ -66,19 +66,19 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     """
     from envs import preparation  # imports torch, which the parent of all processes leaves to them
 
-    _set_threads(threads)
+    set_threads(threads)
     for agent in config.agents:
         registry.check(agent)
     preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
     facts = preparation.prepare(config.task, report)
-    return facts | _prepare_latency(report, config) if config.cost == "latency" else facts
+    return facts | prepare_latency(report, config) if config.cost == "latency" else facts
 
 
-def _prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
+def prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
     """Measure the cost that a budget on latency limits, with the threads of a run."""
     from envs import cache, latency_budget
 
-    _set_threads(config.threads)
+    set_threads(config.threads)
     path = latency_budget.ensure_latency(config.task, report)
     environment = cast(ChannelPruningEnv, make_environment(config).unwrapped)  # finds out whether the budget can be met
     nanoseconds = environment.budget.limit / config.preserve
@@ -98,7 +98,7 @@ def measure_latency(report: Report, config: ExperimentConfig, policies: list[lis
     """
     from envs import preparation, timing
 
-    _set_threads(config.threads)
+    set_threads(config.threads)
     preparation.ensure_prepared(config.task, report)
     evaluator = preparation.load_evaluator(config.task).folded()
     batch = timing.timing_batch(evaluator)
@@ -117,7 +117,8 @@ def run_one(
     """One run, in a process of its own. An agent's error is the run's result, not this function's.
 
     Args:
-        report: is called after every evaluation with the number of evaluations and the incumbent's accuracy or None.
+        report: is called after every evaluation with the number of evaluations, the incumbent's accuracy or None, and
+            how many of the evaluations were an earlier attempt's.
         config: of the experiment.
         agent: the agent's label.
         seed: of the agent and of the global generators.
@@ -131,7 +132,7 @@ def run_one(
     with run.open() as journal:
         status = _begin(run)
         try:
-            _set_threads(config.threads)
+            set_threads(config.threads)
             search = partial(_search, report, config, run, journal, status, environment)
             recorder = _search_or_start_afresh(search, run, journal, status)
             status |= _result(recorder, journal.lines) | {"status": "done"}
@@ -182,11 +183,12 @@ def _search(
     make_agent = registry.factory(config.agent(run.agent))
     env = environment(config)
     seen: list[Line] = []
+    replayed = len(journal.lines)
 
     def watch(line: Line) -> None:
         seen.append(line)
         best = incumbent(seen)
-        report(len(seen), best["accuracy"] if best else None)
+        report(len(seen), best["accuracy"] if best else None, min(len(seen), replayed))
 
     _seed_everything(run.seed)
     status["seconds"]["setup"] = time.perf_counter() - started
@@ -223,7 +225,8 @@ def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:
     return {"incumbent": best["index"], "test": {"accuracy": score.accuracy, "loss": score.loss}}
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
+    """Threads of this process."""
     import torch
 
     torch.set_num_threads(threads)

@@ -48,9 +48,9 @@ def test_the_agent_is_short_and_imports_nothing_of_ours() -> None:
 
 
 def test_it_is_listed(site: Path, tmp_path: Path) -> None:
-    result = run([*COMMAND, "list"], tmp_path, site)
+    result = run([*COMMAND, "list", "agents"], tmp_path, site)
     assert result.returncode == 0, result.stderr
-    assert "my_agent" in result.stdout.splitlines()[0]
+    assert "  my_agent" in result.stdout.splitlines()
 
 
 def test_it_keeps_the_contract(site: Path, tmp_path: Path) -> None:

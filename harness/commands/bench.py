@@ -9,46 +9,53 @@ from typing import Any
 
 import click
 
-from harness import config as configs
-from harness.bench import Session, bench
-from harness.commands.options import OPTIONS, to_config
-from harness.config import ExperimentConfig
-from harness.executors import cores
+from harness import forecast, grid, probing, sessions
+from harness.bench import bench
+from harness.commands.options import OPTIONS, explicit
 from harness.progress import display
+from harness.sessions import Outcome
+
+check_ahead = probing.check_ahead
 
 
 @click.command("bench")
-def command(**options: Any) -> int:
-    """Run every agent with every seed and print the table. The same command again goes on where it stopped."""
-    jobs, out = options.pop("jobs"), options.pop("out")
-    config = to_config(options)
-    configs.check(config)
-    folder = Path(out) if out is not None else configs.default_folder(config)
-    with display() as shown:
-        session = bench(
-            config,
-            folder,
-            jobs=_default_jobs(config) if jobs is None else jobs,
-            command=shlex.join(["prunebench", *sys.argv[1:]]),
-            display=shown,
-        )
-    _report(session)
-    return 1 if session.failed else 0
+@click.argument("file", required=False)
+@click.option("--dry-run", is_flag=True, help="Only say what would be run, and about how long it takes.")
+@click.pass_context
+def command(context: click.Context, /, file: str | None, dry_run: bool, **options: Any) -> int:
+    """Run every agent with every seed and print the table. The same command again goes on where it stopped.
+
+    FILE (YAML) holds settings under the names of the options; model, preserve and split_seed may be lists, and every
+    combination is an experiment. Options that are named here as well take the place of the file's.
+    """
+    plan = grid.plan(None if file is None else Path(file), explicit(context, options))
+    if dry_run:
+        with display() as shown:
+            text = forecast.describe(plan, shown)
+        click.echo(text)
+        return 0
+    outcomes = []
+    for outcome in sessions.run(
+        plan, shlex.join(["prunebench", *sys.argv[1:]]), work=bench, check=check_ahead, show=display
+    ):
+        outcomes.append(outcome)
+        if len(plan.experiments) > 1:
+            click.secho(f"{grid.spoken(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
+        _report(outcome)
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
 for _option in OPTIONS:  # a decorator each; one by one they would hide the function
     command = _option(command)
 
 
-def _default_jobs(config: ExperimentConfig) -> int:
-    """One on a GPU: the batch size fits it once, and runs beside each other would disturb each other's times."""
-    return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
-
-
-def _report(session: Session) -> None:
+def _report(outcome: Outcome) -> None:
     from harness import tables
 
-    experiment = session.experiment
+    if outcome.session is None:
+        click.echo(f"failed: {outcome.problem}", err=True)
+        return
+    session, experiment = outcome.session, outcome.session.experiment
     click.echo(tables.render(experiment, "terminal"))
     click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
     if session.seconds:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+
 import click
 
-from envs import datasets, models
-from harness import registry
+from envs.errors import check_choice
+from harness import listing
 
 
 @click.command("list")
-def command() -> int:
-    """Name the agents, networks and data sets."""
-    networks = [*models.names(), *models.PATTERNS]
-    for title, names in (("agents", registry.names()), ("models", networks), ("datasets", datasets.names())):
-        click.echo(f"{title}: {', '.join(names)}")
+@click.argument("sections", nargs=-1)
+def command(sections: tuple[str, ...]) -> int:
+    """List agents with their options, models, datasets, and the options' choices; or only the SECTIONS named so."""
+    for section in sections:
+        check_choice("section", section, listing.SECTIONS)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries: nothing that a user of this command can act on
+    click.echo("\n\n".join(listing.text(section) for section in sections or listing.SECTIONS))
     return 0

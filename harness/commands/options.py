@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from envs.pruning_env import BUDGET_MODES, COSTS
 from envs.rewards import REWARDS
-from envs.task import TaskConfig
 from harness import agentspec, registry
 from harness import config as configs
 from harness.agentspec import AgentSpec
@@ -50,7 +50,7 @@ def _task_option(name: str, text: str) -> Callable[..., Any]:
     )
 
 
-OPTIONS: tuple[Callable[..., Any], ...] = (
+TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--model", default=_DEFAULT.task.model, show_default=True, help="Network, see `prunebench list`."),
     click.option("--weights", help="Checkpoint of the dense network.  [default: published, or trained]"),
     click.option("--dataset", default=_DEFAULT.task.dataset, show_default=True, help="Data set."),
@@ -70,6 +70,10 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
     _task_option("reconstruction", f"Before a policy is scored: {_or(RECONSTRUCTIONS)}."),
     _task_option("device", f"{_or(DEVICES)}.".capitalize()),
     click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32."),
+)
+"""What is pruned and how it is scored."""
+
+SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--agents",
         default=" ".join(agent.label for agent in _DEFAULT.agents),
@@ -82,18 +86,29 @@ OPTIONS: tuple[Callable[..., Any], ...] = (
         "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
     ),
     click.option("--evaluations", type=int, default=_DEFAULT.evaluations, show_default=True, help="Per run."),
+)
+"""Who searches, and for how long."""
+
+BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--preserve", type=float, default=_DEFAULT.preserve, show_default=True, help="Fraction of the cost."),
     click.option("--cost", default=_DEFAULT.cost, show_default=True, help=f"What is limited: {_or(COSTS)}."),
     click.option("--budget", default=_DEFAULT.budget, show_default=True, help=f"How: {_or(BUDGET_MODES)}."),
     click.option("--lower-bound", type=float, default=_DEFAULT.lower_bound, show_default=True, help="Of every ratio."),
     click.option("--reward", default=_DEFAULT.reward, show_default=True, help=f"{_or(REWARDS)}.".capitalize()),
     click.option("--threads", type=int, default=_DEFAULT.threads, show_default=True, help="Per run."),
+)
+"""What a policy may cost, and what a run's process may use."""
+
+OPTIONS = (
+    *TASK_OPTIONS,
+    *SEARCH_OPTIONS,
+    *BUDGET_OPTIONS,
     click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
     click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
 )
 
 
-def to_config(options: dict[str, Any]) -> ExperimentConfig:
-    """The options of ``bench`` as a configuration."""
-    task = {name: options.pop(name) for name in list(options) if name in TaskConfig.__dataclass_fields__}
-    return ExperimentConfig(task=TaskConfig(**task), **options)
+def explicit(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Those options that were named by the user."""
+    sources = {name: context.get_parameter_source(name) for name in options}
+    return {name: value for name, value in options.items() if sources[name] not in (None, ParameterSource.DEFAULT)}

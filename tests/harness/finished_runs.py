@@ -43,6 +43,9 @@ def images(folder: Path) -> Path:
     return folder
 
 
+SECONDS = dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.1)
+
+
 def weights(path: Path) -> Path:
     import torch
     from randomnets import random_network
@@ -59,7 +62,8 @@ def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
     experiment = Experiment(folder, ExperimentConfig(task=task, agents=AGENTS, evaluations=1, seeds=2))
     facts = preparation.prepare(task, silent)
     store.write_text(experiment.yaml_path, configs.to_yaml(experiment.config, "made by a test"))
-    store.write_json(experiment.manifest_path, manifest.new(experiment.config, facts))
+    head = manifest.new(experiment.config, facts) | {"sessions": [manifest.session(experiment.config, "a test", 1)]}
+    store.write_json(experiment.manifest_path, head)
     evaluator = preparation.load_evaluator(task)
     for number, run in enumerate(experiment.runs()):
         counts = [max(1, round(c * (0.4 + 0.1 * number))) for c in evaluator.dense]
@@ -69,7 +73,7 @@ def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
             journal.append(
                 {"index": 0, "requested": [], "realised": [], "channels": counts, "accuracy": 0.25 + 0.1 * number}
                 | {"loss": score.loss, "reward": 0.0, "macs": macs, "parameters": parameters, "cost": 0.5}
-                | {"feasible": True, "probe": False, "repeat_of": None, "seconds": {}}
+                | {"feasible": True, "probe": False, "repeat_of": None, "seconds": SECONDS}
             )
             run.write_status(
                 {"status": "done", "attempts": 1, "nondeterministic": [], "error": None, "incumbent": 0}

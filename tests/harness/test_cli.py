@@ -5,19 +5,32 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy_runs
 
 from harness import bench as benches
-from harness import cli, executors
+from harness import cli, executors, scoring
 from harness.commands import bench as bench_command
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command runs in place of the real thing."""
+    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
+    monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
+    monkeypatch.setattr(bench_command, "check_ahead", toy_runs.check_ahead)
+    return parts
 
 
 def run(*arguments: str) -> int:
@@ -45,9 +58,17 @@ def run(*arguments: str) -> int:
         ("bench --dataset imagefolder --mean 1,x", "mean '1,x': expected numbers"),
         ("bench --model", "requires an argument"),
         ("bench --sede 3", "--seeds"),
-        ("bench more", "unexpected extra argument"),
+        ("bench more.yaml", "experiment file 'more.yaml': no such file"),
+        ("bench more.yaml again.yaml", "unexpected extra argument"),
+        ("bench more.yaml --dry-run", "no such file"),
+        ("list agent", "did you mean 'agents'"),
+        ("show nowhere", "'nowhere' holds no experiment"),
+        ("show", "no experiment under 'results'"),
+        ("score", "--policy"),
+        ("score --policy nowhere.json", "policy 'nowhere.json': no such file"),
+        ("score --policy nowhere.json --out nowhere --model resnet20", "leave out --model"),
         ("bnech", "bench"),
-        ("table", "--out"),
+        ("table", "no experiment under 'results'"),
         ("table --out nowhere", "no experiment"),
         ("table --out nowhere --format pdf", "'pdf' is unknown"),
     ],
@@ -74,15 +95,7 @@ def test_list_names_agents_models_and_data(capsys: pytest.CaptureFixture[str]) -
     assert "imagefolder" in out
 
 
-def test_bench_and_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
-    parts = {
-        "prepare": toy_runs.prepare,
-        "run_one": toy_runs.run_one,
-        "measure_latency": toy_runs.measure_latency,
-    }
-    monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
+def test_bench_and_table(capsys: pytest.CaptureFixture[str], toy: dict[str, Any], tmp_path: Path) -> None:
     words = ["bench", "--agents", "sampler failing", "--seeds", "1", "--evaluations", "4", "--preserve", "0.4"]
     assert run(*words) == 1
     captured = capsys.readouterr()
@@ -98,7 +111,80 @@ def test_bench_and_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
+GRID = "preserve: [0.5, 0.3]\nseeds: 1\nevaluations: 3\nagents: [sampler, failing]"
+
+
+def test_a_grid_runs_to_its_end_whatever_fails(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any], tmp_path: Path
+) -> None:
+    Path("grid.yaml").write_text(GRID)
+    assert run("bench", "grid.yaml") == 1
+    captured = capsys.readouterr()
+    out = captured.out
+    assert out.index("preserve 0.5") < out.index("(1 of 2)") < out.index("preserve 0.3") < out.index("(2 of 2)")
+    assert out.count("reward split  ") == 2
+    assert captured.err.count("failed: failing seed 0: ZeroDivisionError") == 2
+    assert "(runs 4/4)" in captured.err
+    assert len(list(Path("results/grid").glob("*/experiment.yaml"))) == 2
+    assert run("bench", "grid.yaml", "--agents", "sampler", "--out", "other") == 0
+    assert run("show", "other") == 0
+    assert "3/3" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.yaml", "other", "results"]
+
+
+def test_what_is_only_found_while_an_experiment_is_prepared_does_not_cost_the_others(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any]
+) -> None:
+    toy["prepare"] = toy_runs.refusing_little
+    Path("grid.yaml").write_text(GRID.replace("[0.5, 0.3]", "[0.3, 0.5]"))
+    assert run("bench", "grid.yaml", "--agents", "sampler") == 1
+    assert "failed: a budget of 0.3 cannot be met" in capsys.readouterr().err
+    assert len(list(Path("results/grid").glob("*/experiment.yaml"))) == 1
+    assert run("bench", "grid.yaml", "--agents", "sampler", "--preserve", "0.3") == 2
+
+
+def test_what_the_check_ahead_finds_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_command, "check_ahead", toy_runs.refusing_all)
+    Path("grid.yaml").write_text(GRID)
+    assert run("bench", "grid.yaml") == 2
+    assert capsys.readouterr().err == "prunebench: error: no such weights\n"
+    assert [path.name for path in Path().iterdir()] == ["grid.yaml"]
+
+
+@pytest.mark.parametrize("text", ["seeds: many", "evaluation: 3", "preserve: []", "model: 3", "seeds: [1"])
+def test_a_wrong_file_is_answered_in_one_line(text: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    Path("grid.yaml").write_text(f"agents: [sampler]\n{text}")
+    for flags in ([], ["--dry-run"]):
+        assert run("bench", "grid.yaml", *flags) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err.count("\n")) == ("", 1)
+        assert "grid.yaml" in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.yaml"]
+
+
+def test_a_policy_is_scored_with_an_experiments_settings(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("grid.yaml").write_text(GRID)
+    assert run("bench", "grid.yaml", "--preserve", "0.3", "--agents", "sampler", "--out", "x") == 0
+    before = sorted(Path().rglob("*"))
+    monkeypatch.setattr(scoring, "score", partial(scoring.score, score_one=toy_runs.score_policy))
+    capsys.readouterr()
+    policy = Path("policy.json")
+    policy.write_text("[0.5, 0.5, 0.5, 0.5]")
+    assert run("score", "--policy", "policy.json", "--out", "x") == 0
+    assert "meets the budget no: 50.0 % of the macs kept, at most 30 % allowed" in capsys.readouterr().out
+    policy.write_text("[0.5]")
+    assert run("score", "--policy", "policy.json", "--out", "x") == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    policy.unlink()
+    assert sorted(Path().rglob("*")) == before
+
+
 def test_the_command_does_not_import_torch() -> None:
-    code = "import harness.cli, harness.tables, sys; sys.exit('torch' in sys.modules)"
+    code = "import harness.api, harness.cli, harness.tables, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ).returncode == 0

@@ -23,7 +23,7 @@ def do(config: ExperimentConfig, folder: Path, agent: str = "sampler", seed: int
     config = dataclasses.replace(config, agents=(agent,))
     run_one(lambda *values: heard.append(values), config, agent, seed, folder, environment)
     run = Experiment(folder, config).run(agent, seed)
-    assert [done for done, _ in heard][-len(run.lines()) or len(heard) :] == list(range(1, len(run.lines()) + 1))
+    assert [done for done, *_ in heard][-len(run.lines()) or len(heard) :] == list(range(1, len(run.lines()) + 1))
     return run
 
 
@@ -70,6 +70,16 @@ def test_resuming_after_any_line_gives_the_undisturbed_run(
     assert without_times(again.lines()) == without_times(whole)
     assert again.lines()[:kept] == whole[:kept]  # with their times
     assert (again.status()["status"], again.status()["attempts"]) == ("done", 2)
+
+
+def test_what_is_replayed_is_reported_as_such(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path)
+    run.lines_path.write_bytes(b"".join(run.lines_path.read_bytes().splitlines(keepends=True)[:4]))
+    run.write_status(run.status() | {"status": "running"})
+    heard: list[Any] = []
+    config = dataclasses.replace(config, agents=("sampler",))
+    run_one(lambda *values: heard.append(values), config, "sampler", 0, tmp_path, environment)
+    assert [(done, replayed) for done, _, replayed in heard] == [(n, min(n, 4)) for n in range(1, 7)]
 
 
 def test_an_agent_that_does_not_repeat_itself_is_noted_and_begun_afresh(

@@ -19,7 +19,7 @@ from agents.base import run_episode
 from envs.errors import TaskError
 from envs.pruning_env import ChannelPruningEnv, Score
 from envs.toy import ToyEvaluator
-from harness import registry, runner
+from harness import probing, registry, runner
 from harness.config import ExperimentConfig
 
 LAYERS = 4
@@ -175,6 +175,25 @@ def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def refusing(report: Any, config: ExperimentConfig, threads: int) -> None:
     raise TaskError("no such weights")
+
+
+def refusing_little(report: Any, config: ExperimentConfig, threads: int) -> dict[str, Any]:
+    """Refuses a small budget, as latency's can only be refused when it has been measured."""
+    if config.preserve < 0.4:
+        raise TaskError(f"a budget of {config.preserve} cannot be met")
+    return FACTS
+
+
+def check_ahead(report: Any, configs: list[ExperimentConfig]) -> None:
+    """Nothing is wrong."""
+
+
+def refusing_all(report: Any, configs: list[ExperimentConfig]) -> None:
+    raise TaskError("no such weights")
+
+
+def score_policy(report: Any, config: ExperimentConfig, policy: Any, clip: bool, threads: int) -> dict[str, Any]:
+    return probing.score_policy(report, config, policy, clip, threads, environment)
 
 
 def crashing(report: Any, config: ExperimentConfig, *_: Any) -> None:

@@ -1,0 +1,171 @@
+"""What the command does, for Python: thin functions with plain signatures. See docs/python.md.
+
+The work is done in processes that import the calling script anew, so a script calls these functions under
+``if __name__ == "__main__":``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from harness import bench as benches
+from harness import config as configs
+from harness import grid, scoring, sessions, store
+from harness.config import ExperimentConfig
+from harness.errors import HarnessError
+from harness.grid import Plan
+from harness.progress import display
+from harness.store import Experiment
+
+__all__ = [
+    *("Experiment", "ExperimentConfig", "bench", "find", "load"),
+    *("table", "report", "finetune", "export", "score"),
+]
+
+find = grid.find
+
+
+@overload
+def bench(what: ExperimentConfig, out: str | Path | None = None, jobs: int | None = None) -> Experiment: ...
+
+
+@overload
+def bench(what: str | Path, out: str | Path | None = None, jobs: int | None = None) -> list[Experiment]: ...
+
+
+def bench(
+    what: ExperimentConfig | str | Path, out: str | Path | None = None, jobs: int | None = None
+) -> Experiment | list[Experiment]:
+    """Run what is still missing of an experiment, or of the experiments in a file.
+
+    Args:
+        what: an experiment's configuration, whose agents are taken as they are; or the path of a file, as for
+            ``prunebench bench FILE``.
+        out: the experiment's folder, or the one that holds those of several; as the command chooses it where None.
+        jobs: runs at a time; as many as there are cores for where None.
+
+    Returns:
+        The experiment, or those of the file in order. Runs that failed are in it: see the statuses of ``runs()``.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it. One of several experiments does not cost the others.
+        harness.executors.JobCrash: the preparation failed for another reason.
+    """
+    if isinstance(what, ExperimentConfig):
+        configs.check(what)
+        folder = configs.default_folder(what) if out is None else Path(out)
+        plan = Plan([Experiment(folder, what)], jobs)
+    else:
+        given = {"out": None if out is None else str(out), "jobs": jobs}
+        plan = grid.plan(Path(what), {name: value for name, value in given.items() if value is not None})
+    outcomes = list(sessions.run(plan, f"harness.api.bench({str(what)!r})", work=benches.bench))
+    if problems := [f"{o.experiment.folder}: {o.problem}" for o in outcomes if o.problem is not None]:
+        raise HarnessError("; ".join(problems))
+    experiments = [outcome.session.experiment for outcome in outcomes if outcome.session is not None]
+    return experiments[0] if isinstance(what, ExperimentConfig) else experiments
+
+
+def load(folder: str | Path) -> Experiment:
+    """The experiment in a folder, finished or not.
+
+    Raises:
+        ConfigError: there is none.
+        StoreError: its configuration is damaged.
+    """
+    return store.load(Path(folder))
+
+
+def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal") -> str:
+    """The table of one or several experiments as ``terminal``, ``markdown``, ``csv`` or ``latex``.
+
+    Raises:
+        TaskError: there is no such form.
+        StoreError: a file of an experiment is damaged.
+    """
+    from envs.errors import check_choice
+    from harness import tables
+
+    check_choice("form", form, tables.FORMATS)
+    return tables.render(experiments, form)
+
+
+def report(
+    experiments: Experiment | Sequence[Experiment],
+    path: str | Path | None = None,
+    *,
+    reference: str | None = None,
+    targets: Sequence[float] = (),
+) -> Path:
+    """Write tables, figures and the report of one or several experiments; see :func:`harness.report.write`."""
+    from harness import report as reports
+
+    several = [experiments] if isinstance(experiments, Experiment) else experiments
+    return reports.write(several, None if path is None else Path(path), reference=reference, targets=targets)
+
+
+def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:
+    """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
+
+    Args:
+        experiment: whose runs.
+        epochs: passes over the training split; None is a quarter of the dense network's.
+        jobs: runs at a time; as many as there are cores for where None.
+
+    Raises:
+        HarnessError, TaskError: the user can mend it; nothing was written.
+    """
+    from harness.finetune import FinetuneSettings
+    from harness.finetune import finetune as work
+
+    at_once = sessions.default_jobs(experiment.config) if jobs is None else jobs
+    with display() as shown:
+        return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
+
+
+def export(
+    experiment: Experiment, agent: str | None = None, seed: int | None = None, out: str | Path | None = None
+) -> Path:
+    """Write the pruned network of one run as safetensors and ONNX, and return the folder.
+
+    Args:
+        experiment: whose run.
+        agent: the agent's label; None leaves the choice to the accuracy on the reward split.
+        seed: of the run; likewise.
+        out: the folder; None is one in the experiment's.
+
+    Raises:
+        HarnessError, TaskError: the user can mend it; nothing was written.
+    """
+    from harness.export import export as work
+
+    with display() as shown:
+        return work(experiment, agent=agent, seed=seed, out=None if out is None else Path(out), display=shown).folder
+
+
+def score(
+    policy: Sequence[float] | Mapping[str, Sequence[float]] | str | Path,
+    config: ExperimentConfig | Experiment,
+    clip: bool = False,
+) -> dict[str, Any]:
+    """Score one policy on the reward split; nothing is written but the cache.
+
+    Args:
+        policy: preserve ratios, a mapping with ``ratios`` or ``channels``, or the path of a file with one of these.
+        config: task and budget, or an experiment that has them.
+        clip: whether the policy is realised within the budget, as in a search; else as it is.
+
+    Returns:
+        ``channels``, ``realised`` (ratios), ``accuracy``, ``loss``, ``macs``, ``parameters``, ``cost`` (of what is
+        limited, as a fraction of the dense network's), ``feasible``, ``layers`` (names), ``dense`` (channels, macs,
+        parameters), and what else the environment says of an evaluation.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the policy is not one of this network, or the task cannot be set up.
+    """
+    config = config.config if isinstance(config, Experiment) else config
+    configs.check(config)
+    wanted = scoring.read(Path(policy)) if isinstance(policy, str | Path) else scoring.checked(policy)
+    with display() as shown:
+        return scoring.score(wanted, config, clip=clip, display=shown)

@@ -1,0 +1,18 @@
+"""``prunebench show``: experiments as they are now."""
+
+from __future__ import annotations
+
+import click
+
+from harness import grid, showing
+
+
+@click.command("show")
+@click.argument("folders", nargs=-1)
+def command(folders: tuple[str, ...]) -> int:
+    """Show settings, every run's state and the table of experiments, finished or not.
+
+    FOLDERS are experiments or hold some.  [default: the newest under results/]
+    """
+    click.echo("\n\n".join(showing.text(experiment).rstrip("\n") for experiment in grid.find(folders)))
+    return 0
