@@ -218,7 +218,8 @@ def test_wrong_input_is_answered_in_one_line(
 def test_folders_without_finished_runs_are_refused(
     experiment: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command("finetune", str(tmp_path)) == 2
+    (tmp_path / "empty").mkdir()
+    assert run_command("finetune", str(tmp_path / "empty")) == 2
     assert "holds no experiment" in capsys.readouterr().err
     for run in experiment.runs():
         run.status_path.unlink()
