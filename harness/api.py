@@ -15,6 +15,7 @@ from harness import config as configs
 from harness import grid, scoring, sessions, store
 from harness.config import ExperimentConfig
 from harness.errors import HarnessError
+from harness.execution import Execution
 from harness.grid import Plan
 from harness.progress import display
 from harness.store import Experiment
@@ -56,7 +57,7 @@ def bench(
     if isinstance(what, ExperimentConfig):
         configs.check(what)
         folder = configs.default_folder(what) if out is None else Path(out)
-        plan = Plan([Experiment(folder, what)], jobs)
+        plan = Plan([Experiment(folder, what)], Execution(jobs))
     else:
         given = {"out": None if out is None else str(out), "jobs": jobs}
         plan = grid.plan(Path(what), {name: value for name, value in given.items() if value is not None})
@@ -119,7 +120,7 @@ def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | No
     from harness.finetune import FinetuneSettings
     from harness.finetune import finetune as work
 
-    at_once = sessions.default_jobs(experiment.config) if jobs is None else jobs
+    at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
         return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
 

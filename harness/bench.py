@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 from harness import config as configs
 from harness import manifest, registry, runner, store
 from harness.config import ExperimentConfig
-from harness.errors import ConfigError, StoreError
-from harness.executors import End, Event, Job, JobCrash, JobError, Processes, cores
+from harness.errors import ConfigError
+from harness.execution import DEFAULT, Execution
+from harness.executors import Job, JobCrash, JobError, Processes, cores
 from harness.progress import Display
+from harness.rounds import Engine, Rounds
 from harness.store import Experiment, Run
 
 _HASHES = ("weights_sha256", "network_version", "data_sha256", "latency_sha256")
@@ -32,7 +35,7 @@ def bench(
     config: ExperimentConfig,
     folder: Path,
     *,
-    jobs: int,
+    execution: Execution = DEFAULT,
     command: str,
     display: Display,
     others: tuple[int, int] = (0, 0),
@@ -45,7 +48,7 @@ def bench(
     Args:
         config: what is wanted.
         folder: of the experiment; made only when everything is known to work.
-        jobs: runs at a time.
+        execution: how runs are executed.
         command: as it was typed.
         display: shows progress.
         others: how many runs of the same session came before this experiment's, and how many come after.
@@ -58,25 +61,28 @@ def bench(
         JobCrash: the preparation failed for another reason.
     """
     configs.check(config)
-    configs.check_count("jobs", jobs)
-    existing = store.meet(folder, config)
-    experiment = existing or Experiment(folder, config)
+    execution.check()
+    experiment = store.meet(folder, config) or Experiment(folder, config)
     session = Session(experiment)
     if config.seeds < experiment.config.seeds:
         display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
-    missing = [run for run in experiment.runs() if run.status()["status"] != "done"]
+    missing = [run for run in experiment.runs() if run.checked()["status"] != "done"]
     if missing:
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
             facts = _prepare(processes, session, prepare, display)
-            _write_head(experiment, existing is None, facts, command, jobs)
-            _run_all(processes, session, missing, run_one, jobs, display, others)
+            _write_head(experiment, facts, command, execution.at_once(config))
+            with _engine(execution, processes, config) as engine:
+                _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
         with Processes(config.threads) as processes:
             _measure_latency(processes, session, measure_latency, display)
     from harness import tables  # pandas takes a second: not before the processes are on their way
 
-    tables.write(experiment)
+    try:
+        tables.write(store.load(folder))  # another harness may have added seeds
+    except OSError as error:
+        session.failed["tables"] = str(error)
     return session
 
 
@@ -98,69 +104,92 @@ def _prepare(
     return facts
 
 
-def _write_head(experiment: Experiment, new: bool, facts: dict[str, Any], command: str, jobs: int) -> None:
-    """Write configuration and manifest, or see to it that they still hold."""
-    if experiment.manifest_path.exists():
-        content = store.read_json(experiment.manifest_path)
-        for key in _HASHES:
-            if content["task"].get(key) != facts.get(key):
-                what = key.partition("_")[0]
-                raise ConfigError(
-                    f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
-                )
-    else:
-        content = manifest.new(experiment.config, facts)
-    first = command if new else configs.read_yaml(experiment.yaml_path)[1]
-    store.write_text(experiment.yaml_path, configs.to_yaml(experiment.config, first))
-    content["sessions"].append(manifest.session(experiment.config, command, jobs))
-    store.write_json(experiment.manifest_path, content)
+def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, jobs: int) -> None:
+    """Write configuration and manifest, or see to it that they still hold. Another harness may do so just now."""
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    with store.locked(experiment.folder):
+        existing = store.meet(experiment.folder, experiment.config)
+        if experiment.manifest_path.exists():
+            content = store.read_json(experiment.manifest_path)
+            _check_facts(experiment, content["task"], facts)
+        else:
+            content = manifest.new(experiment.config, facts)
+        first = command if existing is None else configs.read_yaml(experiment.yaml_path)[1]
+        config = experiment.config if existing is None else existing.config  # with the seeds of whoever wants more
+        store.write_text(experiment.yaml_path, configs.to_yaml(config, first))
+        content["sessions"].append(manifest.session(experiment.config, command, jobs))
+        store.write_json(experiment.manifest_path, content)
+
+
+def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in _HASHES:
+        if before.get(key) != now.get(key):
+            what = key.partition("_")[0]
+            raise ConfigError(
+                f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
+            )
+
+
+def _engine(execution: Execution, processes: Processes, config: ExperimentConfig) -> AbstractContextManager[Engine]:
+    """What executes the runs: the processes of this machine, or a cluster."""
+    if execution.engine == "local":
+        return nullcontext(processes)
+    from harness.ray_engine import RayProcesses
+
+    return RayProcesses(config.threads, attempts=execution.attempts, gpus=execution.gpus, address=execution.address)
 
 
 def _run_all(
-    processes: Processes,
+    engine: Engine,
     session: Session,
     runs: list[Run],
     run_one: Callable[..., None],
-    jobs: int,
+    execution: Execution,
     display: Display,
     others: tuple[int, int],
 ) -> None:
     started = time.perf_counter()
-    experiment = session.experiment
-    over, total = others[0], sum(others) + len(runs)
-    display.overall(over, total)
-    by_name = {run.name: run for run in runs}
-    todo = [Job(run.name, run_one, (experiment.config, run.agent, run.seed, experiment.folder)) for run in runs]
-    for event in processes.run(todo, jobs):
-        if isinstance(event, Event):
-            done, accuracy, replayed = event.values or (0, None, 0)
-            display.step(event.name, done, experiment.config.evaluations, _incumbent(accuracy), replayed)
-            continue
-        over += 1
-        display.overall(over, total)
-        problem = _problem(by_name[event.name], event)
-        if problem is None:
-            display.end(event.name, _summary(by_name[event.name]))
-        else:
-            session.failed[event.name] = problem
-            display.end(event.name, f"{event.name}: failed: {problem}")
+    experiment, config = session.experiment, session.experiment.config
+    folder = experiment.folder.resolve()
+
+    def job(run: Run) -> Job:
+        return Job(run.name, run_one, (config, run.agent, run.seed, folder), execution.limits(), run.log_path)
+
+    rounds = Rounds(
+        experiment,
+        engine,
+        job,
+        at_once=execution.at_once(config),
+        attempts=execution.attempts,
+        display=display,
+        others=others,
+    )
+    rounds.do(runs)
+    session.failed |= rounds.failed
     session.seconds["runs"] = time.perf_counter() - started
-    setups = [run.status()["seconds"]["setup"] for run in runs if run.status()["status"] == "done"]
+    setups = [s["seconds"]["setup"] for run in runs if (s := run.status())["status"] == "done"]
     if setups:
         session.seconds["each run's set-up"] = sum(setups) / len(setups)
 
 
 def _unmeasured(experiment: Experiment) -> list[Run]:
     """Finished runs whose incumbent's latency is not known."""
-    statuses = ((run, run.status()) for run in experiment.runs())
+    statuses = ((run, run.checked()) for run in experiment.runs())
     return [run for run, s in statuses if s["status"] == "done" and s["incumbent"] is not None and "latency" not in s]
 
 
 def _measure_latency(
     processes: Processes, session: Session, measure: Callable[..., dict[str, Any]], display: Display
 ) -> None:
+    with store.locked(session.experiment.folder):  # two harnesses on one folder measure once
+        _measure_unmeasured(processes, session, measure, display)
+
+
+def _measure_unmeasured(
+    processes: Processes, session: Session, measure: Callable[..., dict[str, Any]], display: Display
+) -> None:
     runs = _unmeasured(session.experiment)
-    if not runs:
+    if not runs or any(run.busy() for run in session.experiment.runs()):  # whoever ends last measures
         return
     started = time.perf_counter()
     policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
@@ -174,32 +203,3 @@ def _measure_latency(
             run.write_status(run.status() | {"latency": found | {"seconds": seconds}})
     display.end("timing whole networks")
     session.seconds["latency of the incumbents"] = time.perf_counter() - started
-
-
-def _problem(run: Run, end: End) -> str | None:
-    """Why a run is not done, in one line; a process that died could not write that down itself."""
-    try:
-        status = run.status()
-        if end.problem is not None and status["status"] in ("waiting", "running"):
-            with run.open():
-                run.write_status(status | _died(end.problem, end.details))
-    except StoreError as error:
-        return end.problem or str(error)
-    if end.problem is None and status["status"] == "failed":
-        return f"{status['error']['type']}: {status['error']['message']}"
-    return end.problem
-
-
-def _died(problem: str, details: str) -> store.Status:
-    """The status of a run whose process did not live to write it."""
-    return {"status": "failed", "error": {"type": "ProcessDied", "message": problem, "traceback": details}}
-
-
-def _summary(run: Run) -> str:
-    status, lines = run.status(), run.lines()
-    best = None if status["incumbent"] is None else lines[status["incumbent"]]["accuracy"]
-    return f"{run.name}: done, evaluations: {len(lines)}, {_incumbent(best)}"
-
-
-def _incumbent(accuracy: float | None) -> str:
-    return "no incumbent yet" if accuracy is None else f"incumbent {100 * accuracy:.2f} %"

@@ -89,8 +89,10 @@ def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
     remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
     for row in runs.to_dict("records"):
         name = f"{row['agent']} seed {row['seed']}"
-        if row["status"] == "failed":
-            remarks.append(f"{name}: failed after {row['evaluations']} evaluations: {row['error']}")
+        if row["status"] == "damaged":
+            remarks.append(f"{name}: left out, its files are damaged: {row['error']}")
+        elif row["status"] in ("failed", "timeout"):
+            remarks.append(f"{name}: {row['status']} after {row['evaluations']} evaluations: {row['error']}")
         elif row["status"] != "done":
             remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
         elif pd.isna(row["incumbent"]):

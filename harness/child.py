@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import USER_ERRORS
+from harness.errors import USER_ERRORS, BusyError
 
 LOG_BYTES = 1 << 20
 """What is kept of a process's output at most; the rest is counted."""
@@ -55,6 +55,8 @@ def _outcome(
     """Value, problem, details and cause."""
     try:
         return function(report, *args), None, "", ""
+    except BusyError as error:
+        return None, str(error), "", "busy"
     except (*USER_ERRORS, OSError) as error:
         return None, " ".join(str(error).split()), "", "user"
     except BaseException as error:  # also SystemExit and what derives from nothing else

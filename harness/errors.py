@@ -22,4 +22,12 @@ class StoreError(HarnessError):
     """A file of an experiment cannot be used; the message names the file and, where it has them, the line."""
 
 
+class DamagedError(StoreError):
+    """A file of an experiment is not what was written; the run that it belongs to can be begun afresh."""
+
+
+class BusyError(StoreError):
+    """A run is being done by another process."""
+
+
 USER_ERRORS = (HarnessError, TaskError, BudgetError)

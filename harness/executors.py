@@ -31,8 +31,9 @@ _GLANCE = 0.5  # seconds between two looks at what processes with limits have us
 
 Function = Callable[..., Any]
 """What a process runs, called with ``report`` (sends its plain arguments to the parent) and the job's arguments."""
-Cause = Literal["", "user", "error", "died", "time", "memory"]
-"""Why a job ended without a value: an error of the user's, any other, its process died, or went over a limit."""
+Cause = Literal["", "user", "busy", "error", "died", "time", "memory"]
+"""Why a job ended without a value: an error of the user's, another process does it, any other error, its process died,
+or it went over a limit."""
 
 
 def cores() -> int:
@@ -163,9 +164,9 @@ class Processes:
             if isinstance(event, End):
                 if event.problem is None:
                     return event.value
-                raise (
-                    JobError(event.problem) if event.cause == "user" else JobCrash(f"{event.problem}\n{event.details}")
-                )
+                if event.cause in ("user", "busy"):
+                    raise JobError(event.problem)
+                raise JobCrash(f"{event.problem}\n{event.details}")
             if event.values is not None:
                 watch(*event.values)
         raise AssertionError("a job ends with End")

@@ -15,7 +15,6 @@ from harness.grid import Plan
 from harness.measuring import Costs
 from harness.pace import duration
 from harness.progress import Display
-from harness.sessions import default_jobs
 from harness.store import Experiment, Run
 
 _OVERHEAD = 1.07  # of an evaluation over its forward pass: reconstruction, normalisation, environment
@@ -93,7 +92,7 @@ def forecast(
 
 
 def _jobs(plan: Plan) -> int:
-    return plan.jobs or default_jobs(plan.experiments[0].config)
+    return plan.execution.at_once(plan.experiments[0].config)
 
 
 def _forecast(experiment: Experiment, missing: list[Run], costs: Costs, jobs: int, again: bool) -> Forecast:

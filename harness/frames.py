@@ -23,8 +23,8 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on
     the test split after fine-tuning), reward_loss (nats), macs, parameters, macs_kept,
     parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
-    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; remarks (the
-    agent's own), error. What is not known is NaN or None.
+    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds;
+    remarks (what had to be mended, and the agent's own), error. What is not known is NaN or None.
     """
     dense = store.read_json(experiment.manifest_path)["task"]["dense"]
     runs = (
@@ -139,6 +139,8 @@ def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
     for agent in experiment.config.agents:
         for seed in range(experiment.config.seeds):
             run = experiment.run(agent.label, seed)
+            if run.checked()["status"] == "damaged":
+                continue
             rows += [{"agent": run.agent, "seed": seed} | row for row in _evaluations(run.lines(), dense)]
     return pd.DataFrame(rows, columns=["agent", "seed", *_EVALUATION_COLUMNS])
 
@@ -172,7 +174,8 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
 
 
 def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
-    status, lines = run.status(), run.lines()
+    status = run.checked()
+    lines = [] if status["status"] == "damaged" else run.lines()
     best = incumbent(lines)
     test, latency = status["test"], status.get("latency")
     tuned = _finetuned(run)
@@ -195,7 +198,7 @@ def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
         "latency_ms": 1e3 * latency["seconds"] / latency["images"] if latency else None,
         "latency_kept": 100 * latency["seconds"] / latency["dense_seconds"] if latency else None,
         **_seconds(lines, status["seconds"].get("closing", 0.0)),
-        "remarks": _remarks(status.get("notes") or {}),
+        "remarks": "; ".join(filter(None, [*status["notices"], _remarks(status["notes"] or {})])),
         "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
     }
 

@@ -15,6 +15,8 @@ from harness import config as configs
 from harness import gridfile, store
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError
+from harness.execution import DEFAULT, Execution
+from harness.execution import FIELDS as execution_fields
 from harness.gridfile import AXES, TASK, Settings
 from harness.store import Experiment
 
@@ -27,11 +29,11 @@ class Plan:
 
     Attributes:
         experiments: one for every cell, each with its folder, in the order of the lists.
-        jobs: runs at a time; None leaves that to the machine.
+        execution: how their runs are executed.
     """
 
     experiments: list[Experiment]
-    jobs: int | None = None
+    execution: Execution = DEFAULT
 
 
 def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
@@ -39,16 +41,17 @@ def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
 
     Args:
         file: of settings, or None where the flags say it all.
-        given: by field, what was named explicitly: it takes the place of what the file says. ``jobs`` and ``out`` too.
+        given: by field, what was named explicitly: it takes the place of what the file says. ``out`` and how to
+            execute too.
 
     Raises:
         ConfigError, StoreError, TaskError: whatever can be seen to be wrong with any of the experiments without
             reading weights or images; or its folder holds something else.
     """
     settings = _overridden({} if file is None else gridfile.read(file), given)
-    jobs, out = settings.pop("jobs", None), settings.pop("out", None)
-    if jobs is not None:
-        configs.check_count("jobs", jobs)
+    out = settings.pop("out", None)
+    execution = Execution(**{name: settings.pop(name) for name in list(settings) if name in execution_fields})
+    execution.check()
     cells = expand(settings)
     for cell in cells:
         configs.check(cell)
@@ -56,7 +59,7 @@ def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
     experiments = _placed(cells, file, out)
     for experiment in experiments:
         store.meet(experiment.folder, experiment.config)
-    return Plan(experiments, jobs)
+    return Plan(experiments, execution)
 
 
 def single(given: Mapping[str, Any]) -> ExperimentConfig:
@@ -134,7 +137,7 @@ def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | Non
 
 def missing(experiment: Experiment) -> list[store.Run]:
     """The runs that an experiment still lacks, with the seeds that it has on disk already."""
-    return [run for run in present(experiment).runs() if run.status()["status"] != "done"]
+    return [run for run in present(experiment).runs() if run.checked()["status"] != "done"]
 
 
 def present(experiment: Experiment) -> Experiment:

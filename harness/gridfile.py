@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from envs.errors import check_choice
 from envs.task import TaskConfig
-from harness import agentspec, documents, options
+from harness import agentspec, documents, execution, options
 from harness import config as configs
 from harness.agentspec import AgentSpec
 from harness.config import ExperimentConfig
@@ -23,7 +23,7 @@ TASK = get_type_hints(TaskConfig)
 _TYPES: dict[str, Any] = {
     **TASK,
     **{name: hint for name, hint in get_type_hints(ExperimentConfig).items() if name != "task"},
-    "jobs": int | None,
+    **execution.FIELDS,
     "out": str | None,
 }
 _WRITTEN = {"schema", "experiment"}  # keys of a file that the harness wrote

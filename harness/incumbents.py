@@ -23,7 +23,7 @@ def finished(experiment: Experiment) -> list[Run]:
     Raises:
         ConfigError: there is none.
     """
-    statuses = [(run, run.status()) for run in experiment.runs()]
+    statuses = [(run, run.checked()) for run in experiment.runs()]
     runs = [run for run, status in statuses if status["status"] == "done" and status["incumbent"] is not None]
     if not runs:
         raise ConfigError(f"experiment {str(experiment.folder)!r}: expected a finished run with an incumbent, has none")

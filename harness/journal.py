@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import BusyError, DamagedError
 
 Line = dict[str, Any]
 """One evaluation, see :mod:`harness.recorder`."""
@@ -28,7 +28,7 @@ def read(path: Path) -> list[Line]:
     """The lines of a run; none where there is no file. A torn last line, being unanswered, is left out.
 
     Raises:
-        StoreError: anything else is wrong; names file and line.
+        DamagedError: anything else is wrong; names file and line.
     """
     return _parse(path, path.read_bytes())[0] if path.exists() else []
 
@@ -42,14 +42,17 @@ def incumbent(lines: Sequence[Line]) -> Line | None:
 class Journal:
     """The lines of a run, opened for writing by the one process that may.
 
-    The lock is the kernel's, on the file itself, and goes with the process that holds it.
+    The lock is the kernel's, on the file itself, and goes with the process that holds it. A torn last line, which
+    nobody was told of, is dropped. A file with anything else wrong is kept beside this one, which begins afresh.
 
     Attributes:
         path: the file.
         lines: what it held when it was opened, and what was appended since.
+        notices: what had to be mended when it was opened, a sentence each.
+        damaged: whether it began afresh for that.
 
     Raises:
-        StoreError: another process has it open, or its content is damaged.
+        BusyError: another process has it open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,29 +63,46 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise StoreError(f"{path} is in use by another process: wait for it, or stop it") from None
-        try:
-            self._file.seek(0)
-            self.lines, whole = _parse(path, self._file.read())
-        except StoreError:
-            self._file.close()
-            raise
-        self._file.truncate(whole)
+            raise BusyError(f"{path} is in use by another process: wait for it, or stop it") from None
+        self.notices: list[str] = []
+        self.damaged = False
+        self._problem: OSError | None = None
+        self._file.seek(0)
+        self._mend(self._file.read())
         sync_folder(path.parent)
 
+    def _mend(self, content: bytes) -> None:
+        try:
+            self.lines, whole = _parse(self.path, content)
+        except DamagedError as error:
+            self.damaged = True
+            self.notices.append(f"{error}; kept as {self.set_aside('damaged').name}, begun afresh")
+            return
+        if whole < len(content):
+            self.notices.append(f"a torn line after evaluation {len(self.lines)} was dropped")
+        self._file.truncate(whole)
+
     def append(self, line: Line) -> None:
-        """Write a line; it is on disk when this returns."""
+        """Write a line; it is on disk when this returns.
+
+        Raises:
+            OSError: it could not be written. So does every later call: what followed a lost line would be of no use.
+        """
+        if self._problem is not None:
+            raise self._problem
         rest = memoryview(json.dumps(line).encode() + b"\n")
-        while rest:  # a raw file may take less than it is given
-            rest = rest[self._file.write(rest) :]
-        os.fsync(self._file.fileno())
+        try:
+            while rest:  # a raw file may take less than it is given
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._problem = error
+            raise
         self.lines.append(line)
 
-    def set_aside(self) -> Path:
-        """Keep the lines in a file beside this one and begin afresh; returns that file."""
-        number = 1
-        while (aside := self.path.with_name(f"{self.path.stem}.nondeterministic-{number}.jsonl")).exists():
-            number += 1
+    def set_aside(self, why: str) -> Path:
+        """Keep the file under another name, that says why, and begin afresh; returns the other file."""
+        aside = free_name(self.path, why)
         # A copy, so that this file, which carries the lock, stays what it is.
         draft = aside.with_suffix(".tmp")
         shutil.copyfile(self.path, draft)
@@ -99,6 +119,14 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def free_name(path: Path, why: str) -> Path:
+    """A file beside another one, named after it and a reason, that is not there yet."""
+    number = 1
+    while (free := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")).exists():
+        number += 1
+    return free
 
 
 def sync_folder(folder: Path) -> None:
@@ -122,9 +150,9 @@ def _line(path: Path, number: int, text: bytes) -> Line:
     try:
         line = json.loads(text)
     except ValueError as error:
-        raise StoreError(f"{where} is damaged: {error}") from error
+        raise DamagedError(f"{where} is damaged: {error}") from error
     if not isinstance(line, dict) or set(line) != FIELDS:
-        raise StoreError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")
+        raise DamagedError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")
     if line["index"] != number:
-        raise StoreError(f"{where} has index {line['index']}: expected {number}")
+        raise DamagedError(f"{where} has index {line['index']}: expected {number}")
     return line

@@ -68,7 +68,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._scorer_seconds = cast("Evaluator", self._pruning.evaluator).seconds
         self._first: dict[tuple[int, ...], int] = {}
         self._probe = False
-        self._mismatch: ReplayMismatch | None = None
+        self._problem: ReplayMismatch | OSError | None = None  # raised at every further step, should it be swallowed
         self._left = 0.0  # when the agent was last given back control
         for line in self._past:
             self._pruning.memory[tuple(line["channels"])] = Score(line["accuracy"], line["loss"])
@@ -86,9 +86,10 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             EvaluationsExhausted: at the first step after the last paid episode.
             ReplayMismatch: the episode is not the recorded one.
+            OSError: a line could not be written.
         """
-        if self._mismatch:
-            raise self._mismatch
+        if self._problem:
+            raise self._problem
         if self.count >= self.evaluations:
             raise EvaluationsExhausted(f"all {self.evaluations} evaluations are spent")
         with self._inside():
@@ -107,8 +108,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.closing_seconds = time.perf_counter() - self._left
         if self.count < len(self._past):
             self._differs(f"the search ended after {self.count} of {len(self._past)} recorded evaluations")
-        if self._mismatch:
-            raise self._mismatch
+        if self._problem:
+            raise self._problem
 
     def _record(self, evaluation: dict[str, Any]) -> None:
         if self.count < len(self._past):
@@ -116,7 +117,11 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._compare(line, evaluation)
         else:
             line = self._line(evaluation)
-            self._write(line)
+            try:
+                self._write(line)
+            except OSError as error:
+                self._problem = error
+                raise
         self._first.setdefault(tuple(line["channels"]), self.count)
         self.count += 1
         self._watch(line)
@@ -137,8 +142,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._differs(f"evaluation {self.count} is of another policy than the recorded one")
 
     def _differs(self, how: str) -> None:
-        self._mismatch = ReplayMismatch(how)
-        raise self._mismatch
+        self._problem = ReplayMismatch(how)
+        raise self._problem
 
     @contextmanager
     def _inside(self) -> Iterator[None]:

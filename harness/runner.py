@@ -126,19 +126,22 @@ def run_one(
         environment: makes the environment.
 
     Raises:
-        StoreError: the run is being written by another process, or its files are damaged.
+        BusyError: another process does this run.
+        OSError: its files cannot be written.
     """
     run = Experiment(folder, config).run(agent, seed)
     with run.open() as journal:
-        status = _begin(run)
+        if not journal.damaged and run.checked()["status"] == "done":
+            return  # another process was faster
+        status = _begin(run, journal)
         try:
             set_threads(config.threads)
             search = partial(_search, report, config, run, journal, status, environment)
             recorder = _search_or_start_afresh(search, run, journal, status)
             status |= _result(recorder, journal.lines) | {"status": "done"}
             status["seconds"]["closing"] = recorder.closing_seconds
-        except Exception as error:
-            status |= failure(error)
+        except BaseException as error:  # SystemExit too: whatever an agent does is the run's result
+            status |= failure(error) | {"failures": status["failures"] + 1}
         run.write_status(status)
 
 
@@ -149,10 +152,12 @@ def failure(error: BaseException) -> Status:
     return {"status": "failed", "error": {"type": type(error).__name__, "message": message, "traceback": details}}
 
 
-def _begin(run: Run) -> Status:
-    before = run.status()
+def _begin(run: Run, journal: Journal) -> Status:
+    before = run.mended()
     again = {"status": "running", "attempts": before["attempts"] + 1, "error": None, "seconds": {}}
-    status = before | again
+    notices = [*before["notices"], *journal.notices]
+    status = before | again | {"incumbent": None, "test": None, "notes": None, "notices": notices}
+    status.pop("latency", None)
     run.write_status(status)
     return status
 
@@ -162,7 +167,7 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
     try:
         return search()
     except ReplayMismatch as mismatch:
-        aside = journal.set_aside()
+        aside = journal.set_aside("nondeterministic")
         status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
         run.write_status(status)
         from envs.preparation import load_evaluator
@@ -219,10 +224,11 @@ def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:
         raise RuntimeError("the agent ended without a single evaluation")
     best = incumbent(lines)
     if best is None:
-        return {"incumbent": None, "test": None}
+        return {"incumbent": None, "test": None, "lines": len(lines)}
     evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
     score = evaluator.test(tuple(best["channels"]))  # type: ignore[attr-defined]
-    return {"incumbent": best["index"], "test": {"accuracy": score.accuracy, "loss": score.loss}}
+    test = {"accuracy": score.accuracy, "loss": score.loss}
+    return {"incumbent": best["index"], "test": test, "lines": len(lines)}
 
 
 def set_threads(threads: int) -> None:

@@ -11,7 +11,7 @@ from harness import grid, probing, registry
 from harness.bench import Session
 from harness.config import ExperimentConfig
 from harness.errors import USER_ERRORS
-from harness.executors import Job, JobCrash, Processes, cores
+from harness.executors import Job, JobCrash, Processes
 from harness.grid import Plan
 from harness.progress import Display, display
 from harness.store import Experiment
@@ -60,7 +60,7 @@ def run(
             _check(unfinished, check, shown)
     for number, experiment in enumerate(plan.experiments):
         settings: dict[str, Any] = {
-            "jobs": default_jobs(experiment.config) if plan.jobs is None else plan.jobs,
+            "execution": plan.execution,
             "command": command,
             "others": (sum(left[:number]), sum(left[number + 1 :])),
         }
@@ -73,11 +73,6 @@ def run(
                 raise
             outcome = Outcome(experiment, problem=(str(error) or type(error).__name__).splitlines()[0])
         yield outcome
-
-
-def default_jobs(config: ExperimentConfig) -> int:
-    """One on a GPU: the batch size fits it once, and runs beside each other would disturb each other's times."""
-    return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
 
 
 def _check(unfinished: list[ExperimentConfig], check: Callable[..., None], shown: Display) -> None:

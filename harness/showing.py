@@ -46,13 +46,14 @@ def settings(experiment: Experiment) -> str:
 
 
 def _state(config: ExperimentConfig, experiment: Experiment) -> str:
-    statuses = [run.status()["status"] for run in experiment.runs()]
+    statuses = [run.checked()["status"] for run in experiment.runs()]
     counts = {name: statuses.count(name) for name in dict.fromkeys(statuses)}
     return f"{len(statuses)} runs, {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
 
 def _row(run: Run, asked: int) -> list[str]:
-    status, lines = run.status(), run.lines()
+    status = run.checked()
+    lines = [] if status["status"] == "damaged" else run.lines()
     best = incumbent(lines)
     error = status["error"]
     problem = f"{error['type']}: {error['message']}" if error else ""

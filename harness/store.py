@@ -11,26 +11,34 @@ tables/                                      rebuilt from the above
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from envs import models
 from harness import config as configs
 from harness.agentspec import folder_name
 from harness.config import SCHEMA, ExperimentConfig
-from harness.errors import ConfigError, StoreError
-from harness.journal import Journal, Line, read, sync_folder
+from harness.errors import ConfigError, DamagedError, StoreError
+from harness.journal import Journal, Line, free_name, read, sync_folder
 
 Status = dict[str, Any]
 """A run's status as JSON-able values:
 
-status: waiting (never begun, not on disk), running (or interrupted), done, failed.
+status: waiting (never begun, not on disk), running (or interrupted), done, failed, timeout; damaged where the file, or
+    that of the lines, is not what was written.
 attempts: how often it was begun.
+failures: how often it failed: interruptions do not count.
+notices: what had to be mended when the run's files were opened, a sentence each.
 nondeterministic: a dict for every time that a replay failed: the file its lines were kept in, and the reason.
 error: None, or type, message and traceback.
+lines: how many there are, once it is done.
 incumbent: index of a line, None while there is none.
 test: accuracy and loss of the incumbent on the test split, or None.
 notes: what the agent left about its search (see :class:`agents.base.Agent`), or None.
@@ -41,6 +49,8 @@ seconds: setup (before the search), closing (of the agent, after its last evalua
 
 _NOTHING_YET: Status = {
     "attempts": 0,
+    "failures": 0,
+    "notices": [],
     "nondeterministic": [],
     "error": None,
     "incumbent": None,
@@ -54,11 +64,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old text or the new one, whatever happens."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -71,15 +86,32 @@ def read_json(path: Path) -> dict[str, Any]:
     """What :func:`write_json` wrote.
 
     Raises:
-        StoreError: there is no such file, or it is damaged or another version's.
+        DamagedError: there is no such file, or it is damaged.
+        StoreError: it is another version's.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise StoreError(f"{path}: expected version {SCHEMA} of the files")
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise DamagedError(f"{path} is not what was written: expected an object with a schema")
+    if content["schema"] != SCHEMA:
+        raise StoreError(f"{path}: written in version {content['schema']} of the files; this is version {SCHEMA}")
     return content
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock on an experiment's folder while its configuration and manifest are changed.
+
+    The lock is the kernel's and goes with the process that holds it; a run's lines have one of their own.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @dataclass(frozen=True)
@@ -106,6 +138,11 @@ class Run:
         return self.folder / f"seed-{self.seed}.jsonl"
 
     @property
+    def log_path(self) -> Path:
+        """``seed-<k>.log``: what the run's process printed; absent where it printed nothing."""
+        return self.folder / f"seed-{self.seed}.log"
+
+    @property
     def finetune_path(self) -> Path:
         """``seed-<k>.finetune.json``."""
         return self.folder / f"seed-{self.seed}.finetune.json"
@@ -125,8 +162,45 @@ class Run:
         return read_json(self.finetune_path) if self.finetune_path.exists() else None
 
     def status(self) -> Status:
-        """The status; ``waiting`` where the run was never begun."""
-        return read_json(self.status_path) if self.status_path.exists() else {"status": "waiting", **_NOTHING_YET}
+        """The status; ``waiting`` where the run was never begun, ``damaged`` where the file cannot be used."""
+        if not self.status_path.exists():
+            return {"status": "waiting", **_NOTHING_YET}
+        try:
+            return _NOTHING_YET | read_json(self.status_path)
+        except DamagedError as error:
+            return _damaged(error)
+
+    def checked(self) -> Status:
+        """The status; ``damaged`` also where the lines are, or where some of a finished run's are missing."""
+        status = self.status()
+        try:
+            count = len(self.lines())
+            if status["status"] == "done" and count != status.get("lines", count):
+                raise DamagedError(f"{self.lines_path} has {count} lines, expected {status['lines']}")
+        except DamagedError as error:
+            return _damaged(error)
+        return status
+
+    def mended(self) -> Status:
+        """The status, to go on from: a damaged file is kept beside and the run counts as never begun."""
+        status = self.status()
+        if status["status"] != "damaged":
+            return status
+        aside = free_name(self.status_path, "damaged")
+        self.status_path.replace(aside)
+        notice = f"{status['error']['message']}; kept as {aside.name}"
+        return {"status": "waiting", **_NOTHING_YET, "notices": [notice]}
+
+    def busy(self) -> bool:
+        """Whether some process is doing this run."""
+        if not self.lines_path.exists():
+            return False
+        with self.lines_path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     def write_status(self, status: Status) -> None:
         """Replace the status."""
@@ -137,7 +211,7 @@ class Run:
         return read(self.lines_path)
 
     def open(self) -> Journal:
-        """The evaluations, to be added to; raises StoreError while another process does."""
+        """The evaluations, to be added to; raises BusyError while another process does."""
         return Journal(self.lines_path)
 
 
@@ -170,11 +244,22 @@ class Experiment:
 
     def run(self, agent: str, seed: int) -> Run:
         """One run; the agent by its label."""
-        return Run(self.folder / "runs" / models.slug(self.config.task.model) / folder_name(agent), agent, seed)
+        network = quote(models.slug(self.config.task.model), safe="")
+        return Run(self.folder / "runs" / _inside(network) / _inside(folder_name(agent)), agent, seed)
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""
         return [self.run(agent.label, seed) for seed in range(self.config.seeds) for agent in self.config.agents]
+
+
+def _inside(name: str) -> str:
+    """A name without separators that cannot lead out of a folder either."""
+    return name.replace(".", "%2E") if not name.strip(".") else name
+
+
+def _damaged(error: DamagedError) -> Status:
+    reason = {"type": "DamagedError", "message": str(error), "traceback": ""}
+    return {"status": "damaged", **_NOTHING_YET, "error": reason}
 
 
 def load(folder: Path) -> Experiment:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from harness import grid
+from harness.execution import Execution
 from harness.finetune import FinetuneSettings, finetune
 from harness.progress import display
-from harness.sessions import default_jobs
 
 _DEFAULT = FinetuneSettings()
 
@@ -32,7 +32,7 @@ def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float
     failed: dict[str, str] = {}
     for experiment in experiments:
         with display() as shown:
-            at_once = default_jobs(experiment.config) if jobs is None else jobs
+            at_once = Execution(jobs).at_once(experiment.config)
             failed |= finetune(experiment, settings, jobs=at_once, display=shown).failed
     from harness import tables
 

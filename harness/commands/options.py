@@ -16,8 +16,10 @@ from harness import config as configs
 from harness.agentspec import AgentSpec
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError
+from harness.execution import ENGINES, Execution
 
 _DEFAULT = ExperimentConfig()
+_EXECUTION = Execution()
 
 
 def _agents(context: click.Context, parameter: click.Parameter, text: str) -> tuple[AgentSpec, ...]:
@@ -99,11 +101,28 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
 )
 """What a policy may cost, and what a run's process may use."""
 
+EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
+    click.option("--time-limit", type=float, help="Seconds of a run.  [default: none]"),
+    click.option("--memory-limit", type=float, help="GiB of a run and of what it starts.  [default: none]"),
+    click.option(
+        "--attempts",
+        type=int,
+        default=_EXECUTION.attempts,
+        show_default=True,
+        help="How often a run may fail before it is not begun again.",
+    ),
+    click.option("--engine", default=_EXECUTION.engine, show_default=True, help=f"{_or(ENGINES)}.".capitalize()),
+    click.option("--address", help="Of a Ray cluster.  [default: a local one, for the time of the command]"),
+    click.option("--gpus", type=float, default=_EXECUTION.gpus, show_default=True, help="Per run, as 0.5 (Ray)."),
+)
+"""How runs are executed; none of this decides their numbers."""
+
 OPTIONS = (
     *TASK_OPTIONS,
     *SEARCH_OPTIONS,
     *BUDGET_OPTIONS,
-    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
+    *EXECUTION_OPTIONS,
     click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
 )
 

@@ -21,6 +21,7 @@ from harness import bench as benches
 from harness import executors, store
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError
+from harness.execution import Execution
 from harness.executors import HEAVY_MODULES, Job, JobCrash, JobError, Processes
 from harness.progress import Lines
 
@@ -33,7 +34,7 @@ def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bench(config: ExperimentConfig, folder: Path, **changes: Any) -> benches.Session:
-    settings = {"jobs": 2, "command": "as typed", "display": Lines()}
+    settings = {"execution": Execution(2), "command": "as typed", "display": Lines()}
     work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     return benches.bench(config, folder, **(work | settings | changes))
 
@@ -67,7 +68,7 @@ def test_runs_resumes_and_grows(config: ExperimentConfig, tmp_path: Path) -> Non
 def test_a_killed_process_fails_its_run_alone_and_is_resumed(config: ExperimentConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, agents=("dying", "sampler", "failing"), seeds=1)
     folder = tmp_path / "x"
-    session = bench(config, folder)
+    session = bench(config, folder, execution=Execution(2, attempts=1))
     assert set(session.failed) == {"dying seed 0", "failing seed 0"}
     assert "SIGKILL" in session.failed["dying seed 0"]
     assert "ZeroDivisionError: on purpose" in session.failed["failing seed 0"]
@@ -86,9 +87,9 @@ def test_a_killed_process_fails_its_run_alone_and_is_resumed(config: ExperimentC
 def test_nothing_is_left_behind_when_the_preparation_fails(config: ExperimentConfig, tmp_path: Path) -> None:
     folder = tmp_path / "x" / "y"
     with pytest.raises(JobError, match="no such weights"):
-        benches.bench(config, folder, jobs=1, command="", display=Lines(), prepare=toy_runs.refusing)
+        benches.bench(config, folder, command="", display=Lines(), prepare=toy_runs.refusing)
     with pytest.raises(JobCrash, match="ZeroDivisionError"):
-        benches.bench(config, folder, jobs=1, command="", display=Lines(), prepare=toy_runs.crashing)
+        benches.bench(config, folder, command="", display=Lines(), prepare=toy_runs.crashing)
     assert not (tmp_path / "x").exists()
 
 

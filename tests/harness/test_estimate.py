@@ -15,6 +15,7 @@ from envs.task import TaskConfig
 from harness import bench as benches
 from harness import executors, forecast, grid
 from harness.config import ExperimentConfig
+from harness.execution import Execution
 from harness.grid import Plan
 from harness.measuring import Costs, _groups
 from harness.progress import Lines
@@ -30,7 +31,7 @@ def measured(configs: Sequence[ExperimentConfig], jobs: int, display: Any) -> tu
 
 def plan(tmp_path: Path, config: ExperimentConfig, *changes: dict[str, Any], jobs: int = 2) -> Plan:
     configs = [dataclasses.replace(config, **change) for change in changes or ({},)]
-    return Plan([Experiment(tmp_path / str(n), one) for n, one in enumerate(configs)], jobs)
+    return Plan([Experiment(tmp_path / str(n), one) for n, one in enumerate(configs)], Execution(jobs))
 
 
 def test_runs_are_added_up_and_shared_among_jobs(config: ExperimentConfig, tmp_path: Path) -> None:
@@ -66,14 +67,14 @@ def test_what_is_done_is_not_forecast(
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
     wanted = plan(tmp_path, config, {}, {"preserve": 0.3})
     work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
-    benches.bench(config, tmp_path / "0", jobs=2, command="", display=Lines(), **work)
+    benches.bench(config, tmp_path / "0", command="", display=Lines(), **work)
     text = forecast.describe(wanted, Lines(), measured)
     rows = [line.split() for line in text.splitlines() if line.startswith("mobilenetv2")]
     assert rows[0][-4:] == ["2", "0", "-", "-"]
     assert "2 runs" in text.splitlines()[-3]
-    more = Plan([Experiment(tmp_path / "0", dataclasses.replace(config, seeds=3))], 2)
+    more = Plan([Experiment(tmp_path / "0", dataclasses.replace(config, seeds=3))], Execution(2))
     assert [run.seed for run in grid.missing(more.experiments[0])] == [2]
-    nothing = forecast.describe(Plan(wanted.experiments[:1], 2), Lines(), measured)
+    nothing = forecast.describe(Plan(wanted.experiments[:1], Execution(2)), Lines(), measured)
     assert nothing.endswith("nothing to do: every run is done")
     assert not (tmp_path / "1").exists()
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import StoreError
+from harness.errors import DamagedError
 from harness.journal import FIELDS, Journal, incumbent, read
 
 
@@ -49,6 +49,8 @@ def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
         assert [entry["index"] for entry in read(path)] == [0, 1]
         with Journal(path) as journal:
             assert len(journal.lines) == 2
+            assert journal.notices == (["a torn line after evaluation 2 was dropped"] if cut > keep else [])
+            assert not journal.damaged
             journal.append(line(2, accuracy=2 / 7))
         assert path.read_bytes() == whole
 
@@ -68,11 +70,33 @@ def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
 def test_other_damage_names_file_and_line(path: Path, damage: Any, message: str) -> None:
     content = b"\n".join(damage(written(path, 3).splitlines())) + b"\n"
     path.write_bytes(content)
-    for use in (read, Journal):
-        with pytest.raises(StoreError, match=message) as error:
-            use(path)
-        assert str(path) in str(error.value)
+    with pytest.raises(DamagedError, match=message) as error:
+        read(path)
+    assert str(path) in str(error.value)
     assert path.read_bytes() == content
+    with Journal(path) as journal:  # begins afresh, and keeps what was there
+        assert journal.damaged
+        assert journal.lines == []
+        [notice] = journal.notices
+        assert message in notice
+        assert "kept as seed-0.damaged-1.jsonl" in notice
+        journal.append(line(0))
+    assert read(path) == [line(0)]
+    assert path.with_name("seed-0.damaged-1.jsonl").read_bytes() == content
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_after_a_line_that_could_not_be_written_none_is(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(line(0))
+        file, journal._file = journal._file, open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+        with pytest.raises(OSError, match="No space left"):
+            journal.append(line(1))
+        journal._file.close()
+        journal._file = file
+        with pytest.raises(OSError, match="No space left"):
+            journal.append(line(2))
+    assert [entry["index"] for entry in read(path)] == [0]
 
 
 def test_only_one_process_may_write(path: Path) -> None:
@@ -80,7 +104,7 @@ def test_only_one_process_may_write(path: Path) -> None:
     command = [sys.executable, "-c", attempt, str(path)]
     with Journal(path):
         refused = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert "StoreError" in refused.stderr
+    assert "BusyError" in refused.stderr
     assert "in use by another process" in refused.stderr
     assert subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2]).returncode == 0
 
@@ -89,7 +113,7 @@ def test_setting_aside_keeps_the_lines_and_begins_afresh(path: Path) -> None:
     for number in (1, 2):
         with Journal(path) as journal:
             journal.append(line(0, accuracy=number))
-            aside = journal.set_aside()
+            aside = journal.set_aside("nondeterministic")
             assert journal.lines == []
             assert aside.name == f"seed-0.nondeterministic-{number}.jsonl"
             assert read(aside) == [line(0, accuracy=number)]

@@ -72,6 +72,39 @@ def test_resuming_after_any_line_gives_the_undisturbed_run(
     assert (again.status()["status"], again.status()["attempts"]) == ("done", 2)
 
 
+def test_what_another_process_has_done_is_left_alone(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path)
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    run_one(lambda *_: None, dataclasses.replace(config, agents=("sampler",)), "sampler", 0, tmp_path, environment)
+    assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("lines_too", [True, False])
+def test_damaged_files_are_kept_and_the_run_begun_afresh(
+    config: ExperimentConfig, tmp_path: Path, lines_too: bool
+) -> None:
+    run = do(config, tmp_path)
+    whole = run.lines()
+    damaged = run.lines_path if lines_too else run.status_path
+    damaged.write_text("{}\n" + damaged.read_text())
+    assert run.checked()["status"] == "damaged"
+    again = do(config, tmp_path)
+    assert without_times(again.lines()) == without_times(whole)
+    status = again.checked()
+    assert status["status"] == "done"
+    [notice] = status["notices"]
+    assert f"kept as seed-0.damaged-1{damaged.suffix}" in notice
+    assert (run.folder / f"seed-0.damaged-1{damaged.suffix}").read_text().startswith("{}\n")
+
+
+def test_lost_lines_of_a_finished_run_are_noticed(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(config, tmp_path)
+    run.lines_path.write_bytes(b"".join(run.lines_path.read_bytes().splitlines(keepends=True)[:-1]))
+    status = run.checked()
+    assert status["status"] == "damaged"
+    assert "5 lines, expected 6" in status["error"]["message"]
+
+
 def test_what_is_replayed_is_reported_as_such(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path)
     run.lines_path.write_bytes(b"".join(run.lines_path.read_bytes().splitlines(keepends=True)[:4]))
@@ -87,6 +120,7 @@ def test_an_agent_that_does_not_repeat_itself_is_noted_and_begun_afresh(
 ) -> None:
     run = do(config, tmp_path, "capricious")
     old = run.lines()
+    run.write_status(run.status() | {"status": "running"})
     again = do(config, tmp_path, "capricious")
     status = again.status()
     assert status["status"] == "done"

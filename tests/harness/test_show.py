@@ -32,7 +32,6 @@ def test_one_with_failures_and_more_seeds_to_come(
     benches.bench(
         config,
         tmp_path / "x",
-        jobs=2,
         command="",
         display=Lines(),
         prepare=toy_runs.prepare,

@@ -15,7 +15,6 @@ from toy_runs import FACTS
 from harness import config as configs
 from harness import frames, store, tables
 from harness.config import ExperimentConfig
-from harness.errors import StoreError
 from harness.store import Experiment
 
 
@@ -171,11 +170,13 @@ def test_nothing_done_is_still_a_table(experiment: Experiment) -> None:
     assert "0 of 2" in tables.render(experiment, "terminal")
 
 
-def test_a_damaged_line_stops_the_table(experiment: Experiment) -> None:
+def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: Experiment) -> None:
     path = experiment.run("one_two", 0).lines_path
     path.write_text(path.read_text().replace('"index": 1', '"index": 7'))
-    with pytest.raises(StoreError, match="line 2"):
-        tables.render(experiment, "terminal")
+    text = " ".join(tables.render(experiment, "terminal").split())
+    assert "one_two seed 0: left out, its files are damaged: DamagedError: " in text
+    assert "line 2 has index 7: expected 1" in text
+    assert "one_two 1 of 2 3 74.00" in text
 
 
 def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:

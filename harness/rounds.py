@@ -1,0 +1,151 @@
+"""Runs, until each is done or has failed: begun again where a process died, waited for where another has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+from harness.executors import End, Event, Job
+from harness.progress import Display
+from harness.store import Experiment, Run, Status
+
+_POLL = 1.0  # seconds between two looks at runs that another process does
+
+
+class Engine(Protocol):
+    """What executes runs."""
+
+    def run(self, jobs: list[Job], at_once: int) -> Iterator[Event | End]:
+        """Run jobs and yield what they report; see :meth:`harness.executors.Processes.run`."""
+
+
+class Rounds:
+    """Executes runs and settles what became of each.
+
+    Args:
+        experiment: whose runs.
+        engine: executes them.
+        make_job: of a run.
+        at_once: runs at a time.
+        attempts: how often a run may fail before it is not begun again.
+        display: shows progress.
+        others: how many runs of the same session came before these, and how many come after.
+
+    Attributes:
+        failed: runs that could not be finished, and why, in a line each.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        engine: Engine,
+        make_job: Callable[[Run], Job],
+        *,
+        at_once: int,
+        attempts: int,
+        display: Display,
+        others: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.failed: dict[str, str] = {}
+        self._experiment, self._engine, self._make_job = experiment, engine, make_job
+        self._at_once, self._attempts = at_once, attempts
+        self._display, self._others = display, others
+
+    def do(self, runs: list[Run]) -> None:
+        """Do runs, in rounds: what has to be begun again, or was another process's, comes in a later one."""
+        self._over, self._total = self._others[0], sum(self._others) + len(runs)
+        self._display.overall(self._over, self._total)
+        todo = [run for run in runs if not self._given_up(run)]
+        while todo:
+            again, busy = self._round(todo)
+            todo = again or self._freed(busy)
+            if again:
+                todo += busy
+
+    def _round(self, runs: list[Run]) -> tuple[list[Run], list[Run]]:
+        """Runs to be begun again, and runs that another process does."""
+        by_name = {run.name: run for run in runs}
+        again: list[Run] = []
+        busy: list[Run] = []
+        for event in self._engine.run([self._make_job(run) for run in runs], self._at_once):
+            run = by_name[event.name]
+            if isinstance(event, Event):
+                done, accuracy, replayed = event.values or (0, None, 0)
+                evaluations = self._experiment.config.evaluations
+                self._display.step(run.name, done, evaluations, incumbent_text(accuracy), replayed)
+            elif event.cause == "busy":
+                busy.append(run)
+                self._display.end(run.name)
+            elif event.cause == "died" and self._settle(run, event)["failures"] < self._attempts:
+                again.append(run)
+                self._display.end(run.name, f"{run.name}: {event.problem}; it is begun again")
+            else:
+                self._end(run, event)
+        return again, busy
+
+    def _end(self, run: Run, end: End) -> None:
+        problem = self._problem(run, end)
+        self._over += 1
+        self._display.overall(self._over, self._total)
+        if problem is not None:
+            self.failed[run.name] = problem
+        self._display.end(run.name, summary(run) if problem is None else f"{run.name}: failed: {problem}")
+
+    def _problem(self, run: Run, end: End) -> str | None:
+        """Why a run is not done, in one line; a process that was ended could not write that down itself."""
+        status = run.status() if end.problem is None else self._settle(run, end)
+        if status["status"] in ("failed", "timeout", "damaged"):
+            return f"{status['error']['type']}: {status['error']['message']}" if end.problem is None else end.problem
+        return end.problem
+
+    def _settle(self, run: Run, end: End) -> Status:
+        """The status of a run whose process did not live to write it, written down where that is possible."""
+        status = run.status()
+        if status["status"] in ("waiting", "running"):
+            kind = "timeout" if end.cause == "time" else "failed"
+            error = {"type": _TYPES.get(end.cause, "Error"), "message": end.problem, "traceback": end.details}
+            status |= {"status": kind, "error": error, "failures": status["failures"] + 1}
+            with suppress(OSError), run.open():  # a full disk: it is said at least
+                run.write_status(status)
+        return status
+
+    def _given_up(self, run: Run) -> bool:
+        status = run.checked()
+        if status["failures"] < self._attempts:
+            return False
+        reason = status["error"]["message"] if status["error"] else "its process died"
+        self.failed[run.name] = (
+            f"it has failed {status['failures']} times ({reason}): --attempts {status['failures'] + 1} begins it again"
+        )
+        self._over += 1
+        return True
+
+    def _freed(self, busy: list[Run]) -> list[Run]:
+        """Wait for runs of other processes; those that such a process left undone."""
+        if busy:
+            self._display.say(f"waiting for another process, which does {', '.join(run.name for run in busy)}")
+        while busy and all(run.busy() for run in busy):
+            time.sleep(_POLL)
+        left = [run for run in busy if run.busy() or run.status()["status"] != "done"]
+        for run in busy:
+            if run not in left:
+                self._end(run, End(run.name))
+        return left
+
+
+_TYPES = {"died": "ProcessDied", "time": "TimeLimit", "memory": "MemoryLimit", "user": "Refused"}
+
+
+def summary(run: Run) -> str:
+    """A line about a run that is done."""
+    status, lines = run.status(), run.lines()
+    best = None if status["incumbent"] is None else lines[status["incumbent"]]["accuracy"]
+    notices = "".join(f"; {notice}" for notice in status["notices"])
+    return f"{run.name}: done, evaluations: {len(lines)}, {incumbent_text(best)}{notices}"
+
+
+def incumbent_text(accuracy: Any) -> str:
+    """How an incumbent's accuracy is shown."""
+    return "no incumbent yet" if accuracy is None else f"incumbent {100 * accuracy:.2f} %"
