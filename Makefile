@@ -60,7 +60,7 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 perf: $(READY)  ## measure an evaluation against the bare forward pass, and a BO step against BoTorch's default fit
-	@$(BIN)/python -m harness.perf && $(BIN)/python -W ignore -m agents.perf
+	@$(BIN)/python -m harness.perf && $(BIN)/python -m harness.perf_runs && $(BIN)/python -W ignore -m agents.perf
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts
 	@$(BIN)/python -m harness.latency $(call flag,MODEL) $(call flag,SCOPE)
