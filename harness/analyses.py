@@ -33,13 +33,16 @@ def tables(
     Raises:
         TaskError: there is no such reference agent.
     """
-    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
-    found = [statistics_table(runs), differences_table(runs, chosen)]
+    agents = comparison.agents_of(runs)
+    chosen = comparison.reference_agent(agents, reference)
+    found = [statistics_table(runs)] if comparison.shared_tasks(runs) or len(experiments) == 1 else []
+    if len(agents) > 1:
+        found.append(differences_table(runs, chosen))
     if len(experiments) == 1:
-        found += [variances_table(runs, chosen), anytime_table(experiments[0], targets)]
-    splits = [experiment.config.task.split_seed for experiment in experiments]
-    if len(set(splits)) > 1:
-        found.append(components_table(runs))
+        found += [variances_table(runs, chosen)] if len(agents) > 1 else []
+        found.append(anytime_table(experiments[0], targets))
+    if not (parts := comparison.components(runs)).empty:
+        found.append(components_table(parts))
     return [*found, claims_table(experiments, runs)]
 
 
@@ -61,6 +64,11 @@ def statistics_table(runs: pd.DataFrame) -> Table:
         f"(IQM) with a percentile-bootstrap interval, stratified by task, from {statistics.RESAMPLED_RUNS} runs on."
     )
     few = [_IQM_NOTE] if len(frame) and frame["seeds"].min() < 4 else []
+    if (tasks := runs["task"].nunique()) > 1:
+        few.append(
+            f"Over the {len(comparison.shared_tasks(runs))} of {tasks} tasks that all agents have results on; std and "
+            "variance are those within a task, pooled."
+        )
     return Table("statistics", "Statistics of the test accuracy", columns, _rows(frame), frame, caption, few)
 
 
@@ -88,7 +96,7 @@ def _verdict(row: Row) -> str:
 
 
 def _more(row: Row) -> str:
-    if row["verdict"] in (comparison.BETTER, comparison.WORSE):
+    if row["verdict"] in (comparison.BETTER, comparison.WORSE, comparison.NO_PAIRS):
         return DASH
     return "?" if pd.isna(row["more_seeds"]) else f"{row['more_seeds']:.0f}"
 
@@ -96,7 +104,8 @@ def _more(row: Row) -> str:
 def differences_table(runs: pd.DataFrame, reference: str) -> Table:
     """Every agent against the reference, on the test split, seed by seed."""
     frame = comparison.differences(runs, reference)
-    decided = len(frame) > 0 and bool((frame["verdict"] != comparison.UNDECIDABLE).any())
+    decided = bool(frame["p"].notna().any())
+    tasks = runs["task"].nunique()
     columns = [
         _AGENT,
         Column("pairs", "pairs", "pairs", plain("pairs")),
@@ -107,31 +116,40 @@ def differences_table(runs: pd.DataFrame, reference: str) -> Table:
         *(_TESTS if decided else []),
         Column("improvement", "P(better)\n[95 % interval]", "P(better)", _improvement),
         Column("verdict", "verdict", "verdict", _verdict, left=True),
-        Column("more_seeds", "more seeds\nto decide", "more seeds", _more),
+        Column("more_seeds", "more pairs\nto decide", "more pairs", _more),
     ]
+    paired = "paired by seed" if tasks == 1 else f"paired by task ({tasks}) and seed"
     caption = (
-        f"Accuracy on the test split, paired by seed: each agent minus {reference} (mean ± standard deviation). "
-        f"Two-sided exact sign-flip permutation test, Holm's correction for {len(frame)} comparisons, 5 %. "
+        f"Accuracy on the test split, {paired}: each agent minus {reference} (mean ± standard deviation). "
+        f"Two-sided exact sign-flip permutation test, Holm's correction for {_compared(frame)} comparisons, 5 %. "
         f"P(better): how often a run of the agent beats one of {reference}, ties as halves; bootstrap interval from "
-        f"{statistics.RESAMPLED_RUNS} runs on. More seeds: for a power of 80 % if the differences go on as they began "
+        f"{statistics.RESAMPLED_RUNS} runs on. More pairs: for a power of 80 % if the differences go on as they began "
         f"(?: more than {statistics.MOST_SEEDS}, or nothing to tell from)."
     )
-    return Table("differences", f"Against {reference}", columns, _rows(frame), frame, caption, _floor_note(frame))
+    notes = _floor_note(frame)
+    if tasks > 1:
+        notes.append("Pairs of several tasks speak of these tasks, not of others.")
+    return Table("differences", f"Against {reference}", columns, _rows(frame), frame, caption, notes)
+
+
+def _compared(frame: pd.DataFrame) -> int:
+    return int((frame["pairs"] > 1).sum())
 
 
 def _floor_note(frame: pd.DataFrame) -> list[str]:
     """Why there are no p values, where so few seeds cannot give one that decides anything."""
-    if frame.empty or not (frame["verdict"] == comparison.UNDECIDABLE).all():
+    if frame["p"].notna().any():
         return []
-    pairs = int(frame["pairs"].max())
-    if pairs < 2:
+    pairs, comparisons = int(frame["pairs"].max()), _compared(frame)
+    if pairs == 0:
+        return ["No run of the reference is finished beside another agent's: nothing can be compared."]
+    if pairs == 1:
         return ["One pair says nothing about chance: no p values."]
-    comparisons = int((frame["pairs"] > 1).sum())
     needed = statistics.fewest_pairs(comparisons)
     return [
         f"{pairs} pairs cannot give a p below {statistics.smallest_p(pairs):.2g}, {comparisons} comparisons none below "
         f"{min(1.0, comparisons * statistics.smallest_p(pairs)):.2g}: no p values are shown, and nothing here is a "
-        f"finding. {needed} seeds are the fewest that can decide."
+        f"finding. {needed} pairs are the fewest that can decide."
     ]
 
 
@@ -197,10 +215,11 @@ def _expected(key: str) -> Callable[[Row], str]:
     return lambda row: "∞" if row[key] == math.inf else number(1)(row[key])
 
 
-def components_table(runs: pd.DataFrame) -> Table:
-    """How much of an agent's variance is its own, and how much the split's."""
-    frame = comparison.components(runs)
+def components_table(frame: pd.DataFrame) -> Table:
+    """How much of an agent's variance is its own, and how much the split's: of :func:`comparison.components`."""
+    several = frame["setting"].nunique() > 1
     columns = [
+        *([Column("setting", "network,\nbudget", "network, budget", text("setting"), left=True)] if several else []),
         _AGENT,
         Column("splits", "splits", "splits", plain("splits")),
         Column("runs", "runs", "runs", plain("runs")),
@@ -211,7 +230,8 @@ def components_table(runs: pd.DataFrame) -> Table:
         "Variance components of the test accuracy: of the agent's seed within a split, and between splits (the dense "
         "network's own accuracy included); one-way random-effects analysis of variance, negative estimates as 0."
     )
-    return Table("components", "Variance by seed and by split", columns, _rows(frame), frame, caption)
+    group = "setting" if several else ""
+    return Table("components", "Variance by seed and by split", columns, _rows(frame), frame, caption, group=group)
 
 
 def runs_table(runs: pd.DataFrame) -> Table:
@@ -244,10 +264,10 @@ def claims_table(experiments: Sequence[Experiment], runs: pd.DataFrame) -> Table
     """Published claims against what was measured here."""
     frame = claims.findings(experiments, runs)
     columns = [
-        Column("claim", "claim", "claim", text("claim"), left=True),
-        Column("source", "source", "source", text("source"), left=True),
-        Column("measured", "measured here", "measured", text("measured"), left=True),
-        Column("outcome", "outcome", "outcome", text("outcome"), left=True),
+        Column("claim", "claim", "claim", text("claim"), left=True, share=0.32),
+        Column("source", "source", "source", text("source"), left=True, share=0.18),
+        Column("measured", "measured here", "measured", text("measured"), left=True, share=0.28),
+        Column("outcome", "outcome", "outcome", text("outcome"), left=True, share=0.12),
     ]
     caption = (
         "Published claims, each tested by the comparison written down for it in claims.yaml: on the test split, paired "

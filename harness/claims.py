@@ -23,6 +23,8 @@ TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _UNITS = {"seconds": "s"}
+_MARGIN = 1.0  # on both sides of a published range
+_HALVED = 0.5  # the ratio of variances that a claim of less variance is about, where it has no number
 
 
 class Where(BaseModel):
@@ -138,22 +140,40 @@ def _difference(test: Difference, runs: pd.DataFrame, agent: str, reference: str
     pairs = comparison.paired_differences(runs, agent, reference, test.column)
     result = statistics.paired(pairs)
     unit = _UNITS.get(test.column, "points")
-    measured = f"{agent} minus {reference}: {result.mean:+.2f} {unit} (mean of {result.pairs} pairs"
+    tasks = f" of {n} tasks" if (n := runs["task"].nunique()) > 1 else ""
+    measured = f"{agent} minus {reference}: {result.mean:+.2f} {unit} (mean of {_counted(result.pairs, 'pair')}{tasks}"
     if not statistics.decidable(result.pairs):
         return Finding(f"{measured}; p cannot be below {statistics.smallest_p(result.pairs):.2g})", TOO_FEW)
-    as_claimed = (result.mean > 0) == (test.expect == "higher") and result.p <= ALPHA
-    return Finding(f"{measured}, p = {result.p:.2g})", REPRODUCED if as_claimed else NOT_REPRODUCED)
+    measured = f"{measured}, p = {result.p:.2g}"
+    claimed_sign = result.mean * (1 if test.expect == "higher" else -1) > 0
+    if claimed_sign and result.p <= ALPHA:
+        return Finding(f"{measured})", REPRODUCED)
+    needed = statistics.seeds_needed(pairs)
+    if not claimed_sign or needed is None:
+        return Finding(f"{measured})", NOT_REPRODUCED)
+    return Finding(f"{measured}; about {max(needed, result.pairs + 1)} pairs would decide)", TOO_FEW)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _variance(test: Variance, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    ours, theirs = (_around_medians(runs, name, test.column) for name in (agent, reference))
-    ratio, _ = statistics.variance_ratio(ours, theirs)
-    seeds = min(len(ours), len(theirs))
-    measured = f"variance of {agent} over that of {reference}: {ratio:.2f} ({seeds} runs each"
+    counts = runs[runs["agent"].isin((agent, reference))].groupby(["task", "agent"]).size().unstack(fill_value=0)
+    tasks = counts.index[(counts >= statistics.RESAMPLED_RUNS).all(axis=1)]
+    if len(tasks) == 0 or counts.shape[1] < 2:
+        fewest = _counted(int(counts.to_numpy().min()), "run")
+        return Finding(f"{fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW)
+    enough = runs[runs["task"].isin(tasks)]
+    ours, theirs = (_around_medians(enough, name, test.column) for name in (agent, reference))
+    ratio, (low, _) = statistics.variance_ratio(ours, theirs)
     p = statistics.brown_forsythe(ours, theirs)
-    if math.isnan(p):
-        return Finding(f"{measured}; no test below {statistics.RESAMPLED_RUNS})", TOO_FEW)
-    return Finding(f"{measured}, p = {p:.2g})", REPRODUCED if ratio < 1 and p <= ALPHA else NOT_REPRODUCED)
+    measured = f"variance of {agent} over that of {reference}: {ratio:.2f} ({min(len(ours), len(theirs))} runs each"
+    if math.isnan(ratio) or math.isnan(p):
+        return Finding(f"{measured.replace('nan', 'none')}; nothing varies)", NOT_TESTED)
+    if ratio < 1 and p <= ALPHA:
+        return Finding(f"{measured}, p = {p:.2g})", REPRODUCED)
+    return Finding(f"{measured}, p = {p:.2g})", NOT_REPRODUCED if ratio >= 1 or low > _HALVED else TOO_FEW)
 
 
 def _around_medians(runs: pd.DataFrame, agent: str, column: str) -> np.ndarray:
@@ -165,11 +185,16 @@ def _around_medians(runs: pd.DataFrame, agent: str, column: str) -> np.ndarray:
 def _value(test: Value, runs: pd.DataFrame, agent: str) -> Finding:
     values = runs[runs["agent"] == agent][test.column].to_numpy(dtype=np.float64)
     low, high = statistics.mean_interval(values)
-    measured = f"{agent}: {values.mean():.2f} (mean of {len(values)} runs"
+    measured = f"{agent}: {values.mean():.2f} (mean of {_counted(len(values), 'run')}"
     if len(values) < statistics.RESAMPLED_RUNS:
         return Finding(f"{measured}; no interval below {statistics.RESAMPLED_RUNS})", TOO_FEW)
-    meets = high >= test.published[0] and (test.expect == "reaches" or low <= test.published[1])
-    return Finding(f"{measured}, 95 % interval {low:.2f} to {high:.2f})", REPRODUCED if meets else NOT_REPRODUCED)
+    least, most = test.published
+    if test.expect == "reaches":
+        meets, misses = low >= least, high < least
+    else:
+        meets, misses = low >= least - _MARGIN and high <= most + _MARGIN, high < least or low > most
+    outcome = REPRODUCED if meets else NOT_REPRODUCED if misses else TOO_FEW
+    return Finding(f"{measured}, 95 % interval {low:.2f} to {high:.2f})", outcome)
 
 
 def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFrame:

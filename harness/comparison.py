@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ HEADLINE = "test_accuracy"
 BETTER, WORSE = "better", "worse"
 OPEN = "no difference shown"
 UNDECIDABLE = "too few seeds to decide"
+NO_PAIRS = "no runs in common"
 _PREFERRED = "random"
 
 
@@ -49,8 +50,21 @@ def agents_of(runs: pd.DataFrame) -> list[str]:
 
 
 def describe(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
-    """A row per agent: agent, seeds (values), mean, std, variance (n - 1), median, iqm, iqm_low, iqm_high."""
-    return pd.DataFrame([{"agent": agent} | _description(_strata(runs, agent, column)) for agent in agents_of(runs)])
+    """A row per agent: agent, seeds (values), mean, std, variance, median, iqm, iqm_low, iqm_high.
+
+    Of several tasks: over those that every agent with a result has one on, for means over other tasks are no
+    comparison; the variance (n - 1) is that within a task, pooled.
+    """
+    shared = runs[runs["task"].isin(shared_tasks(runs, column))]
+    return pd.DataFrame([{"agent": agent} | _description(_strata(shared, agent, column)) for agent in agents_of(runs)])
+
+
+def shared_tasks(runs: pd.DataFrame, column: str = HEADLINE) -> list[str]:
+    """The tasks on which every agent that has a result anywhere has one."""
+    known = runs[(runs["status"] == "done") & runs[column].notna()]
+    agents = known["agent"].nunique()
+    counts = known.groupby("task", sort=False)["agent"].nunique()
+    return [str(task) for task, count in counts.items() if count == agents]
 
 
 def _description(strata: list[pd.Series]) -> dict[str, Any]:
@@ -59,7 +73,9 @@ def _description(strata: list[pd.Series]) -> dict[str, Any]:
         names = ("mean", "std", "variance", "median", "iqm", "iqm_low", "iqm_high")
         return {"seeds": 0, **dict.fromkeys(names, math.nan)}
     interval = statistics.iqm_interval(strata)
-    variance = float(np.var(values, ddof=1)) if len(values) > 1 else math.nan
+    freedom = sum(len(task) - 1 for task in strata)
+    within = sum(float(((task - task.mean()) ** 2).sum()) for task in strata)
+    variance = within / freedom if freedom else math.nan
     return {
         "seeds": len(values),
         "mean": float(np.mean(values)),
@@ -79,9 +95,9 @@ def differences(
 
     Columns: agent, reference, pairs, difference_mean, difference_std, difference_low, difference_high (of the mean),
     p (exact sign-flip test, two-sided), p_holm (corrected for the rows), p_floor (the smallest p_holm that so many
-    pairs can give; where it is above 5 %, p and p_holm are left out: they could only be misread), verdict, more_seeds
-    (that would decide an open comparison, beyond those there are; NaN where it is decided or more than a thousand),
-    probability, probability_low, probability_high (of improvement).
+    pairs can give; where it is above 5 %, p and intervals are left out: they could only be misread), verdict,
+    more_seeds (pairs that would decide an open comparison, beyond those there are; NaN where it is decided or more than
+    a thousand), probability, probability_low, probability_high (of improvement).
     """
     others = [agent for agent in agents_of(runs) if agent != reference]
     pairs = {agent: paired_differences(runs, agent, reference, column) for agent in others}
@@ -102,25 +118,34 @@ def differences(
                 "difference_std": result.std,
                 "difference_low": result.interval.low,
                 "difference_high": result.interval.high,
-                "p": math.nan if verdict == UNDECIDABLE else result.p,
-                "p_holm": math.nan if verdict == UNDECIDABLE else p_holm,
+                "p": result.p,
+                "p_holm": p_holm,
                 "p_floor": min(1.0, max(comparisons, 1) * statistics.smallest_p(result.pairs)),
                 "verdict": verdict,
                 "more_seeds": _more_seeds(pairs[agent], comparisons, verdict),
                 **_improvement(runs, agent, reference, column, sign),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    if rows:
+        table.loc[table["verdict"].isin((UNDECIDABLE, NO_PAIRS)), _TELLING] = math.nan
+    return table
+
+
+_TELLING = ["p", "p_holm", "difference_low", "difference_high", "probability_low", "probability_high"]
+"""What could only be misread where a test cannot decide: an interval says as much as a p does."""
 
 
 def _verdict(pairs: int, gain: float, p_holm: float, comparisons: int) -> str:
+    if pairs == 0:
+        return NO_PAIRS
     if p_holm <= ALPHA:
         return BETTER if gain > 0 else WORSE
     return OPEN if statistics.decidable(pairs, comparisons) else UNDECIDABLE
 
 
 def _more_seeds(pairs: np.ndarray, comparisons: int, verdict: str) -> float:
-    if verdict in (BETTER, WORSE):
+    if verdict in (BETTER, WORSE, NO_PAIRS):
         return math.nan
     needed = statistics.seeds_needed(pairs, max(comparisons, 1))
     return math.nan if needed is None else float(max(1, needed - len(pairs)))
@@ -167,37 +192,51 @@ def variances(runs: pd.DataFrame, reference: str, column: str = HEADLINE) -> pd.
 
 
 def components(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
-    """A row per agent, of experiments that differ in their split alone: agent, splits, seeds, and the variances
-    (%^2) by seed and by split.
+    """Variances (%^2) by seed and by split, of experiments that differ in their split alone.
+
+    A row per setting (what else was the same) with several splits, and agent: setting, agent, splits, runs,
+    seed_variance, split_variance.
     """
     rows = []
-    for agent in agents_of(runs):
-        splits = [_values(split, agent, column) for _, split in runs.groupby("split_seed")]
-        splits = [values for values in splits if len(values)]
-        found = statistics.variance_components(splits)
-        seeds = sum(map(len, splits))
-        rows.append(
-            {
-                "agent": agent,
-                "splits": len(splits),
-                "runs": seeds,
-                "seed_variance": found.seed,
-                "split_variance": found.split,
-            }
-        )
+    for setting, same in runs.groupby("setting", sort=False):
+        if same["split_seed"].nunique() < 2:
+            continue
+        for agent in agents_of(same):
+            splits = [_values(split, agent, column) for _, split in same.groupby("split_seed")]
+            splits = [values for values in splits if len(values)]
+            found = statistics.variance_components(splits)
+            counts = {"splits": len(splits), "runs": sum(map(len, splits))}
+            parts = {"seed_variance": found.seed, "split_variance": found.split}
+            rows.append({"setting": setting, "agent": agent} | counts | parts)
     return pd.DataFrame(rows)
 
 
-def best_and_tied(runs: pd.DataFrame, column: str = HEADLINE) -> tuple[str | None, list[str]]:
-    """The agent of the highest mean in one task, and those that no test tells apart from it (Holm's correction)."""
+class AgainstBest(NamedTuple):
+    """The agent of the highest mean in one task, and the others by what a test says of their difference from it."""
+
+    best: str | None
+    tied: list[str]
+    worse: list[str]
+    undecided: list[str]
+
+
+def against_best(runs: pd.DataFrame, column: str = HEADLINE) -> AgainstBest:
+    """Every agent against the best one of one task: the sign-flip test, corrected (Bonferroni) for all pairs of agents.
+
+    For the best is chosen by the same numbers that are tested: a correction for the comparisons with it alone would
+    call one agent in fifteen worse by chance.
+    """
     means = runs[runs["status"] == "done"].groupby("agent", sort=False)[column].mean().dropna()
     if means.empty:
-        return None, []
-    best = str(means.idxmax())
-    others = differences(runs[runs["agent"].isin(means.index)], best, column)
-    if others.empty:
-        return best, []
-    return best, [str(agent) for agent in others[~others["verdict"].isin((BETTER, WORSE))]["agent"]]
+        return AgainstBest(None, [], [], [])
+    best, count = str(means.idxmax()), len(means)
+    comparisons = count * (count - 1) // 2
+    groups: dict[str, list[str]] = {WORSE: [], OPEN: [], UNDECIDABLE: [], NO_PAIRS: []}
+    for agent in map(str, means.index):
+        if agent != best:
+            result = statistics.paired(paired_differences(runs, agent, best, column))
+            groups[_verdict(result.pairs, result.mean, comparisons * result.p, comparisons)].append(agent)
+    return AgainstBest(best, groups[OPEN], groups[WORSE], groups[UNDECIDABLE] + groups[NO_PAIRS])
 
 
 def is_control(agent: str) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
 from harness import store
-from harness.config import ExperimentConfig
+from harness.config import ExperimentConfig, differences
+from harness.errors import ConfigError
 from harness.journal import Line, incumbent
 from harness.store import Experiment, Run
 
@@ -36,25 +39,51 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
 
 
 def joined(experiments: Sequence[Experiment]) -> pd.DataFrame:
-    """The rows of :func:`runs_frame` of several experiments, with columns task (:func:`task_names`) and split_seed."""
-    names = task_names([experiment.config for experiment in experiments])
+    """The rows of :func:`runs_frame` of several experiments.
+
+    With columns task (:func:`task_names`), split_seed, and setting (the task but for its split).
+
+    Raises:
+        ConfigError: two experiments hold the same runs: counted twice they would pass for more seeds.
+    """
+    _check_distinct(experiments)
+    configs = [experiment.config for experiment in experiments]
+    settings = task_names([replace(config, task=replace(config.task, split_seed=0)) for config in configs], same=True)
     return pd.concat(
         [
-            runs_frame(experiment).assign(task=name, split_seed=experiment.config.task.split_seed)
-            for name, experiment in zip(names, experiments, strict=True)
+            runs_frame(experiment).assign(task=name, split_seed=experiment.config.task.split_seed, setting=setting)
+            for name, setting, experiment in zip(task_names(configs), settings, experiments, strict=True)
         ],
         ignore_index=True,
     )
 
 
-def task_names(configs: Sequence[ExperimentConfig]) -> list[str]:
-    """A short name for each experiment: network and budget, and whatever else tells it from the others here."""
+def _check_distinct(experiments: Sequence[Experiment]) -> None:
+    for first, second in combinations(experiments, 2):
+        theirs = replace(second.config, agents=first.config.agents)
+        shared = [agent.label for agent in first.config.agents if agent in second.config.agents]
+        if shared and not differences(first.config, theirs):
+            raise ConfigError(
+                f"{str(first.folder)!r} and {str(second.folder)!r} hold the same runs ({', '.join(shared)}): expected "
+                "each experiment once"
+            )
+
+
+def task_names(configs: Sequence[ExperimentConfig], same: bool = False) -> list[str]:
+    """A short name for each experiment: network and budget, and whatever else tells it from the others here.
+
+    Args:
+        configs: of the experiments.
+        same: whether experiments that nothing tells apart may share a name; else they are numbered.
+    """
     spoken = [_spoken(config) for config in configs]
     varying = [key for key in spoken[0] if len({values[key] for values in spoken}) > 1]
     names = [
         ", ".join([values["model"], values["preserve"], *(values[key] for key in varying if key not in _ALWAYS)])
         for values in spoken
     ]
+    if same:
+        return names
     return [name if names.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(names)]
 
 
@@ -86,7 +115,8 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
-        test_accuracy_mean, _std (%), finetuned_accuracy_mean, _std (%), macs_kept, parameters_kept, latency_kept (%),
+        test_accuracy_mean, _std (%), finetuned_accuracy_mean, _std (%), finetuned_runs, macs_kept, parameters_kept,
+        latency_kept (%),
         seconds_mean, seconds_std, agent_seconds, evaluation_seconds. NaN where there is nothing to compute it from.
     """
     done = runs[runs["status"] == "done"].groupby("agent")
@@ -100,6 +130,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         test_accuracy_std=("test_accuracy", "std"),
         finetuned_accuracy_mean=("finetuned_accuracy", "mean"),
         finetuned_accuracy_std=("finetuned_accuracy", "std"),
+        finetuned_runs=("finetuned_accuracy", "count"),
         macs_kept=("macs_kept", "mean"),
         parameters_kept=("parameters_kept", "mean"),
         latency_kept=("latency_kept", "mean"),
@@ -109,8 +140,9 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         evaluation_seconds=("evaluation_seconds", "mean"),
     ).reindex(runs["agent"].unique())
     table.insert(1, "seeds_asked", runs.groupby("agent")["seed"].size())
-    table["seeds_done"] = table["seeds_done"].fillna(0)
-    table = table.astype({"seeds_done": "Int64", "seeds_asked": "Int64"})  # stays whole beside a missing value
+    table = table.fillna({"seeds_done": 0, "finetuned_runs": 0})
+    # Whole numbers stay whole beside a missing value.
+    table = table.astype(dict.fromkeys(("seeds_done", "seeds_asked", "finetuned_runs"), "Int64"))
     return table.rename_axis("agent").reset_index()
 
 

@@ -49,7 +49,7 @@ def write(
         TaskError: there is no such reference agent.
     """
     target = path or default_path(experiments)
-    _check_targets(targets)
+    _check(target, targets)
     drawn = []
     for number, experiment in enumerate(experiments):
         progress("drawing figures", number, len(experiments))
@@ -62,7 +62,9 @@ def write(
     return target
 
 
-def _check_targets(targets: Sequence[float]) -> None:
+def _check(path: Path, targets: Sequence[float]) -> None:
+    if path.is_dir():
+        raise ConfigError(f"html {str(path)!r} is a folder: expected a file")
     for target in targets:
         if not 0 < target <= 100:
             raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")

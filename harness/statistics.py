@@ -85,8 +85,8 @@ def smallest_p(pairs: int) -> float:
 
 
 def decidable(pairs: int, comparisons: int = 1) -> bool:
-    """Whether so many pairs can give a p of at most 5 % at all, after Holm's correction for so many comparisons."""
-    return comparisons * smallest_p(pairs) <= ALPHA
+    """Whether so many pairs can give a p of at most 5 % at all, after correction for so many comparisons."""
+    return pairs > 1 and max(1, comparisons) * smallest_p(pairs) <= ALPHA
 
 
 def fewest_pairs(comparisons: int = 1) -> int:
@@ -98,12 +98,13 @@ def paired(differences: ArrayLike) -> Paired:
     """Exact sign-flip permutation test of paired differences (sampled flips beyond 16 pairs), and their mean.
 
     Args:
-        differences: ``(n,)``, one per pair.
+        differences: ``(n,)``, one per pair; NaN are left out.
 
     Returns:
         The Student-t interval stands only where the test could decide: one that excludes 0 says as much as a p does.
     """
     sample = np.asarray(differences, dtype=np.float64)
+    sample = sample[~np.isnan(sample)]
     n = len(sample)
     mean = float(sample.mean()) if n else math.nan
     std = float(sample.std(ddof=1)) if n > 1 else math.nan
@@ -164,12 +165,18 @@ def _superiority(mine: Sample, other: Sample) -> Sample:
 
 
 def brown_forsythe(ours: ArrayLike, theirs: ArrayLike) -> float:
-    """p of equal variances (Brown and Forsythe 1974: Levene's test around medians); NaN below five values each."""
+    """p of equal variances (Brown and Forsythe 1974: Levene's test around medians).
+
+    NaN below five values each, and where all of a sample's deviations are equal, so that nothing varies but their size.
+    """
     samples = [np.asarray(values, dtype=np.float64) for values in (ours, theirs)]
     if min(map(len, samples)) < RESAMPLED_RUNS:
         return math.nan
     if all(np.ptp(sample) == 0 for sample in samples):
         return 1.0
+    deviations = [np.abs(sample - np.median(sample)) for sample in samples]
+    if all(np.ptp(values) == 0 for values in deviations):
+        return math.nan
     return float(stats.levene(*samples, center="median").pvalue)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -29,7 +28,15 @@ def _evaluations(row: Row) -> str:
 
 
 _TASK = Column("task", "network,\nbudget", "network, budget", tabular.text("task"), left=True)
-_FINETUNED = Column("finetuned", "fine-\ntuned, %", "tuned, %", mean_std("finetuned_accuracy", 2))
+
+
+def _finetuned(row: Row) -> str:
+    text = mean_std("finetuned_accuracy", 2)(row)
+    partly = text != DASH and row["finetuned_runs"] < row["seeds_done"]
+    return f"{text} ({row['finetuned_runs']} of {row['seeds_done']})" if partly else text
+
+
+_FINETUNED = Column("finetuned", "fine-\ntuned, %", "tuned, %", _finetuned)
 _COLUMNS = (
     Column("agent", "agent", "agent", tabular.text("agent"), left=True),
     Column("seeds", "seeds", "seeds", _seeds),
@@ -49,9 +56,8 @@ _LEGEND = (
     "Columns: top-1 accuracy on the reward split (mean, standard deviation and variance) and on the test split; "
     "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations"
 )
-_MARKS_LEGEND = (
-    "Bold: the best mean; underlined: not told apart from it by an exact paired sign-flip test (5 %, Holm's correction)"
-)
+_BEST = "Bold: the best mean"
+_TIED = "underlined: not told apart from it by an exact paired sign-flip test (5 %, corrected for all pairs of agents)"
 
 
 def comparison_table(
@@ -70,10 +76,13 @@ def comparison_table(
     runs = frames.joined(experiments) if runs is None else runs
     parts: list[pd.DataFrame] = []
     marks: dict[tuple[int, str], Mark] = {}
+    undecided = False
     for name, experiment in zip(dict.fromkeys(runs["task"]), experiments, strict=True):
         mine = runs[runs["task"] == name]
         first = sum(len(part) for part in parts)
-        marks |= {(first + 1 + row, key): mark for (row, key), mark in _marks(mine).items()}
+        found, open_here = _marks(mine)
+        marks |= {(first + 1 + row, key): mark for (row, key), mark in found.items()}
+        undecided = undecided or open_here
         parts += [pd.DataFrame([{"task": name} | frames.dense_row(experiment)]), frames.summary(mine).assign(task=name)]
     frame = pd.concat(parts, ignore_index=True)
     several = len(experiments) > 1
@@ -82,12 +91,23 @@ def comparison_table(
         name="table",
         title="Agents",
         columns=_columns(frame, several),
-        rows=_rows(frame),
+        rows=[dict(row) for row in frame.to_dict("records")],  # type: ignore[arg-type]
         frame=frame[["task", *parts[1].columns.drop("task")]] if several else frame[parts[1].columns.drop("task")],
         caption=caption.headline(experiments) if text is None else text,
         notes=[*notes, caption.protocol(experiments)],
         marks=marks,
+        legend=_legend(marks, undecided),
+        group="task" if several else "",
     )
+
+
+def _legend(marks: Mapping[tuple[int, str], Mark], undecided: bool) -> str:
+    """What the marks mean, and that there are none where so few seeds cannot give any."""
+    if not marks:
+        return ""
+    tied = "tied" in marks.values()
+    few = f" With so few seeds no test can tell {'all' if tied else 'any'} of the others from it."
+    return f"{_BEST}{f'; {_TIED}' if tied else ''}.{few if undecided else ''}"
 
 
 def _columns(frame: pd.DataFrame, several: bool) -> list[Column]:
@@ -95,14 +115,6 @@ def _columns(frame: pd.DataFrame, several: bool) -> list[Column]:
     if frame["finetuned_accuracy_mean"].notna().any():
         columns.insert([column.key for column in columns].index("test") + 1, _FINETUNED)
     return columns
-
-
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    rows: list[dict[str, Any]] = [dict(row) for row in frame.to_dict("records")]  # type: ignore[arg-type]
-    for before, row in reversed(list(pairwise(rows))):
-        if before["task"] == row["task"]:
-            row["task"] = ""
-    return list(rows)
 
 
 def _by_task(runs: pd.DataFrame, experiments: Sequence[Experiment]) -> list[tuple[str, Experiment]]:
@@ -114,18 +126,23 @@ def _missing(experiment: Experiment, runs: pd.DataFrame, name: str) -> list[str]
     return [f"{name}: {note}" if name else note for note in caption.missing(experiment, mine)]
 
 
-def _marks(runs: pd.DataFrame) -> dict[tuple[int, str], Mark]:
-    """Of one task's rows (without the dense network's): the best, and what no test tells apart from it."""
+def _marks(runs: pd.DataFrame) -> tuple[dict[tuple[int, str], Mark], bool]:
+    """Of one task's rows (without the dense network's): the best, and what no test tells apart from it.
+
+    And whether there are agents that so few seeds can tell nothing of.
+    """
     agents = comparison.agents_of(runs)
     marks: dict[tuple[int, str], Mark] = {}
+    undecided = False
     for key, column in _MARKED.items():
-        best, tied = comparison.best_and_tied(runs, column)
+        found = comparison.against_best(runs, column)
+        undecided = undecided or bool(found.undecided)
         for row, agent in enumerate(agents):
-            if agent == best:
+            if agent == found.best:
                 marks[row, key] = "best"
-            elif agent in tied:
+            elif agent in found.tied:
                 marks[row, key] = "tied"
-    return marks
+    return marks, undecided
 
 
 def render(experiments: Experiment | Sequence[Experiment], form: str, text: str | None = None) -> str:
@@ -140,8 +157,7 @@ def render(experiments: Experiment | Sequence[Experiment], form: str, text: str 
 
 def _render(table: Table, form: str) -> str:
     if form == "latex" and table.marks:
-        legend = [_LEGEND, _MARKS_LEGEND]
-        table = Table(**{**vars(table), "notes": [*table.notes, *legend]})
+        table = replace(table, notes=[*table.notes, _LEGEND])
     return tabular.FORMS[form](table)
 
 
@@ -169,5 +185,5 @@ def _write(experiment: Experiment, runs: pd.DataFrame, reference: str, targets: 
     for table in found:
         for form, suffix in _SUFFIXES.items():
             store.write_text(experiment.tables_folder / f"{table.name}.{suffix}", _render(table, form))
-    rows = runs.drop(columns=["task", "split_seed"]).rename(columns=tabular.with_unit)
+    rows = runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
     store.write_text(experiment.tables_folder / "runs.csv", rows.to_csv(index=False))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -31,6 +33,7 @@ class Column(NamedTuple):
     short: str  # for a paper, where the caption explains it
     cell: Callable[[Row], str]
     left: bool = False
+    share: float = 0.0  # of a LaTeX line, for text that has to be broken
 
     @property
     def line(self) -> str:
@@ -50,8 +53,10 @@ class Table:
         frame: the numbers in full precision, for the CSV.
         caption: what is shown, in a sentence or a paragraph.
         notes: what has to be known besides; a line each.
-        marks: by index of a row and key of a column: ``best`` (bold in LaTeX), ``tied`` (not told apart from it by any
-            test: underlined).
+        marks: by index of a row and key of a column: ``best`` (bold in LaTeX and HTML), ``tied`` (underlined: not told
+            apart from it by any test).
+        legend: what the marks mean.
+        group: key of the first column where it names several rows at once: said once where rows cannot be sorted.
     """
 
     name: str
@@ -62,10 +67,20 @@ class Table:
     caption: str
     notes: Sequence[str] = ()
     marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
+    legend: str = ""
+    group: str = ""
 
     def cells(self) -> list[list[str]]:
         """The text of every cell, row by row."""
         return [[column.cell(row) for column in self.columns] for row in self.rows]
+
+    def grouped(self) -> list[list[str]]:
+        """The same, with the group's name in its first row alone."""
+        cells = self.cells()
+        if self.group:
+            for before, row in reversed(list(pairwise(cells))):
+                row[0] = "" if row[0] == before[0] else row[0]
+        return cells
 
 
 def number(decimals: int) -> Callable[[Any], str]:
@@ -134,7 +149,7 @@ def terminal(table: Table) -> str:
     for column in table.columns:
         heading = "\n" * (height - column.heading.count("\n")) + column.heading
         shown.add_column(heading, justify="left" if column.left else "right", no_wrap=True)
-    for cells in table.cells():
+    for cells in table.grouped():
         shown.add_row(*map(escape, cells))
     console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
     with console.capture() as capture:
@@ -147,22 +162,26 @@ def terminal(table: Table) -> str:
 def markdown(table: Table) -> str:
     """A pipe table, its caption and its notes."""
     notes = [f"- {note}".replace("<", "&lt;") for note in table.notes]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in table.cells()]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table.grouped()]
     return "\n".join([_tabulate(table, cells, "pipe", [c.line for c in table.columns]), "", table.caption, "", *notes])
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment for booktabs: caption above, notes below."""
+    """A ``table`` environment for booktabs: caption above, notes below. What is wider than a line is scaled to it."""
     cells = [
         [_marked(cell, table.marks.get((number, column.key))) for column, cell in zip(table.columns, row, strict=True)]
-        for number, row in enumerate(table.cells())
+        for number, row in enumerate(table.grouped())
     ]
     body = _tabulate(table, cells, "latex_booktabs", [column.short for column in table.columns])
+    body = re.sub(r"(?<=\\begin\{tabular\}){[lr]*}", lambda _: f"{{{_sides(table)}}}", body, count=1)
+    if not any(column.share for column in table.columns):
+        body = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
     for placeholder, command in [*_MARKS.values(), (_END, "}")]:
         body = body.replace(placeholder, command)
-    notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(table.notes))}}}"] if table.notes else []
+    told = [*table.notes, *([table.legend] if table.legend else [])]
+    notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(told))}}}"] if told else []
     lines = [
-        "% needs \\usepackage{booktabs}",
+        "% needs \\usepackage{booktabs,graphicx}",
         "\\begin{table}",
         "\\centering",
         f"\\caption{{{_escaped(table.caption)}}}",
@@ -175,6 +194,17 @@ def latex(table: Table) -> str:
         "",
     ]
     return _symbols("\n".join(lines))
+
+
+def _sides(table: Table) -> str:
+    """How LaTeX aligns the columns."""
+
+    def side(column: Column) -> str:
+        if column.share:
+            return f"p{{{column.share:g}\\linewidth}}"
+        return "l" if column.left else "r"
+
+    return "".join(map(side, table.columns))
 
 
 def _tabulate(table: Table, cells: list[list[str]], form: str, headings: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness import comparison, frames, statistics
-from harness.comparison import BETTER, HEADLINE, OPEN, UNDECIDABLE, WORSE
+from harness.comparison import BETTER, HEADLINE, NO_PAIRS, OPEN, UNDECIDABLE, WORSE
 from harness.store import Experiment
 
 
@@ -40,17 +40,17 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
 
 
 def _best(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
-    means = done.groupby("agent", sort=False)[HEADLINE].agg(["mean", "std", "size"]).sort_values("mean")
-    best = str(means.index[-1])
+    means = done.groupby("agent", sort=False)[HEADLINE].agg(["mean", "std"]).dropna(subset=["mean"])
+    best = str(comparison.against_best(done).best)
     dense = frames.dense_row(experiment)["test_accuracy_mean"]
     control = ", which is a control" if comparison.is_control(best) else ""
     yield (
         f"Best on the test split: {best}{control}, {_mean_std(means.at[best, 'mean'], means.at[best, 'std'])} % "
         f"(the dense network: {dense:.2f} %)."
     )
-    controls = [agent for agent in means.index if comparison.is_control(agent)]
-    if controls and not control:
-        strongest = controls[-1]
+    controls = means[[comparison.is_control(str(agent)) for agent in means.index]]
+    if len(controls) and not control:
+        strongest = str(controls["mean"].idxmax())
         yield f"The strongest control is {strongest}, with {_mean_std(means.at[strongest, 'mean'], math.nan)} %."
 
 
@@ -58,14 +58,17 @@ def _apart(done: pd.DataFrame, reference: str) -> Iterator[str]:
     found = comparison.differences(done, reference)
     if found.empty:
         return
-    if (found["verdict"] == UNDECIDABLE).all():
+    if (found["verdict"] == NO_PAIRS).all():
+        yield f"No finished run of {reference} stands beside another agent's: nothing is compared with it."
+        return
+    if not found["verdict"].isin((BETTER, WORSE, OPEN)).any():
         yield _too_few(found)
         return
-    yield from _apart_from_best(done)
     for verdict, words in _VERDICTS.items():
         agents = list(found[found["verdict"] == verdict]["agent"])
         if agents:
             yield f"{words.format(reference)}: {_and(agents)}."
+    yield from _apart_from_best(done)
 
 
 _VERDICTS = {
@@ -73,6 +76,7 @@ _VERDICTS = {
     WORSE: "Worse than {}, beyond chance",
     OPEN: "No difference from {} shown",
     UNDECIDABLE: "Too few seeds to compare with {}",
+    NO_PAIRS: "No runs in common with {}",
 }
 
 
@@ -86,12 +90,13 @@ def _too_few(found: pd.DataFrame) -> str:
 
 
 def _apart_from_best(done: pd.DataFrame) -> Iterator[str]:
-    best, tied = comparison.best_and_tied(done)
-    others = [agent for agent in comparison.agents_of(done) if agent not in (best, *tied)]
-    if tied:
-        yield f"Not told apart from {best} by any test: {_and(tied)}."
-    if others:
-        yield f"Worse than {best}, beyond chance: {_and(others)}."
+    found = comparison.against_best(done)
+    if found.tied:
+        yield f"Not told apart from {found.best} by any test: {_and(found.tied)}."
+    if found.worse:
+        yield f"Worse than {found.best}, the best, beyond chance: {_and(found.worse)}."
+    if found.undecided:
+        yield f"Too few seeds to compare with {found.best}, the best: {_and(found.undecided)}."
 
 
 def _optimism(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
@@ -99,14 +104,18 @@ def _optimism(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
     gap = (done["reward_accuracy"] - done[HEADLINE]).mean()
     own = dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
     yield (
-        f"Incumbents score {gap:.2f} points more on the reward split, which chose them, than on the test split "
-        f"(the dense network: {own:.2f})."
+        f"Incumbents score {_signed(gap)} on the reward split, which chose them, than on the test split "
+        f"(the dense network: {_signed(own)})."
     )
 
 
 def _finetuned(done: pd.DataFrame) -> Iterator[str]:
     tuned = done.dropna(subset=["finetuned_accuracy"])
     if tuned.empty:
+        return
+    scored = int(done[HEADLINE].notna().sum())
+    if len(tuned) < scored:
+        yield f"{len(tuned)} of {scored} runs are fine-tuned: agents are not yet compared by that."
         return
     means = tuned.groupby("agent", sort=False)[["finetuned_accuracy", HEADLINE]].mean()
     best = str(means["finetuned_accuracy"].idxmax())
@@ -115,6 +124,10 @@ def _finetuned(done: pd.DataFrame) -> Iterator[str]:
         f"After fine-tuning, {best} is best on the test split with {mean} %; the agents' means then differ by "
         f"{_spread(means['finetuned_accuracy'])} points at most, before by {_spread(means[HEADLINE])}."
     )
+
+
+def _signed(points: float) -> str:
+    return f"{abs(points):.2f} points {'more' if points >= 0 else 'less'}"
 
 
 def _spread(values: pd.Series) -> str:

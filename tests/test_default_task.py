@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import torch
 
 from envs import datasets
 from envs.budget import Budget
-from envs.evaluator import Evaluator
+from envs.evaluator import Evaluator, score_batches
+from envs.finetuning import default_epochs, finetune
 from envs.preparation import load_evaluator, prepare
 from envs.task import TaskConfig
+from harness.finetune import FinetuneSettings
 
 PRESERVE, LOWER_BOUND, POLICIES = 0.5, 0.1, 60
 
@@ -59,3 +62,23 @@ def test_the_default_task_tells_policies_apart() -> None:
     difference, error = paired_difference(*outcomes, images.sources)
     print(f"best of {POLICIES} random policies against uniform, test split: {100 * difference:.1f} ± {100 * error:.1f}")
     assert difference > 2 * error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_fine_tuning_gives_back_at_least_half_of_what_pruning_lost(tmp_path: Path) -> None:
+    torch.set_num_threads(os.cpu_count() or 1)
+    task = TaskConfig()
+    dense = prepare(task, lambda *_: None)["dense"]["test_accuracy"]
+    evaluator, data = load_evaluator(task), datasets.load(task)
+    macs, counts = evaluator.costs["macs"], evaluator.dense
+    budget = Budget(macs, np.array(counts), LOWER_BOUND, PRESERVE * macs(counts))
+    uniform = tuple(int(n) for n in budget.project(np.full(len(counts), 0.5)))
+    before = evaluator.test(uniform).accuracy
+    model = evaluator.unfolded(uniform)
+    rate = FinetuneSettings().learning_rate
+    finetune(model, data, 0, default_epochs(data), rate, tmp_path / "state", lambda *_: None)
+    after = score_batches(model, evaluator.test_split()).accuracy
+    print(f"test split: dense {100 * dense:.2f}, pruned {100 * before:.2f}, fine-tuned {100 * after:.2f}")
+    assert dense - before >= 0.05
+    assert dense - after <= (dense - before) / 2

@@ -33,7 +33,8 @@ def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float
     for experiment in experiments:
         with display() as shown:
             at_once = Execution(jobs).at_once(experiment.config)
-            failed |= finetune(experiment, settings, jobs=at_once, display=shown).failed
+            session = finetune(experiment, settings, jobs=at_once, display=shown)
+            failed |= {f"{experiment.folder}: {name}": problem for name, problem in session.failed.items()}
     from harness import tables
 
     tables.write(*experiments)

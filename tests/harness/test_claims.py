@@ -59,6 +59,10 @@ def test_a_difference_is_reproduced_or_not(experiment: Experiment) -> None:
     assert claims.evaluate(difference(expect="lower"), [experiment], better).outcome == NOT_REPRODUCED
     same = with_values(runs, ddpg=low, clustered_bo=low)
     assert claims.evaluate(difference(), [experiment], same).outcome == NOT_REPRODUCED
+    nearly = with_values(runs, ddpg=low, clustered_bo=[49.0, *high[1:]])
+    found = claims.evaluate(difference(), [experiment], nearly)
+    assert found.outcome == TOO_FEW
+    assert "pairs would decide" in found.measured
     few = with_values(runs, ddpg=low[:5], clustered_bo=high[:5])
     found = claims.evaluate(difference(), [experiment], few)
     assert found.outcome == TOO_FEW
@@ -71,7 +75,7 @@ def test_pairs_of_several_tasks_count_together(tmp_path: Path) -> None:
     runs.loc[runs["agent"] == "ddpg", "test_accuracy"] = np.arange(6)
     runs.loc[runs["agent"] == "clustered_bo", "test_accuracy"] = np.arange(6) * 2 + 1
     found = claims.evaluate(difference(), made, runs)
-    assert found == ("clustered_bo minus ddpg: +3.50 points (mean of 6 pairs, p = 0.031)", REPRODUCED)
+    assert found == ("clustered_bo minus ddpg: +3.50 points (mean of 6 pairs of 2 tasks, p = 0.031)", REPRODUCED)
 
 
 def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
@@ -84,12 +88,21 @@ def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
     assert claims.evaluate(test, [experiment], turned).outcome == NOT_REPRODUCED
     few = with_values(runs, ddpg=wide[:4], clustered_bo=narrow[:4])
     assert claims.evaluate(test, [experiment], few).outcome == TOO_FEW
+    constant = with_values(runs, ddpg=[50.0] * 8, clustered_bo=[50.0] * 8)
+    assert claims.evaluate(test, [experiment], constant).outcome == NOT_TESTED
+
+
+def test_variances_of_two_seeds_on_many_tasks_are_no_evidence(tmp_path: Path) -> None:
+    made = [fake.experiment(tmp_path / str(p), 2, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.4, 0.3)]
+    names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
+    found = claims.evaluate(claim(kind="variance", **names), made, frames.joined(made))
+    assert found == ("2 runs each; no test below 5 on one task", TOO_FEW)
 
 
 @pytest.mark.parametrize(
     ("expect", "centre", "outcome"),
     [
-        ("reaches", 91.9, REPRODUCED),
+        ("reaches", 91.6, TOO_FEW),
         ("reaches", 95.0, REPRODUCED),
         ("reaches", 90.0, NOT_REPRODUCED),
         ("equals", 92.0, REPRODUCED),
@@ -102,6 +115,8 @@ def test_a_value_is_reproduced_or_not(experiment: Experiment, expect: str, centr
     runs = frames.joined([experiment])
     assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values)).outcome == outcome
     assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values[:4])).outcome == TOO_FEW
+    noise = [centre + shift for shift in (-30, -20, 0, 20, 30)]
+    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=noise)).outcome == TOO_FEW
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,8 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     assert "one\\_two" in text
     assert "72.00 $\\pm$ 2.83" in text
     assert text.isascii()
-    assert text.startswith("% needs \\usepackage{booktabs}\n")
-    assert not re.findall(r"(?<!\\)[%#_]", text[1:])
+    assert text.startswith("% needs \\usepackage{booktabs,graphicx}\n")
+    assert not re.findall(r"(?<!\\)(?<!\{)[%#_]", text[1:])
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
