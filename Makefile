@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Options of `make bench`, passed on as flags of the same name in lower case when they are set.
 OPTIONS := MODEL DATASET DATA WEIGHTS SCOPE IMPORTANCE RECONSTRUCTION DEVICE AGENTS SEEDS EVALUATIONS \
-  PRESERVE COST BUDGET JOBS OUT
-lower = $(shell printf '%s' '$(1)' | tr 'A-Z' 'a-z')
-flag = $(if $($(1)),--$(call lower,$(1)) '$($(1))')
+  PRESERVE COST BUDGET JOBS TIME_LIMIT MEMORY_LIMIT ATTEMPTS OUT
+lower = $(shell printf '%s' '$(1)' | tr 'A-Z_' 'a-z-')
+quoted = '$(subst ','\'',$(1))'
+flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
+folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export test test-slow lint format perf latency clean
+.PHONY: help bench table report finetune export test test-slow faults lint format perf latency clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -33,19 +35,19 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 bench: $(READY)  ## run the agents over seeds and print the table; FILE=grid.yaml: the experiments of a file
-	@$(BIN)/prunebench bench $(FILE) $(foreach option,$(OPTIONS),$(call flag,$(option)))
+	@$(BIN)/prunebench bench $(if $(FILE),$(call quoted,$(FILE))) $(foreach option,$(OPTIONS),$(call flag,$(option)))
 
 table: $(READY)  ## rebuild the tables of OUT="results/<experiment> ..." (default: the newest) from disk, and print one
-	@$(BIN)/prunebench table $(OUT) $(call flag,FORMAT) $(call flag,CAPTION) $(call flag,REFERENCE)
+	@$(BIN)/prunebench table $(folders) $(call flag,FORMAT) $(call flag,CAPTION) $(call flag,REFERENCE)
 
 report: $(READY)  ## write tables, figures and report.html of OUT="results/<experiment> ..." (default: the newest)
-	@$(BIN)/prunebench report $(OUT) $(call flag,REFERENCE) $(call flag,HTML)
+	@$(BIN)/prunebench report $(folders) $(call flag,REFERENCE) $(call flag,HTML)
 
 finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (default: the newest)
-	@$(BIN)/prunebench finetune $(OUT) $(call flag,EPOCHS) $(call flag,JOBS)
+	@$(BIN)/prunebench finetune $(folders) $(call flag,EPOCHS) $(call flag,JOBS)
 
 export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
-	@$(BIN)/prunebench export $(OUT) $(call flag,AGENT) $(call flag,SEED)
+	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED)
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow'
