@@ -1,0 +1,131 @@
+"""A Gaussian process over whole policies, on the logarithms of their preserve ratios. NumPy, and a few milliseconds.
+
+The loss of a pruned network is about a product of what each layer does to it: in logarithms of both it is nearly a sum,
+and one lengthscale serves all layers (docs/agents/adaptive_clustered_bo.md has the figures).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+PRIOR_MEAN = np.array([0.0, 0.0, np.log(0.7), -3.0])
+PRIOR_DEVIATION = np.array([2.0, 2.0, 0.7, 1.0])
+_REACH = 4  # hyperparameters stay within so many deviations of their prior's mean
+_JITTER = 1e-6
+
+
+class PolicyModel:
+    """Mean 0 after standardising; linear plus Matern-5/2 covariance (one lengthscale) of log ratios; white noise.
+
+    Distances and products are per layer (divided by D), so that one prior serves every depth. The logarithms of the
+    four hyperparameters (variance of the linear part, variance of the Matern part, its lengthscale, noise variance)
+    have normal priors; they are fitted by maximum a posteriori.
+
+    Attributes:
+        hyper: ``(4,)``, the logarithms; a fit starts from where the last one ended.
+        shift: what was subtracted from the outcomes.
+        scale: what they were then divided by.
+    """
+
+    def __init__(self) -> None:
+        self.hyper = PRIOR_MEAN.copy()
+        self.shift, self.scale = 0.0, 1.0
+
+    @property
+    def noise(self) -> float:
+        """Variance of the white noise, in standardised outcomes."""
+        return float(np.exp(self.hyper[3]))
+
+    def standardised(self, outcomes: ArrayLike) -> Array:
+        """Outcomes as the model has them."""
+        return (np.asarray(outcomes, dtype=np.float64) - self.shift) / self.scale
+
+    def fit(self, policies: ArrayLike, outcomes: ArrayLike, iterations: int) -> None:
+        """Condition on ``policies`` ``(n, D)`` (ratios above 0) and ``outcomes`` ``(n,)``.
+
+        Args:
+            policies: preserve ratios.
+            outcomes: where they are all equal, they tell nothing: all 0.
+            iterations: of L-BFGS, at most; with 0 the hyperparameters stay.
+        """
+        x, y = np.log(np.asarray(policies, dtype=np.float64)), np.asarray(outcomes, dtype=np.float64)
+        self.shift, deviation = float(y.mean()), float(y.std())
+        self.scale = deviation if deviation > 1e-9 * max(1.0, abs(self.shift)) else 1.0
+        t = self.standardised(y) if deviation == self.scale else np.zeros(len(y))
+        parts = _parts(x, x)
+        if iterations:
+            reach = _REACH * PRIOR_DEVIATION
+            self.hyper = minimize(
+                _loss,
+                self.hyper,
+                (t, parts),
+                method="L-BFGS-B",
+                jac=True,
+                bounds=list(zip(PRIOR_MEAN - reach, PRIOR_MEAN + reach, strict=True)),
+                options={"maxiter": iterations},
+            ).x
+        self._x = x
+        self._factor = np.linalg.cholesky(_covariance(self.hyper, parts)[0])
+        self._weights = solve_triangular(self._factor.T, solve_triangular(self._factor, t, lower=True))
+
+    def predict(self, policies: ArrayLike) -> tuple[Array, Array]:
+        """Posterior mean and variance, without noise, of standardised outcomes at ``policies`` ``(m, D)``."""
+        z = np.log(np.asarray(policies, dtype=np.float64))
+        across = self._across(z)
+        known = solve_triangular(self._factor, across.T, lower=True)
+        linear, matern = np.exp(self.hyper[:2])
+        prior = linear * (z**2).mean(axis=1) + matern
+        return across @ self._weights, np.maximum(prior - (known**2).sum(axis=0), 1e-9)
+
+    def mean(self, policies: ArrayLike) -> Array:
+        """The mean alone, which is cheaper."""
+        return self._across(np.log(np.asarray(policies, dtype=np.float64))) @ self._weights
+
+    def _across(self, z: Array) -> Array:
+        """Prior covariance of log ratios ``(m, D)`` and those of the last fit: ``(m, n)``."""
+        linear, matern = np.exp(self.hyper[:2])
+        products, distances = _parts(z, self._x)
+        return linear * products + matern * _matern(distances, np.exp(self.hyper[2]))[0]
+
+
+def _parts(x: Array, z: Array) -> tuple[Array, Array]:
+    """Products and distances, each ``(m, n)``: what does not change with the hyperparameters."""
+    squares = (x**2).sum(axis=1)[:, None] + (z**2).sum(axis=1) - 2 * x @ z.T
+    return x @ z.T / x.shape[1], np.sqrt(np.maximum(squares, 0) / x.shape[1])
+
+
+def _matern(distances: Array, length: float) -> tuple[Array, Array]:
+    """Matern-5/2 correlation, and its derivative by the logarithm of the lengthscale."""
+    s = np.sqrt(5) / length * distances
+    decay = np.exp(-s)
+    return (1 + s + s**2 / 3) * decay, s**2 * (1 + s) / 3 * decay
+
+
+def _covariance(hyper: Array, parts: tuple[Array, Array]) -> tuple[Array, list[Array]]:
+    """Of noisy outcomes ``(n, n)``, and its derivatives by the four hyperparameters."""
+    products, distances = parts
+    linear, matern, length, noise = np.exp(hyper)
+    correlation, by_length = _matern(distances, length)
+    one = np.eye(len(products))
+    slopes = [linear * products, matern * correlation, matern * by_length, noise * one]
+    return slopes[0] + slopes[1] + slopes[3] + _JITTER * one, slopes
+
+
+def _loss(hyper: Array, outcomes: Array, parts: tuple[Array, Array]) -> tuple[float, Array]:
+    """Negative log posterior of the hyperparameters, up to a constant, and its gradient."""
+    covariance, by_hyper = _covariance(hyper, parts)
+    factor = np.linalg.cholesky(covariance)
+    inverse: Any = solve_triangular(factor, np.eye(len(factor)), lower=True)
+    inverse = inverse.T @ inverse
+    weights = inverse @ outcomes
+    away = (hyper - PRIOR_MEAN) / PRIOR_DEVIATION
+    value = outcomes @ weights / 2 + np.log(np.diag(factor)).sum() + (away**2).sum() / 2
+    slopes = inverse - np.outer(weights, weights)
+    return float(value), np.array([(slopes * part).sum() / 2 for part in by_hyper]) + away / PRIOR_DEVIATION
