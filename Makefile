@@ -14,7 +14,7 @@ flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
 folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export test test-slow faults lint format perf latency clean
+.PHONY: help bench table report finetune export test test-slow faults ray lint format perf latency clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -54,6 +54,14 @@ test: $(READY)  ## run the tests
 
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
+
+faults: $(READY)  ## run the whole table of faults against the real command (about half an hour)
+	@cd tests && ../$(BIN)/python -m faults $(PARTS)
+
+ray: $(READY)  ## install Ray, for `prunebench bench --engine ray`
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev,ray]'; \
+	else $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'; fi
 
 lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -12,9 +12,9 @@ from typing import Any
 from harness import config as configs
 from harness import manifest, registry, runner, store
 from harness.config import ExperimentConfig
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
 from harness.execution import DEFAULT, Execution
-from harness.executors import Job, JobCrash, JobError, Processes, cores
+from harness.executors import Job, JobCrash, Processes, cores
 from harness.progress import Display
 from harness.rounds import Engine, Rounds
 from harness.store import Experiment, Run
@@ -70,7 +70,7 @@ def bench(
     if missing:
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
             facts = _prepare(processes, session, prepare, display)
-            _write_head(experiment, facts, command, execution.at_once(config))
+            _write_head(experiment, facts, command, execution)
             with _engine(execution, processes, config) as engine:
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
@@ -104,7 +104,7 @@ def _prepare(
     return facts
 
 
-def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, jobs: int) -> None:
+def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, execution: Execution) -> None:
     """Write configuration and manifest, or see to it that they still hold. Another harness may do so just now."""
     experiment.folder.mkdir(parents=True, exist_ok=True)
     with store.locked(experiment.folder):
@@ -117,7 +117,9 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, job
         first = command if existing is None else configs.read_yaml(experiment.yaml_path)[1]
         config = experiment.config if existing is None else existing.config  # with the seeds of whoever wants more
         store.write_text(experiment.yaml_path, configs.to_yaml(config, first))
-        content["sessions"].append(manifest.session(experiment.config, command, jobs))
+        content["sessions"].append(
+            manifest.session(experiment.config, command, execution.runs_at_once(config), execution.engine)
+        )
         store.write_json(experiment.manifest_path, content)
 
 
@@ -159,7 +161,7 @@ def _run_all(
         experiment,
         engine,
         job,
-        at_once=execution.at_once(config),
+        at_once=execution.runs_at_once(config),
         attempts=execution.attempts,
         display=display,
         others=others,
@@ -195,11 +197,11 @@ def _measure_unmeasured(
     policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
     try:
         found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
-    except (JobError, JobCrash) as error:  # the runs are done, and their results stand without it
+        for run, seconds in zip(runs, found.pop("seconds"), strict=True):
+            with run.open():
+                run.write_status(run.status() | {"latency": found | {"seconds": seconds}})
+    except (HarnessError, JobCrash, OSError) as error:  # the runs are done, and their results stand without it
         session.failed["latency of the incumbents"] = str(error).splitlines()[0]
         return
-    for run, seconds in zip(runs, found.pop("seconds"), strict=True):
-        with run.open():
-            run.write_status(run.status() | {"latency": found | {"seconds": seconds}})
     display.end("timing whole networks")
     session.seconds["latency of the incumbents"] = time.perf_counter() - started

@@ -58,7 +58,7 @@ def _task(experiment: Experiment) -> str:
 def _rules(experiment: Experiment) -> str:
     config, content = experiment.config, store.read_json(experiment.manifest_path)
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
-    jobs = " or ".join(str(n) for n in sorted({session["jobs"] for session in content["sessions"]}))
+    jobs = " or ".join(sorted({"as many as fit" if s["jobs"] is None else str(s["jobs"]) for s in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
     return (
         f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -15,7 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import USER_ERRORS, BusyError
+from harness import guard
+from harness.errors import USER_ERRORS, BusyError, in_one_line
 
 LOG_BYTES = 1 << 20
 """What is kept of a process's output at most; the rest is counted."""
@@ -32,9 +31,7 @@ def run(connection: Connection, function: Callable[..., Any], args: tuple[Any, .
         args: after ``report``.
         log: file for standard output and error.
     """
-    os.setsid()  # whatever the function starts is found, and ended, by the group
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    guard.enter()
     output = None if log is None else _Output(log)
     lock = threading.Lock()
 
@@ -42,11 +39,16 @@ def run(connection: Connection, function: Callable[..., Any], args: tuple[Any, .
         with lock:
             connection.send(message)
 
-    send("end", *_outcome(function, lambda *values: send("event", *values), args))
-    connection.close()
-    if output is not None:
-        output.close()
-    os._exit(0)  # threads that an agent left behind do not keep it alive
+    code = 1
+    try:
+        send("end", *_outcome(function, lambda *values: send("event", *values), args))
+        code = 0
+    except OSError:  # the function has closed what is not its own
+        traceback.print_exc()
+    finally:
+        if output is not None:
+            output.close()
+        os._exit(code)  # threads that an agent left behind do not keep it alive
 
 
 def _outcome(
@@ -58,20 +60,9 @@ def _outcome(
     except BusyError as error:
         return None, str(error), "", "busy"
     except (*USER_ERRORS, OSError) as error:
-        return None, " ".join(str(error).split()), "", "user"
+        return None, in_one_line(error), "", "user"
     except BaseException as error:  # also SystemExit and what derives from nothing else
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return None, text, traceback.format_exc(), "error"
-
-
-def _die_with_parent() -> None:
-    """Without this a run would go on, and keep its lock, when the command itself is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+        return None, f"{type(error).__name__}: {in_one_line(error)}", traceback.format_exc(), "error"
 
 
 class _Output:
@@ -101,7 +92,7 @@ class _Output:
     def close(self) -> None:
         """Write what is still on its way."""
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(Exception):  # an agent may have put anything there
                 stream.flush()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):

@@ -30,4 +30,12 @@ class BusyError(StoreError):
     """A run is being done by another process."""
 
 
+def in_one_line(error: BaseException) -> str:
+    """An error's message, whatever it is made of."""
+    try:
+        return " ".join(str(error).split())
+    except Exception as second:
+        return f"(no message: {type(second).__name__} while it was made)"
+
+
 USER_ERRORS = (HarnessError, TaskError, BudgetError)

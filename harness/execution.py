@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from envs.errors import check_choice
 from harness import config as configs
+from harness import ray_cluster
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError
 from harness.executors import Limits, cores
@@ -54,9 +55,15 @@ class Execution:
         if self.engine != "ray" and (self.address is not None or self.gpus):
             what = f"address {self.address!r}" if self.address is not None else f"gpus {self.gpus:g}"
             raise ConfigError(f"{what} is for --engine ray, not {self.engine}")
+        if self.engine == "ray":
+            ray_cluster.check(self.address)
+
+    def runs_at_once(self, config: ExperimentConfig) -> int | None:
+        """Runs at a time; None where a cluster takes as many as it holds."""
+        return self.jobs if self.engine == "ray" else self.at_once(config)
 
     def at_once(self, config: ExperimentConfig) -> int:
-        """Runs at a time on this machine. One on a GPU: its memory fits a batch once, and runs would disturb times."""
+        """Processes at a time on this machine; one on a GPU, whose memory fits a batch once."""
         if self.jobs is not None:
             return self.jobs
         return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)

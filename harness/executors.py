@@ -18,13 +18,14 @@ from typing import Any, Literal
 
 import psutil
 
-from harness import child
+from harness import child, guard
 from harness.errors import HarnessError
 
 HEAVY_MODULES = (
     *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.preparation"),
     *("envs.digits", "envs.imagefolder", "envs.imagenet", "envs.cifar", "envs.resnet"),
 )
+_UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_tracker:UserWarning"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 2.0  # seconds between asking a process to end and ending it
 _GLANCE = 0.5  # seconds between two looks at what processes with limits have used
@@ -125,8 +126,12 @@ class _Live:
 
     def kill(self) -> None:
         """End the process, and whatever it has started, at once."""
+        pid = self.process.pid
+        assert pid is not None
+        guard.end_family(pid)  # while it is known what belongs to it
+        self.process.join(_PATIENCE)  # what the kernel held for it, locks above all, is free then
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         self.process.kill()  # also where it is not yet the leader of a group
         self.process.join()
 
@@ -141,8 +146,9 @@ class Processes:
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
         limit_threads(threads)
-        # Deprecations inside third-party libraries are nothing that a user of this command can act on.
-        os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning,ignore::DeprecationWarning")
+        # Deprecations inside third-party libraries, and what a process that ended at once left to the system, are
+        # nothing that a user of this command can act on.
+        os.environ.setdefault("PYTHONWARNINGS", _UNTOLD)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*HEAVY_MODULES, *modules])
         self._live: dict[Connection, _Live] = {}
@@ -171,11 +177,11 @@ class Processes:
                 watch(*event.values)
         raise AssertionError("a job ends with End")
 
-    def run(self, jobs: Iterable[Job], at_once: int) -> Iterator[Event | End]:
+    def run(self, jobs: Iterable[Job], at_once: int | None) -> Iterator[Event | End]:
         """Run jobs, ``at_once`` at a time, and yield what they report, from ``Event(name, None)`` to End."""
         waiting = deque(jobs)
         while waiting or self._live:
-            while waiting and len(self._live) < at_once:
+            while waiting and (at_once is None or len(self._live) < at_once):
                 job = waiting.popleft()
                 self._start(job)
                 yield Event(job.name, None)
@@ -187,13 +193,16 @@ class Processes:
 
     def stop(self) -> None:
         """End every process that is still alive, and whatever it has started."""
-        for live in self._live.values():
-            live.process.terminate()
-        deadline = time.monotonic() + _PATIENCE
-        for live in self._live.values():
-            live.process.join(max(0.0, deadline - time.monotonic()))
-            live.kill()
-        self._live.clear()
+        try:
+            for live in self._live.values():
+                live.process.terminate()
+            deadline = time.monotonic() + _PATIENCE
+            for live in self._live.values():
+                live.process.join(max(0.0, deadline - time.monotonic()))
+        finally:  # at once where the user asks a second time
+            for live in self._live.values():
+                live.kill()
+            self._live.clear()
 
     def __enter__(self) -> Processes:
         return self
@@ -205,7 +214,8 @@ class Processes:
 
     def _start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, job.log), name=job.name)
+        log = None if job.log is None else job.log.resolve()  # a job may change its working directory
+        process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._live[ours] = _Live(job, process)
@@ -236,7 +246,8 @@ class Processes:
     def _ended(self, connection: Connection, **values: Any) -> End:
         connection.close()
         live = self._live.pop(connection)
-        live.kill()  # what is left of it: threads that do not end, processes that it started
+        live.process.join(_PATIENCE)  # it ends what it started, and itself
+        live.kill()
         return End(live.job.name, **values)
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +68,7 @@ class Journal:
         self.notices: list[str] = []
         self.damaged = False
         self._problem: OSError | None = None
+        self._sum = 0  # of the whole content
         self._file.seek(0)
         self._mend(self._file.read())
         sync_folder(path.parent)
@@ -81,6 +83,7 @@ class Journal:
         if whole < len(content):
             self.notices.append(f"a torn line after evaluation {len(self.lines)} was dropped")
         self._file.truncate(whole)
+        self._sum = zlib.crc32(content[:whole])
 
     def append(self, line: Line) -> None:
         """Write a line; it is on disk when this returns.
@@ -90,7 +93,8 @@ class Journal:
         """
         if self._problem is not None:
             raise self._problem
-        rest = memoryview(json.dumps(line).encode() + b"\n")
+        text = json.dumps(line).encode() + b"\n"
+        rest = memoryview(text)
         try:
             while rest:  # a raw file may take less than it is given
                 rest = rest[self._file.write(rest) :]
@@ -98,7 +102,14 @@ class Journal:
         except OSError as error:
             self._problem = error
             raise
+        self._sum = zlib.crc32(text, self._sum)
         self.lines.append(line)
+
+    def verify(self) -> None:
+        """Raise DamagedError where the file does not hold what was written: an agent may reach it like anyone."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if zlib.crc32(content) != self._sum:
+            raise DamagedError(f"{self.path} does not hold the lines that were written: something else changed it")
 
     def set_aside(self, why: str) -> Path:
         """Keep the file under another name, that says why, and begin afresh; returns the other file."""
@@ -109,6 +120,7 @@ class Journal:
         draft.replace(aside)
         sync_folder(aside.parent)
         self._file.truncate(0)
+        self._sum = 0
         self.lines = []
         return aside
 
@@ -149,7 +161,7 @@ def _line(path: Path, number: int, text: bytes) -> Line:
     where = f"{path}, line {number + 1}"
     try:
         line = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{where} is damaged: {error}") from error
     if not isinstance(line, dict) or set(line) != FIELDS:
         raise DamagedError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")

@@ -33,12 +33,13 @@ def new(config: ExperimentConfig, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def session(config: ExperimentConfig, command: str, jobs: int) -> dict[str, Any]:
+def session(config: ExperimentConfig, command: str, jobs: int | None, engine: str = "local") -> dict[str, Any]:
     """One call of the command that ran something: code and machine may be others than the last time."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "jobs": jobs,
+        "engine": engine,
         "versions": {"python": platform.python_version()} | _versions() | registry.versions(config.agents),
         "git": _git(Path(__file__).resolve().parent.parent),
         "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},

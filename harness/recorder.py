@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._scorer_seconds = cast("Evaluator", self._pruning.evaluator).seconds
         self._first: dict[tuple[int, ...], int] = {}
         self._probe = False
+        self._process = os.getpid()
         self._problem: ReplayMismatch | OSError | None = None  # raised at every further step, should it be swallowed
         self._left = 0.0  # when the agent was last given back control
         for line in self._past:
@@ -88,6 +90,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             ReplayMismatch: the episode is not the recorded one.
             OSError: a line could not be written.
         """
+        self._leave_copies()
         if self._problem:
             raise self._problem
         if self.count >= self.evaluations:
@@ -105,11 +108,17 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             ReplayMismatch: it ended before it had asked for everything it asked before, or hid that it differs.
         """
+        self._leave_copies()
         self.closing_seconds = time.perf_counter() - self._left
         if self.count < len(self._past):
             self._differs(f"the search ended after {self.count} of {len(self._past)} recorded evaluations")
         if self._problem:
             raise self._problem
+
+    def _leave_copies(self) -> None:
+        """Where an agent forks and both go on, the search is the first process's: two would write the same lines."""
+        if os.getpid() != self._process:
+            os._exit(1)
 
     def _record(self, evaluation: dict[str, Any]) -> None:
         if self.count < len(self._past):

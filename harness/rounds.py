@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
+from harness.errors import BusyError
 from harness.executors import End, Event, Job
 from harness.progress import Display
 from harness.store import Experiment, Run, Status
@@ -17,7 +18,7 @@ _POLL = 1.0  # seconds between two looks at runs that another process does
 class Engine(Protocol):
     """What executes runs."""
 
-    def run(self, jobs: list[Job], at_once: int) -> Iterator[Event | End]:
+    def run(self, jobs: list[Job], at_once: int | None) -> Iterator[Event | End]:
         """Run jobs and yield what they report; see :meth:`harness.executors.Processes.run`."""
 
 
@@ -28,7 +29,7 @@ class Rounds:
         experiment: whose runs.
         engine: executes them.
         make_job: of a run.
-        at_once: runs at a time.
+        at_once: runs at a time; None where the engine knows itself.
         attempts: how often a run may fail before it is not begun again.
         display: shows progress.
         others: how many runs of the same session came before these, and how many come after.
@@ -43,7 +44,7 @@ class Rounds:
         engine: Engine,
         make_job: Callable[[Run], Job],
         *,
-        at_once: int,
+        at_once: int | None,
         attempts: int,
         display: Display,
         others: tuple[int, int] = (0, 0),
@@ -95,7 +96,7 @@ class Rounds:
 
     def _problem(self, run: Run, end: End) -> str | None:
         """Why a run is not done, in one line; a process that was ended could not write that down itself."""
-        status = run.status() if end.problem is None else self._settle(run, end)
+        status = run.checked() if end.problem is None else self._settle(run, end)
         if status["status"] in ("failed", "timeout", "damaged"):
             return f"{status['error']['type']}: {status['error']['message']}" if end.problem is None else end.problem
         return end.problem
@@ -107,7 +108,7 @@ class Rounds:
             kind = "timeout" if end.cause == "time" else "failed"
             error = {"type": _TYPES.get(end.cause, "Error"), "message": end.problem, "traceback": end.details}
             status |= {"status": kind, "error": error, "failures": status["failures"] + 1}
-            with suppress(OSError), run.open():  # a full disk: it is said at least
+            with suppress(OSError, BusyError), run.open():  # a full disk, another process: it is said at least
                 run.write_status(status)
         return status
 

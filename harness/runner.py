@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import time
 import traceback
@@ -20,6 +21,7 @@ import envs  # noqa: F401 - registers the environment
 from envs.pruning_env import ChannelPruningEnv
 from harness import registry
 from harness.config import ExperimentConfig
+from harness.errors import in_one_line
 from harness.journal import Journal, Line, incumbent
 from harness.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
 from harness.store import Experiment, Run, Status
@@ -134,20 +136,24 @@ def run_one(
         if not journal.damaged and run.checked()["status"] == "done":
             return  # another process was faster
         status = _begin(run, journal)
+        process = os.getpid()
         try:
             set_threads(config.threads)
             search = partial(_search, report, config, run, journal, status, environment)
             recorder = _search_or_start_afresh(search, run, journal, status)
+            journal.verify()
             status |= _result(recorder, journal.lines) | {"status": "done"}
             status["seconds"]["closing"] = recorder.closing_seconds
         except BaseException as error:  # SystemExit too: whatever an agent does is the run's result
             status |= failure(error) | {"failures": status["failures"] + 1}
+        if os.getpid() != process:
+            os._exit(1)  # a copy that the agent made of its process: the run is not the copy's
         run.write_status(status)
 
 
 def failure(error: BaseException) -> Status:
     """What a failed run's status says."""
-    message = " ".join(str(error).split())
+    message = in_one_line(error)
     details = "".join(traceback.format_exception(error))
     return {"status": "failed", "error": {"type": type(error).__name__, "message": message, "traceback": details}}
 

@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or "schema" not in content:
         raise DamagedError(f"{path} is not what was written: expected an object with a schema")
@@ -273,7 +273,7 @@ def load(folder: Path) -> Experiment:
     if not path.is_file():
         near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
         hint = f"; experiments here: {', '.join(near)}" if near else ""
-        raise ConfigError(f"out {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
+        raise ConfigError(f"folder {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
     return Experiment(folder, configs.read_yaml(path)[0])
 
 
