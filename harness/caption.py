@@ -58,15 +58,19 @@ def _task(experiment: Experiment) -> str:
 def _rules(experiment: Experiment) -> str:
     config, content = experiment.config, store.read_json(experiment.manifest_path)
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
-    jobs = " or ".join(sorted({"as many as fit" if s["jobs"] is None else str(s["jobs"]) for s in content["sessions"]}))
+    jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
     return (
         f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "
         f"{config.reward}; {config.evaluations} evaluations per run, {seeds}. "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
-        f"{config.threads} thread(s) per run, {jobs} run(s) at a time, {' and '.join(machines)}."
+        f"{config.threads} thread(s) per run, {jobs}, {' and '.join(machines)}."
     )
+
+
+def _jobs(jobs: int | None) -> str:
+    return "on a Ray cluster" if jobs is None else f"{jobs} run(s) at a time"
 
 
 def _machine(machine: dict[str, Any]) -> str:

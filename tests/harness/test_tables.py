@@ -115,7 +115,7 @@ def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
     assert "a&b seed 1: unfinished, 0 of 3 evaluations" in text
     assert "mobilenetv2 on digits: at most 50 %" in text
     assert "30 calibration, 20 reward, 10 test" in text
-    assert "1 or 2 run(s) at a time" in text
+    assert "1 run(s) at a time or 2 run(s) at a time" in text
 
 
 def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
