@@ -12,6 +12,7 @@ from harness.executors import End, Event, Job
 from harness.progress import Display
 from harness.store import Experiment, Run, Status
 
+_LETTING_GO = 5.0  # seconds that a killed process may take to be gone
 _POLL = 1.0  # seconds between two looks at runs that another process does
 
 
@@ -108,8 +109,8 @@ class Rounds:
             kind = "timeout" if end.cause == "time" else "failed"
             error = {"type": _TYPES.get(end.cause, "Error"), "message": end.problem, "traceback": end.details}
             status |= {"status": kind, "error": error, "failures": status["failures"] + 1}
-            with suppress(OSError, BusyError), run.open():  # a full disk, another process: it is said at least
-                run.write_status(status)
+            with suppress(OSError, BusyError):  # a full disk, another process: it is said at least
+                _write(run, status)
         return status
 
     def _given_up(self, run: Run) -> bool:
@@ -134,6 +135,15 @@ class Rounds:
             if run not in left:
                 self._end(run, End(run.name))
         return left
+
+
+def _write(run: Run, status: Status) -> None:
+    """Write a run's status; one that has just been killed may hold its lock until the kernel is through with it."""
+    deadline = time.monotonic() + _LETTING_GO
+    while run.busy() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with run.open():
+        run.write_status(status)
 
 
 _TYPES = {"died": "ProcessDied", "time": "TimeLimit", "memory": "MemoryLimit", "user": "Refused"}

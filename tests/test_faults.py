@@ -28,7 +28,7 @@ def all_as_expected(rows: Iterable[Row]) -> None:
 
 
 def test_every_misbehaving_agent_costs_its_own_run_alone(place: Workplace) -> None:
-    all_as_expected(misbehaviour.rows(place, time_limit=6))
+    all_as_expected(misbehaviour.rows(place, time_limit=12))
 
 
 def test_damaged_files_are_mended(place: Workplace) -> None:

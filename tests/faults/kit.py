@@ -133,8 +133,11 @@ class Workplace:
                     found.append(process)
         return found
 
-    def left(self, seconds: float = 5.0) -> int:
-        """How many processes are still there, once they had time to go; they are ended."""
+    def left(self, seconds: float = 30.0) -> int:
+        """How many processes are still there, once they had time to go; they are ended.
+
+        A server that was still importing when its parent was killed sees that when it is through.
+        """
         wait_for(lambda: not self.family(), seconds)
         return self.sweep()
 

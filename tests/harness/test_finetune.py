@@ -233,7 +233,7 @@ def test_the_exit_code_tells_of_failures(
     session = Session(experiment, failed={"random seed 1": "why"})
     monkeypatch.setattr(finetune_command, "finetune", lambda *_, **__: session)
     assert run_command("finetune", str(experiment.folder)) == 1
-    assert "failed: random seed 1: why" in capsys.readouterr().err
+    assert f"failed: {experiment.folder}: random seed 1: why" in capsys.readouterr().err
 
 
 def test_the_commands_import_no_torch() -> None:
