@@ -43,9 +43,10 @@ class Ended:
     err: str
 
     def line(self) -> str:
-        """Its one line of error, shortened; several are counted."""
-        lines = self.err.strip().splitlines()
-        return lines[-1].removeprefix("prunebench: error: ")[:110] if len(lines) == 1 else f"{len(lines)} lines"
+        """Its last line of error, shortened; what came before it is counted."""
+        *before, last = self.err.strip().splitlines() or [""]
+        shown = last.removeprefix("prunebench: error: ")[:110]
+        return f"(after {len(before)} lines) {shown}" if before else shown
 
 
 @dataclass
