@@ -264,10 +264,11 @@ def claims_table(experiments: Sequence[Experiment], runs: pd.DataFrame) -> Table
     """Published claims against what was measured here."""
     frame = claims.findings(experiments, runs)
     columns = [
-        Column("claim", "claim", "claim", text("claim"), left=True, share=0.32),
-        Column("source", "source", "source", text("source"), left=True, share=0.18),
-        Column("measured", "measured here", "measured", text("measured"), left=True, share=0.28),
-        Column("outcome", "outcome", "outcome", text("outcome"), left=True, share=0.12),
+        Column("claim", "claim", "claim", text("claim"), left=True, share=0.25),
+        Column("source", "source", "source", text("source"), left=True, share=0.13),
+        Column("agent", "for", "for", text("agent"), left=True, share=0.16),
+        Column("measured", "measured here", "measured", text("measured"), left=True, share=0.26),
+        Column("outcome", "outcome", "outcome", text("outcome"), left=True, share=0.1),
     ]
     caption = (
         "Published claims, each tested by the comparison written down for it in claims.yaml: on the test split, paired "

@@ -152,7 +152,25 @@ def _spent(rows: pd.DataFrame, target: float) -> dict[str, float]:
         "reached": int(hits.size > 0),
         "evaluations": last + 1,
         "seconds": float(rows["elapsed"].iloc[last]),
+        "agent_seconds": float(rows["agent_elapsed"].iloc[last]),
     }
+
+
+def times_to_common_target(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """What every run spent until the highest accuracy that all of these runs reached.
+
+    Args:
+        evaluations: of runs that are done.
+
+    Returns:
+        A row per run: agent, seed, target (%), evaluations, seconds, agent_seconds. Empty where a run never had a
+        policy within the budget.
+    """
+    target = float(final(evaluations).min(skipna=False))
+    columns = ["agent", "seed", "target", "evaluations", "seconds", "agent_seconds"]
+    runs = [] if np.isnan(target) else list(evaluations.groupby(_RUN, sort=False))
+    rows = [{"agent": agent, "seed": seed, "target": target} | _spent(run, target) for (agent, seed), run in runs]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def table(experiment: Experiment, accuracies: Iterable[float] = ()) -> pd.DataFrame:

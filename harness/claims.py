@@ -5,26 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from functools import partial
 from importlib.resources import files
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness import comparison, statistics, store
-from harness.statistics import ALPHA
+from harness import claim_tests, comparison, store
+from harness.claim_tests import NOT_TESTED, Finding
 from harness.store import Experiment
 
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
-
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-_UNITS = {"seconds": "s"}
-_MARGIN = 1.0  # on both sides of a published range
-_HALVED = 0.5  # the ratio of variances that a claim of less variance is about, where it has no number
 
 
 class Where(BaseModel):
@@ -73,6 +65,17 @@ class Variance(BaseModel):
     expect: Literal["lower"]
 
 
+class Target(BaseModel):
+    """One agent needs less time than another to an accuracy on the reward split that every run of both reaches."""
+
+    model_config = _STRICT
+    kind: Literal["target"]
+    column: Literal["seconds"]
+    agent: str
+    reference: str
+    expect: Literal["lower"]
+
+
 class Value(BaseModel):
     """One agent's mean is the published figure, or reaches it."""
 
@@ -92,20 +95,21 @@ class Claim(BaseModel):
     source: str
     claim: str
     where: Where = Where()
-    test: Annotated[Difference | Variance | Value, Field(discriminator="kind")]
-
-
-class Finding(NamedTuple):
-    """What came of a claim: what was measured, in words, and the outcome."""
-
-    measured: str
-    outcome: str
+    test: Annotated[Difference | Variance | Target | Value, Field(discriminator="kind")]
 
 
 def load() -> list[Claim]:
-    """The claims of ``claims.yaml``."""
+    """The claims of ``claims.yaml``, one per pair of agents."""
     content = yaml.safe_load(files("harness").joinpath("claims.yaml").read_text(encoding="utf-8"))
-    return [Claim.model_validate(entry) for entry in content]
+    return [Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry)]
+
+
+def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    test = dict(entry["test"])
+    pairs = test.pop("pairs", None)
+    if pairs is None:
+        return [entry]
+    return [entry | {"test": test | {"agent": agent, "reference": reference}} for agent, reference in pairs]
 
 
 def evaluate(claim: Claim, experiments: Sequence[Experiment], runs: pd.DataFrame) -> Finding:
@@ -117,87 +121,40 @@ def evaluate(claim: Claim, experiments: Sequence[Experiment], runs: pd.DataFrame
         runs: of :func:`harness.frames.joined`, of these experiments.
     """
     lacking = [claim.where.missing(experiment) for experiment in experiments]
-    tasks = [task for task, lack in zip(dict.fromkeys(runs["task"]), lacking, strict=True) if lack is None]
-    if not tasks:
+    able = {
+        task: experiment
+        for task, experiment, lack in zip(dict.fromkeys(runs["task"]), experiments, lacking, strict=True)
+        if lack is None
+    }
+    if not able:
         return Finding(str(next(filter(None, lacking))), NOT_TESTED)
-    mine = runs[runs["task"].isin(tasks) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
+    mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
     named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
     labels = [_label(comparison.agents_of(mine), name) for name in named]
-    if None in labels:
+    known = [label for label in labels if label is not None]
+    if len(known) < len(named):
         absent = named[labels.index(None)]
         what = "fine-tuned runs" if claim.test.column == "finetuned_accuracy" else "finished runs"
         return Finding(f"needs {what} of {absent}", NOT_TESTED)
-    test = {"difference": _difference, "variance": _variance, "value": _value}[claim.test.kind]
-    return test(claim.test, mine, *labels)  # type: ignore[operator]
+    return claim_tests.run(claim.test, able, mine, *known)
 
 
 def _label(labels: Sequence[str], name: str) -> str | None:
-    """The agent by its plain name, or else the first one of that name with options."""
+    """The agent by its name, or else the first one of that name with options."""
     return name if name in labels else next((label for label in labels if label.partition(":")[0] == name), None)
 
 
-def _difference(test: Difference, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    pairs = comparison.paired_differences(runs, agent, reference, test.column)
-    result = statistics.paired(pairs)
-    unit = _UNITS.get(test.column, "points")
-    tasks = f" of {n} tasks" if (n := runs["task"].nunique()) > 1 else ""
-    measured = f"{agent} minus {reference}: {result.mean:+.2f} {unit} (mean of {_counted(result.pairs, 'pair')}{tasks}"
-    if not statistics.decidable(result.pairs):
-        return Finding(f"{measured}; p cannot be below {statistics.smallest_p(result.pairs):.2g})", TOO_FEW)
-    measured = f"{measured}, p = {result.p:.2g}"
-    claimed_sign = result.mean * (1 if test.expect == "higher" else -1) > 0
-    if claimed_sign and result.p <= ALPHA:
-        return Finding(f"{measured})", REPRODUCED)
-    needed = statistics.seeds_needed(pairs)
-    if not claimed_sign or needed is None:
-        return Finding(f"{measured})", NOT_REPRODUCED)
-    return Finding(f"{measured}; about {max(needed, result.pairs + 1)} pairs would decide)", TOO_FEW)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _variance(test: Variance, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    counts = runs[runs["agent"].isin((agent, reference))].groupby(["task", "agent"]).size().unstack(fill_value=0)
-    tasks = counts.index[(counts >= statistics.RESAMPLED_RUNS).all(axis=1)]
-    if len(tasks) == 0 or counts.shape[1] < 2:
-        fewest = _counted(int(counts.to_numpy().min()), "run")
-        return Finding(f"{fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW)
-    enough = runs[runs["task"].isin(tasks)]
-    ours, theirs = (_around_medians(enough, name, test.column) for name in (agent, reference))
-    ratio, (low, _) = statistics.variance_ratio(ours, theirs)
-    p = statistics.brown_forsythe(ours, theirs)
-    measured = f"variance of {agent} over that of {reference}: {ratio:.2f} ({min(len(ours), len(theirs))} runs each"
-    if math.isnan(ratio) or math.isnan(p):
-        return Finding(f"{measured.replace('nan', 'none')}; nothing varies)", NOT_TESTED)
-    if ratio < 1 and p <= ALPHA:
-        return Finding(f"{measured}, p = {p:.2g})", REPRODUCED)
-    return Finding(f"{measured}, p = {p:.2g})", NOT_REPRODUCED if ratio >= 1 or low > _HALVED else TOO_FEW)
-
-
-def _around_medians(runs: pd.DataFrame, agent: str, column: str) -> np.ndarray:
-    """An agent's values, each task's shifted so that its median is 0."""
-    values = runs[runs["agent"] == agent].groupby("task")[column].transform(lambda task: task - task.median())
-    return values.to_numpy(dtype=np.float64)
-
-
-def _value(test: Value, runs: pd.DataFrame, agent: str) -> Finding:
-    values = runs[runs["agent"] == agent][test.column].to_numpy(dtype=np.float64)
-    low, high = statistics.mean_interval(values)
-    measured = f"{agent}: {values.mean():.2f} (mean of {_counted(len(values), 'run')}"
-    if len(values) < statistics.RESAMPLED_RUNS:
-        return Finding(f"{measured}; no interval below {statistics.RESAMPLED_RUNS})", TOO_FEW)
-    least, most = test.published
-    if test.expect == "reaches":
-        meets, misses = low >= least, high < least
-    else:
-        meets, misses = low >= least - _MARGIN and high <= most + _MARGIN, high < least or low > most
-    outcome = REPRODUCED if meets else NOT_REPRODUCED if misses else TOO_FEW
-    return Finding(f"{measured}, 95 % interval {low:.2f} to {high:.2f})", outcome)
-
-
 def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFrame:
-    """Every claim's row: id, source, claim, measured, outcome."""
-    test = partial(evaluate, experiments=experiments, runs=runs)
-    return pd.DataFrame([{"id": c.id, "source": c.source, "claim": c.claim} | test(c)._asdict() for c in load()])
+    """The claims' rows: id, source, claim, agent, measured, outcome.
+
+    Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
+    """
+    rows = [
+        {"id": c.id, "source": c.source, "claim": c.claim, "agent": c.test.agent}
+        | evaluate(c, experiments, runs)._asdict()
+        for c in load()
+    ]
+    tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}
+    table = pd.DataFrame(rows).drop_duplicates(["id", "measured"])  # an agent with options stands in for two pairs
+    shown = (table["outcome"] != NOT_TESTED) | (~table["id"].isin(tested) & ~table["id"].duplicated())
+    return table[shown].reset_index(drop=True)

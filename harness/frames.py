@@ -164,7 +164,8 @@ def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
 
     Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of the
     dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation before),
-    elapsed (s, of the search so far), incumbent (%, the best feasible accuracy so far; NaN while there is none).
+    elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the best feasible
+    accuracy so far; NaN while there is none).
     """
     dense = store.read_json(experiment.manifest_path)["task"]["dense"]
     rows = []
@@ -179,15 +180,16 @@ def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
 
 _EVALUATION_COLUMNS = (
     *("index", "accuracy", "loss", "macs_kept", "parameters_kept", "cost_kept", "feasible", "probe"),
-    *("seconds", "elapsed", "incumbent"),
+    *("seconds", "elapsed", "agent_elapsed", "incumbent"),
 )
 
 
 def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    elapsed, best = 0.0, -math.inf
+    elapsed, thought, best = 0.0, 0.0, -math.inf
     for line in lines:
         seconds = sum(line["seconds"].values())
         elapsed += seconds
+        thought += line["seconds"]["agent"]
         if line["feasible"]:
             best = max(best, 100 * line["accuracy"])
         yield {
@@ -201,6 +203,7 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
             "probe": line["probe"],
             "seconds": seconds,
             "elapsed": elapsed,
+            "agent_elapsed": thought,
             "incumbent": best if math.isfinite(best) else math.nan,
         }
 

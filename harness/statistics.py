@@ -221,6 +221,19 @@ def _powerful(effect: float, seeds: int, level: float) -> bool:
     return not TTestPower().power(effect, seeds, level) < POWER
 
 
+def runs_needed(ratio: float) -> int | None:
+    """How many runs each would show a ratio of two variances to differ from 1, if it went on as it began.
+
+    That is, with a power of 80 % at 5 %, by the normal approximation of the logarithm of an F ratio, whose variance is
+    4 / (n - 1). None: more than a thousand, or a ratio that is 0, 1 or infinite.
+    """
+    if not 0 < ratio < math.inf or ratio == 1:
+        return None
+    reach = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
+    needed = math.ceil(1 + 4 * (reach / math.log(ratio)) ** 2)
+    return max(needed, RESAMPLED_RUNS) if needed <= MOST_SEEDS else None
+
+
 def variance_components(splits: Sequence[ArrayLike]) -> Components:
     """Variance by agent seed and by split, from a one-way random-effects analysis of variance.
 

@@ -285,6 +285,22 @@ def _until(lines: list[dict[str, Any]], target: float) -> tuple[bool, int, float
     return False, len(lines), seconds
 
 
+def to_common_target(disk: Disk, agent: str, reference: str) -> tuple[list[str], list[float]]:
+    """The numbers of a finding, and the pairs' logarithms of the ratio of seconds."""
+    both = [disk.runs[agent], disk.runs[reference]]
+    target = min(run["reward"] for runs in both for run in runs)
+    spent = [[_until(run["lines"], target) for run in runs] for runs in both]
+    numbers = [f"{target:.2f}"]
+    for runs, times in zip(both, spent, strict=True):
+        own = [
+            sum(line["seconds"]["agent"] for line in run["lines"][:n])
+            for run, (_, n, _) in zip(runs, times, strict=True)
+        ]
+        numbers += [f"{mean([n for _, n, _ in times]):.0f}", f"{mean(own):.1f}"]
+    logs = [math.log(ours / theirs) for (_, _, ours), (_, _, theirs) in zip(*spent, strict=True)]
+    return numbers, logs
+
+
 def runs(disk: Disk) -> list[dict[str, str]]:
     return [
         {

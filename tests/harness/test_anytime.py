@@ -32,8 +32,17 @@ def frame(runs: dict[tuple[str, int], list[Evaluation]]) -> pd.DataFrame:
             elapsed += seconds
             best = max(best, accuracy) if feasible else best
             incumbent = best if math.isfinite(best) else NAN
-            rows.append({"agent": agent, "seed": seed, "index": index, "elapsed": elapsed, "incumbent": incumbent})
-    return pd.DataFrame(rows, columns=["agent", "seed", "index", "elapsed", "incumbent"])
+            rows.append(
+                {
+                    "agent": agent,
+                    "seed": seed,
+                    "index": index,
+                    "elapsed": elapsed,
+                    "agent_elapsed": 0.0,
+                    "incumbent": incumbent,
+                }
+            )
+    return pd.DataFrame(rows, columns=["agent", "seed", "index", "elapsed", "agent_elapsed", "incumbent"])
 
 
 BY_HAND = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from pydantic import ValidationError
 
 from envs.task import TaskConfig
 from harness import claims, frames
-from harness.claims import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW, Claim
+from harness.claim_tests import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW
+from harness.claims import Claim
 from harness.store import Experiment
 
 
@@ -42,8 +44,9 @@ def with_values(runs: pd.DataFrame, column: str = "test_accuracy", **values: lis
 
 def test_the_published_claims_are_well_formed() -> None:
     found = claims.load()
-    assert len({c.id for c in found}) == len(found) >= 10
-    assert {c.test.kind for c in found} == {"difference", "variance", "value"}
+    assert len({(c.id, c.test.agent) for c in found}) == len(found) >= 10
+    assert {c.test.kind for c in found} == {"difference", "variance", "target", "value"}
+    assert len({c.id for c in found}) < len(found)  # several pairs of agents for one claim
     with pytest.raises(ValidationError, match="extra"):
         claim(kind="value", column="x", agent="y", published=[1, 2], expect="equals", typo=1)
     with pytest.raises(ValidationError):
@@ -66,7 +69,7 @@ def test_a_difference_is_reproduced_or_not(experiment: Experiment) -> None:
     few = with_values(runs, ddpg=low[:5], clustered_bo=high[:5])
     found = claims.evaluate(difference(), [experiment], few)
     assert found.outcome == TOO_FEW
-    assert found.measured.endswith("p cannot be below 0.062)")
+    assert found.measured.endswith("p cannot be below 0.062; about 6 pairs would decide)")
 
 
 def test_pairs_of_several_tasks_count_together(tmp_path: Path) -> None:
@@ -145,3 +148,55 @@ def test_an_agent_with_options_stands_in_for_its_name(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 2, agents=agents, task=TaskConfig(model="resnet56"))
     found = claims.evaluate(difference(), [made], frames.joined([made]))
     assert found.measured.startswith("clustered_bo minus ddpg:preset=paper: ")
+
+
+def test_a_claim_is_tested_for_the_pairs_that_took_part(experiment: Experiment) -> None:
+    found = claims.findings([experiment], frames.joined([experiment])).set_index("id")
+    assert list(found.loc[["bocr-variance"], "agent"]) == ["clustered_bo"]
+    assert list(found.loc[["amc-resnet20"], "outcome"]) == [NOT_TESTED]
+    assert found.index.is_unique
+
+
+def test_a_paper_preset_alone_is_one_row(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 8, agents=("ddpg", "clustered_bo:preset=paper"))
+    found = claims.findings([made], frames.joined([made]))
+    assert len(found[found["id"] == "bocr-time"]) == 1
+
+
+def timed(experiment: Experiment, agent: str, seed: int, steps: list[float], own: float) -> None:
+    """Give a run these accuracies, evaluations of 1 s and ``own`` seconds of the agent before each."""
+    run = experiment.run(agent, seed)
+    lines = run.lines()[: len(steps)]
+    for line, accuracy in zip(lines, steps, strict=True):
+        seconds = {"agent": own, "reconstruction": 0.25, "forward": 0.75, "environment": 0.0}
+        line |= {"accuracy": accuracy, "feasible": True, "seconds": seconds}
+    run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.write_status(run.status() | {"incumbent": int(np.argmax(steps)), "status": "done"})
+
+
+def target() -> Claim:
+    return claim(kind="target", column="seconds", agent="clustered_bo", reference="ddpg", expect="lower")
+
+
+def test_time_to_an_accuracy_that_every_run_reached(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 6, agents=("ddpg", "clustered_bo"))
+    for seed in range(6):
+        timed(made, "ddpg", seed, [0.5, 0.5, 0.5, 0.8], own=0.0)
+        timed(made, "clustered_bo", seed, [0.5, 0.9 if seed else 0.7, 0.95 if seed else 0.7], own=1.0)
+    found = claims.evaluate(target(), [made], frames.joined([made]))
+    # 70 %, which the second evaluation of one and the fourth of the other reach: 2 * (1 + 1) s and 4 * (1 + 0) s.
+    assert found.measured.startswith(
+        "to 70.00 % on the reward split clustered_bo needs 2 evaluations and 2.0 s of its own, ddpg 4 and 0.0 s: "
+        "quicker where an evaluation takes more than 1 s; clustered_bo takes 1.00 times as long as ddpg (geometric"
+    )
+    assert found.outcome == NOT_REPRODUCED
+    for seed in range(6):
+        timed(made, "clustered_bo", seed, [0.5, 0.9, 0.95], own=0.0)
+    found = claims.evaluate(target(), [made], frames.joined([made]))
+    assert "quicker whatever an evaluation costs; clustered_bo takes 0.50 times as long" in found.measured
+    assert found.outcome == REPRODUCED
+
+
+def test_time_to_an_accuracy_with_few_seeds(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 2, agents=("ddpg", "clustered_bo"))
+    assert claims.evaluate(target(), [made], frames.joined([made])).outcome == TOO_FEW

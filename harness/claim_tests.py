@@ -1,0 +1,161 @@
+"""The comparisons that claims are tested by: each from finished runs to what was measured, in words, and an outcome."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from harness import anytime, comparison, frames, statistics
+from harness.statistics import ALPHA
+from harness.store import Experiment
+
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
+
+_UNITS = {"seconds": "s"}
+_MARGIN = 1.0  # on both sides of a published range
+_HALVED = 0.5  # the ratio of variances that a claim of less variance is about, where it has no number
+
+
+class Finding(NamedTuple):
+    """What came of a claim: what was measured, in words, and the outcome."""
+
+    measured: str
+    outcome: str
+
+
+def run(test: Any, experiments: Mapping[str, Experiment], runs: pd.DataFrame, *labels: str) -> Finding:
+    """Run a claim's test.
+
+    Args:
+        test: the ``test`` of a :class:`harness.claims.Claim`.
+        experiments: those that can test it, by task.
+        runs: of :func:`harness.frames.joined`, of these tasks, done, with a value in the test's column.
+        labels: the agent's, and the reference's where there is one.
+    """
+    if test.kind == "target":
+        return _target(experiments, runs, *labels)
+    tests = {"difference": _difference, "variance": _variance, "value": _value}
+    return tests[test.kind](test, runs, *labels)  # type: ignore[operator]
+
+
+def _difference(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+    pairs = comparison.paired_differences(runs, agent, reference, test.column)
+    unit = _UNITS.get(test.column, "points")
+    measured = f"{agent} minus {reference}: {pairs.mean() if len(pairs) else math.nan:+.2f} {unit} (mean of "
+    return _decided(pairs if test.expect == "higher" else -pairs, measured, runs)
+
+
+def _decided(gains: np.ndarray, measured: str, runs: pd.DataFrame) -> Finding:
+    """By the sign-flip test of ``gains`` ``(n,)``, which the claim says are above 0 on average.
+
+    Args:
+        gains: one per pair.
+        measured: the finding's words, up to the number of pairs.
+        runs: by whose tasks the pairs are.
+    """
+    result, needed = statistics.paired(gains), statistics.seeds_needed(gains)
+    tasks = f" of {n} tasks" if (n := runs["task"].nunique()) > 1 else ""
+    measured = f"{measured}{_counted(result.pairs, 'pair')}{tasks}"
+    more = "" if needed is None else f"; about {max(needed, result.pairs + 1)} pairs would decide"
+    if not statistics.decidable(result.pairs):
+        return Finding(f"{measured}; p cannot be below {statistics.smallest_p(result.pairs):.2g}{more})", TOO_FEW)
+    measured = f"{measured}, p = {result.p:.2g}"
+    if result.mean > 0 and result.p <= ALPHA:
+        return Finding(f"{measured})", REPRODUCED)
+    if result.mean <= 0 or needed is None:
+        return Finding(f"{measured})", NOT_REPRODUCED)
+    return Finding(f"{measured}{more})", TOO_FEW)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _target(experiments: Mapping[str, Experiment], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+    """Seconds to the highest accuracy that every run of both reached, in logarithms, pair by pair."""
+    parts = []
+    for task, experiment in experiments.items():
+        asked = runs[(runs["task"] == task) & runs["agent"].isin((agent, reference))]
+        if asked["agent"].nunique() == 2:
+            evaluations = anytime.finished(asked, frames.evaluations_frame(experiment))
+            parts.append(anytime.times_to_common_target(evaluations).assign(task=task, status="done"))
+    if not parts:
+        return Finding(f"needs runs of {agent} and {reference} that have a policy within the budget", NOT_TESTED)
+    times = pd.concat(parts)
+    times["log_seconds"] = np.log(times["seconds"])
+    gains = -comparison.paired_differences(times, agent, reference, "log_seconds")
+    told = _told(times, agent, reference) if len(parts) == 1 else ""
+    factor = math.exp(-gains.mean()) if len(gains) else math.nan
+    return _decided(gains, f"{told}{agent} takes {factor:.2f} times as long as {reference} (geometric mean of ", times)
+
+
+def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
+    """What both spent until the target, and at which cost of an evaluation they would be equally quick."""
+    mean = times.groupby("agent")[["evaluations", "agent_seconds"]].mean().astype(float)
+    (ours, thought), (theirs, others_thought) = (tuple(mean.loc[name].to_numpy()) for name in (agent, reference))
+    spent = (
+        f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {ours:.0f} evaluations and "
+        f"{thought:.1f} s of its own, {reference} {theirs:.0f} and {others_thought:.1f} s"
+    )
+    return f"{spent}: {_break_even(ours - theirs, thought - others_thought)}; "
+
+
+def _break_even(evaluations: float, seconds: float) -> str:
+    """Where an agent that needs so many more evaluations and seconds of its own than another is the quicker one."""
+    if evaluations <= 0 and seconds <= 0:
+        return "quicker whatever an evaluation costs"
+    if evaluations >= 0 and seconds >= 0:
+        return "slower whatever an evaluation costs"
+    where = "more" if evaluations < 0 else "less"
+    return f"quicker where an evaluation takes {where} than {-seconds / evaluations:.2g} s"
+
+
+def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+    counts = runs[runs["agent"].isin((agent, reference))].groupby(["task", "agent"]).size().unstack(fill_value=0)
+    tasks = counts.index[(counts >= statistics.RESAMPLED_RUNS).all(axis=1)]
+    if len(tasks) == 0 or counts.shape[1] < 2:
+        fewest = _counted(int(counts.to_numpy().min()), "run")
+        return Finding(f"{fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW)
+    enough = runs[runs["task"].isin(tasks)]
+    ours, theirs = (_around_medians(enough, name, test.column) for name in (agent, reference))
+    ratio, (low, high) = statistics.variance_ratio(ours, theirs)
+    p = statistics.brown_forsythe(ours, theirs)
+    each = min(len(ours), len(theirs))
+    interval = "" if math.isnan(low) else f", 95 % interval {low:.2g} to {high:.2g}"
+    measured = f"variance of {agent} over that of {reference}: {ratio:.2f} ({each} runs each{interval}"
+    if math.isnan(ratio) or math.isnan(p):
+        return Finding(f"{measured.replace('nan', 'none')}; nothing varies)", NOT_TESTED)
+    measured = f"{measured}, p = {p:.2g}"
+    if ratio < 1 and p <= ALPHA:
+        return Finding(f"{measured})", REPRODUCED)
+    if ratio >= 1 or low > _HALVED:
+        return Finding(f"{measured})", NOT_REPRODUCED)
+    needed = statistics.runs_needed(ratio)
+    more = "" if needed is None else f"; about {max(needed, each + 1)} runs each would decide"
+    return Finding(f"{measured}{more})", TOO_FEW)
+
+
+def _around_medians(runs: pd.DataFrame, agent: str, column: str) -> np.ndarray:
+    """An agent's values, each task's shifted so that its median is 0."""
+    values = runs[runs["agent"] == agent].groupby("task")[column].transform(lambda task: task - task.median())
+    return values.to_numpy(dtype=np.float64)
+
+
+def _value(test: Any, runs: pd.DataFrame, agent: str) -> Finding:
+    values = runs[runs["agent"] == agent][test.column].to_numpy(dtype=np.float64)
+    low, high = statistics.mean_interval(values)
+    measured = f"{agent}: {values.mean():.2f} (mean of {_counted(len(values), 'run')}"
+    if len(values) < statistics.RESAMPLED_RUNS:
+        return Finding(f"{measured}; no interval below {statistics.RESAMPLED_RUNS})", TOO_FEW)
+    least, most = test.published
+    if test.expect == "reaches":
+        meets, misses = low >= least, high < least
+    else:
+        meets, misses = low >= least - _MARGIN and high <= most + _MARGIN, high < least or low > most
+    outcome = REPRODUCED if meets else NOT_REPRODUCED if misses else TOO_FEW
+    return Finding(f"{measured}, 95 % interval {low:.2f} to {high:.2f})", outcome)
