@@ -14,7 +14,7 @@ flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
 folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export test test-slow faults ray lint format perf latency clean
+.PHONY: help bench table report finetune export study test test-slow faults ray lint format perf latency clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -48,6 +48,11 @@ finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (de
 
 export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
 	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED)
+
+STUDY ?= resnet56 resnet110 vgg16 mobilenetv2
+study: $(READY)  ## run or resume the reference study (hours), and write its tables; STUDY="resnet56 ...": parts of it
+	@for part in $(STUDY); do $(BIN)/prunebench bench "results/reference/$$part.yaml" || exit $$?; done
+	@$(BIN)/prunebench report $(addprefix results/reference/,$(STUDY)) --reference ddpg --html results/reference/report.html
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow'

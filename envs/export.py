@@ -65,7 +65,7 @@ def load(folder: Path) -> nn.Module:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         name, classes, modules = content["model"], content["classes"], content["modules"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TaskError(f"{str(path)!r} describes no network: {' '.join(str(error).split())}") from error
     if content.get("schema") != SCHEMA:
         raise TaskError(f"{str(path)!r}: expected version {SCHEMA} of the files, is {content.get('schema')}")

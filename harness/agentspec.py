@@ -120,7 +120,7 @@ def _value(text: str) -> Any:
         return _PYTHON[text]
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

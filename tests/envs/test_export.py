@@ -101,6 +101,7 @@ def damage(folder: Path, **changes: Any) -> None:
         (lambda f: (f / export.DESCRIPTION).unlink(), "describes no network"),
         (lambda f: (f / export.DESCRIPTION).write_text("{"), "describes no network"),
         (lambda f: (f / export.DESCRIPTION).write_text("{}"), "describes no network"),
+        (lambda f: (f / export.DESCRIPTION).write_text("[" * 100_000), "describes no network"),
         (lambda f: (f / export.WEIGHTS).unlink(), "cannot be read"),
         (lambda f: (f / export.WEIGHTS).write_bytes(b"torn"), "cannot be read"),
         (lambda f: damage(f, schema=9), "expected version 1"),

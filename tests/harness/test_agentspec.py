@@ -94,3 +94,8 @@ def test_missing_controls_are_added_before_the_agents(monkeypatch: pytest.Monkey
     agents = with_controls(parse("bo random"))
     assert [agent.label for agent in agents] == ["uniform", "greedy", "bo", "random"]
     assert with_controls(agents) == agents
+
+
+def test_brackets_without_end_are_text() -> None:
+    (found,) = agentspec.parse(f"bo:initial={'[' * 100_000}")
+    assert dict(found.options)["initial"] == "[" * 100_000
