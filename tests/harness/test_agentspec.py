@@ -97,5 +97,5 @@ def test_missing_controls_are_added_before_the_agents(monkeypatch: pytest.Monkey
 
 
 def test_brackets_without_end_are_text() -> None:
-    (found,) = agentspec.parse(f"bo:initial={'[' * 100_000}")
+    (found,) = parse(f"bo:initial={'[' * 100_000}")
     assert dict(found.options)["initial"] == "[" * 100_000
