@@ -58,8 +58,8 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
     2. A Gaussian process of all layers, on realised policies, from then on (:class:`agents.policy_model.PolicyModel`):
        nothing it has learned is lost when the clusters change.
     3. The next policy is where the expected improvement (of the posterior, without noise) is largest, of policies on
-       budget a few steps from the best ones. At first steps move whole clusters. When progress stalls, the clusters whose layers gain most unequally are
-       split; in the end (the roll-back) layers move on their own, too.
+       budget a few steps from the best ones. At first steps move whole clusters. When progress stalls, the clusters
+       whose layers gain most unequally are split; in the end (the roll-back) layers move on their own, too.
 
     Attributes:
         notes: as those of :class:`agents.clustered_bo.ClusteredBOAgent`, without bounds.
