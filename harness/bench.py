@@ -69,9 +69,9 @@ def bench(
     missing = [run for run in experiment.runs() if run.checked()["status"] != "done"]
     if missing:
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
-            facts = _prepare(processes, session, prepare, display)
-            _write_head(experiment, facts, command, execution)
-            with _engine(execution, processes, config) as engine:
+            with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
+                facts = _prepare(processes, session, prepare, display)
+                _write_head(experiment, facts, command, execution)
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
@@ -110,7 +110,7 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
     with store.locked(experiment.folder):
         existing = store.meet(experiment.folder, experiment.config)
         if experiment.manifest_path.exists():
-            content = store.read_json(experiment.manifest_path)
+            content = experiment.manifest()
             _check_facts(experiment, content["task"], facts)
         else:
             content = manifest.new(experiment.config, facts)
@@ -155,7 +155,8 @@ def _run_all(
     folder = experiment.folder.resolve()
 
     def job(run: Run) -> Job:
-        return Job(run.name, run_one, (config, run.agent, run.seed, folder), execution.limits(), run.log_path)
+        args = (config, run.agent, run.seed, folder, run.status()["attempts"])
+        return Job(run.name, run_one, args, execution.limits(), run.log_path)
 
     rounds = Rounds(
         experiment,
@@ -198,8 +199,7 @@ def _measure_unmeasured(
     try:
         found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
         for run, seconds in zip(runs, found.pop("seconds"), strict=True):
-            with run.open():
-                run.write_status(run.status() | {"latency": found | {"seconds": seconds}})
+            run.amend_status(run.status() | {"latency": found | {"seconds": seconds}})
     except (HarnessError, JobCrash, OSError) as error:  # the runs are done, and their results stand without it
         session.failed["latency of the incumbents"] = str(error).splitlines()[0]
         return

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from envs.task import TaskConfig
-from harness import manifest, store
+from harness import manifest
 from harness.store import Experiment
 
 _COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
@@ -56,7 +56,7 @@ def _task(experiment: Experiment) -> str:
 
 
 def _rules(experiment: Experiment) -> str:
-    config, content = experiment.config, store.read_json(experiment.manifest_path)
+    config, content = experiment.config, experiment.manifest()
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
@@ -84,12 +84,12 @@ def _pruning(task: TaskConfig) -> str:
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
-    return store.read_json(experiment.manifest_path)["task"]
+    return experiment.manifest()["task"]
 
 
 def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
     """A line for every run that a table leaves out, or that calls for a remark."""
-    changed = manifest.changes(store.read_json(experiment.manifest_path))
+    changed = manifest.changes(experiment.manifest())
     remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
     for row in runs.to_dict("records"):
         name = f"{row['agent']} seed {row['seed']}"

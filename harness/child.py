@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness import guard
+from harness import guard, messages
 from harness.errors import USER_ERRORS, BusyError, in_one_line
 
 LOG_BYTES = 1 << 20
@@ -37,7 +37,10 @@ def run(connection: Connection, function: Callable[..., Any], args: tuple[Any, .
 
     def send(*message: Any) -> None:
         with lock:
-            connection.send(message)
+            try:
+                messages.send(connection.fileno(), message)
+            except BrokenPipeError:
+                os._exit(1)  # whoever wanted it is gone, and the guard is about to end this: no failure of the job's
 
     code = 1
     try:
@@ -68,7 +71,7 @@ def _outcome(
 class _Output:
     """Standard output and error, of C libraries too, in a file that does not grow beyond :data:`LOG_BYTES`.
 
-    What Python knows of a crash is written past that limit. A process that prints nothing leaves no file.
+    What Python knows of a crash is written past that limit, :data:`harness.guard.WHERE` included.
 
     Args:
         path: of the file; appended to.
@@ -86,6 +89,7 @@ class _Output:
         self._thread = threading.Thread(target=self._copy, args=(reading,), daemon=True)
         self._thread.start()
         with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._crash = path.open("ab")
             faulthandler.enable(self._crash)
 
@@ -99,9 +103,6 @@ class _Output:
             os.dup2(nowhere, stream)  # the pipe's last writers: its reader comes to the end
         self._thread.join(1.0)
         faulthandler.disable()
-        with suppress(OSError):
-            if self._path.stat().st_size == 0:
-                self._path.unlink()
 
     def _copy(self, reading: int) -> None:
         left = LOG_BYTES

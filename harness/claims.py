@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness import claim_tests, comparison, store
+from harness import claim_tests, comparison
 from harness.claim_tests import NOT_TESTED, Finding
 from harness.store import Experiment
 
@@ -31,7 +31,7 @@ class Where(BaseModel):
     def missing(self, experiment: Experiment) -> str | None:
         """What an experiment lacks; None where it can test the claim."""
         config = experiment.config
-        layers = store.read_json(experiment.manifest_path)["task"]["layers"]
+        layers = experiment.manifest()["task"]["layers"]
         if not any(fnmatch(config.task.model, pattern) for pattern in self.models):
             return f"needs the network {' or '.join(self.models)}"
         if not any(fnmatch(config.task.dataset, pattern) for pattern in self.datasets):

@@ -30,12 +30,21 @@ class BusyError(StoreError):
     """A run is being done by another process."""
 
 
+_MESSAGE = 1000  # characters of a message that are kept
+
+
 def in_one_line(error: BaseException) -> str:
-    """An error's message, whatever it is made of."""
+    """An error's message, whatever it is made of: a line that can be written anywhere."""
     try:
-        return " ".join(str(error).split())
+        return plain_line(str(error))
     except Exception as second:
         return f"(no message: {type(second).__name__} while it was made)"
+
+
+def plain_line(text: str) -> str:
+    """A text as one line of bounded length that UTF-8 can hold."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]} ..."
 
 
 USER_ERRORS = (HarnessError, TaskError, BudgetError)

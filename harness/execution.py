@@ -50,8 +50,8 @@ class Execution:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"{name.replace('_', '-')} {value:g}: expected a number above 0")
-        if not (math.isfinite(self.gpus) and self.gpus >= 0):
-            raise ConfigError(f"gpus {self.gpus:g}: expected a number, at least 0")
+        if not (0 <= self.gpus <= 1 or (math.isfinite(self.gpus) and self.gpus == int(self.gpus) > 1)):
+            raise ConfigError(f"gpus {self.gpus:g}: expected a fraction of one, or a whole number")
         if self.engine != "ray" and (self.address is not None or self.gpus):
             what = f"address {self.address!r}" if self.address is not None else f"gpus {self.gpus:g}"
             raise ConfigError(f"{what} is for --engine ray, not {self.engine}")

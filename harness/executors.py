@@ -19,7 +19,8 @@ from typing import Any, Literal
 import psutil
 
 from harness import child, guard
-from harness.errors import HarnessError
+from harness.errors import HarnessError, in_one_line
+from harness.messages import GarbledError, Inbox
 
 HEAVY_MODULES = (
     *("torch", "torchvision", "gymnasium", "sklearn.datasets", "harness.runner", "envs.preparation"),
@@ -29,6 +30,7 @@ _UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_trac
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 2.0  # seconds between asking a process to end and ending it
 _GLANCE = 0.5  # seconds between two looks at what processes with limits have used
+_TELLING = 0.3  # seconds that a process has to write where it stands, before it is ended
 
 Function = Callable[..., Any]
 """What a process runs, called with ``report`` (sends its plain arguments to the parent) and the job's arguments."""
@@ -113,6 +115,7 @@ class _Live:
 
     job: Job
     process: BaseProcess
+    inbox: Inbox
     started: float = field(default_factory=time.monotonic)
 
     def excess(self) -> tuple[Cause, str] | None:
@@ -123,6 +126,13 @@ class _Live:
         if limits.bytes is not None and (used := _resident(self.process.pid)) > limits.bytes:
             return "memory", f"it used {used / 2**30:.1f} GiB of memory, more than its {limits.bytes / 2**30:.1f} GiB"
         return None
+
+    def end_telling_where(self) -> None:
+        """Have the process end, and write into its log where it stood, if it still can."""
+        if self.job.log is not None and self.process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(self.process.pid, guard.WHERE)
+            self.process.join(_TELLING)
 
     def kill(self) -> None:
         """End the process, and whatever it has started, at once."""
@@ -152,6 +162,7 @@ class Processes:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*HEAVY_MODULES, *modules])
         self._live: dict[Connection, _Live] = {}
+        self._looked = 0.0  # when limits were last looked at
 
     def start_up(self) -> float:
         """Start the server; returns the seconds until it was ready."""
@@ -218,28 +229,35 @@ class Processes:
         process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._live[ours] = _Live(job, process)
+        self._live[ours] = _Live(job, process, Inbox(ours.fileno()))
 
     def _heard(self, connection: Connection) -> Iterator[Event | End]:
         live = self._live[connection]
         try:
-            kind, *values = connection.recv()
-        except (EOFError, ConnectionResetError):
+            for kind, *values in live.inbox.read():
+                if kind == "event":
+                    yield Event(live.job.name, tuple(values))
+                else:
+                    value, problem, details, cause = values
+                    yield self._ended(connection, value=value, problem=problem, details=details, cause=cause)
+                    return
+        except EOFError:
             live.process.join(_PATIENCE)
-            yield self._ended(
-                connection, problem=_death(live.process.exitcode), details=_last_words(live.job), cause="died"
-            )
-            return
-        if kind == "event":
-            yield Event(live.job.name, tuple(values))
-        else:
-            value, problem, details, cause = values
-            yield self._ended(connection, value=value, problem=problem, details=details, cause=cause)
+            yield self._died(connection, _death(live.process.exitcode))
+        except (GarbledError, TypeError, ValueError) as error:  # no message, or one of another shape
+            yield self._died(connection, f"its process wrote into the harness's own pipe ({in_one_line(error)})")
+
+    def _died(self, connection: Connection, problem: str) -> End:
+        return self._ended(connection, problem=problem, details=_last_words(self._live[connection].job), cause="died")
 
     def _over_limits(self) -> Iterator[End]:
+        if time.monotonic() - self._looked < _GLANCE:
+            return
+        self._looked = time.monotonic()
         for connection, live in list(self._live.items()):
             if (found := live.excess()) is not None:
                 cause, problem = found
+                live.end_telling_where()
                 live.kill()
                 yield self._ended(connection, problem=problem, details=_last_words(live.job), cause=cause)
 
@@ -248,6 +266,8 @@ class Processes:
         live = self._live.pop(connection)
         live.process.join(_PATIENCE)  # it ends what it started, and itself
         live.kill()
+        if values.get("cause") != "busy":  # then it is another process's log
+            _drop_empty(live.job.log)
         return End(live.job.name, **values)
 
 
@@ -268,6 +288,12 @@ def _own_bytes(process: psutil.Process) -> int:
     return 0
 
 
+def _drop_empty(log: Path | None) -> None:
+    with suppress(OSError):
+        if log is not None and log.stat().st_size == 0:
+            log.unlink()
+
+
 def _last_words(job: Job) -> str:
     return (
         f"no traceback: its process ended; what it printed is in {job.log.name}" if job.log else "no traceback: it died"
@@ -278,7 +304,8 @@ def _death(exitcode: int | None) -> str:
     if exitcode is None:
         return "the process closed its connection and did not end"
     if exitcode < 0:
-        return f"the process was killed by {signal.Signals(-exitcode).name}"
+        named = {each.value: each.name for each in signal.Signals}  # most real-time signals have none
+        return f"the process was killed by {named.get(-exitcode, f'signal {-exitcode}')}"
     return f"the process ended by itself with exit code {exitcode}"
 
 

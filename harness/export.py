@@ -157,7 +157,7 @@ def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any
     data = datasets.load(experiment.config.task)
     status, tuned, line = run.status(), run.finetuned(), incumbent(run)
     done = tuned if tuned is not None and tuned["status"] == "done" and tuned["channels"] == line["channels"] else None
-    facts = store.read_json(experiment.manifest_path)["task"]
+    facts = experiment.manifest()["task"]
     return {
         "model": experiment.config.task.model,
         "classes": list(data.classes),

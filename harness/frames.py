@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness import store
 from harness.config import ExperimentConfig, differences
-from harness.errors import ConfigError
+from harness.errors import ConfigError, plain_line
 from harness.journal import Line, incumbent
 from harness.store import Experiment, Run
 
@@ -29,7 +28,7 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
     evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds;
     remarks (what had to be mended, and the agent's own), error. What is not known is NaN or None.
     """
-    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    dense = experiment.manifest()["task"]["dense"]
     runs = (
         experiment.run(agent.label, seed)
         for agent in experiment.config.agents
@@ -148,7 +147,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 def dense_row(experiment: Experiment) -> dict[str, Any]:
     """The dense network in the columns of :func:`summary`."""
-    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    dense = experiment.manifest()["task"]["dense"]
     return {
         "agent": "dense",
         "reward_accuracy_mean": 100 * dense["reward_accuracy"],
@@ -167,7 +166,7 @@ def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
     elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the best feasible
     accuracy so far; NaN while there is none).
     """
-    dense = store.read_json(experiment.manifest_path)["task"]["dense"]
+    dense = experiment.manifest()["task"]["dense"]
     rows = []
     for agent in experiment.config.agents:
         for seed in range(experiment.config.seeds):
@@ -246,7 +245,7 @@ def _finetuned(run: Run) -> dict[str, Any] | None:
 def _remarks(notes: dict[str, Any]) -> str:
     """What an agent wants to stand under the table: a sentence, or a list of them."""
     remarks = notes.get("remarks", [])
-    return "; ".join(map(str, remarks if isinstance(remarks, list) else [remarks]))
+    return plain_line("; ".join(map(str, remarks if isinstance(remarks, list) else [remarks])))
 
 
 def _seconds(lines: list[Line], closing: float) -> dict[str, float]:

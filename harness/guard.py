@@ -16,6 +16,8 @@ import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE = 2.0  # seconds for all of them to be gone
+WHERE = signal.SIGABRT
+"""Ends a job's process once it has written the stacks of its threads into its log."""
 
 
 def enter() -> None:
@@ -59,6 +61,7 @@ def _alive(process: psutil.Process) -> bool:
 
 def _watch(copy: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(copy, signal.SIGTERM))
+    signal.signal(WHERE, lambda *_: _end_without_core(copy))
     _, status = os.waitpid(copy, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing to hand it on to
     end_family(os.getpid())
@@ -69,6 +72,12 @@ def _watch(copy: int) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code if code >= 0 else 1)
+
+
+def _end_without_core(copy: int) -> None:
+    with suppress(OSError, AttributeError):  # not every system can
+        resource.prlimit(copy, resource.RLIMIT_CORE, (0, 0))
+    os.kill(copy, WHERE)
 
 
 def _adopt_orphans() -> None:

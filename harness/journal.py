@@ -25,6 +25,14 @@ FIELDS = frozenset(
 )
 
 
+_KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
+    ("accuracy", "loss", "reward", "macs", "parameters", "cost"): (int, float),
+    ("feasible", "probe"): (bool,),
+    ("requested", "realised", "channels"): (list,),
+    ("seconds",): (dict,),
+}
+
+
 def read(path: Path) -> list[Line]:
     """The lines of a run; none where there is no file. A torn last line, being unanswered, is left out.
 
@@ -58,7 +66,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._file = path.open("a+b", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,6 +125,8 @@ class Journal:
         # A copy, so that this file, which carries the lock, stays what it is.
         draft = aside.with_suffix(".tmp")
         shutil.copyfile(self.path, draft)
+        with draft.open("rb") as copy:
+            os.fsync(copy.fileno())
         draft.replace(aside)
         sync_folder(aside.parent)
         self._file.truncate(0)
@@ -139,6 +149,14 @@ def free_name(path: Path, why: str) -> Path:
     while (free := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")).exists():
         number += 1
     return free
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, on disk."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in new:
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -167,4 +185,8 @@ def _line(path: Path, number: int, text: bytes) -> Line:
         raise DamagedError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")
     if line["index"] != number:
         raise DamagedError(f"{where} has index {line['index']}: expected {number}")
+    for names, kinds in _KINDS.items():
+        for name in names:
+            if not isinstance(line[name], kinds):
+                raise DamagedError(f"{where} has {name} {line[name]!r}: expected another kind of value")
     return line

@@ -24,7 +24,7 @@ from typing import Any
 
 from envs import cache
 from harness import ray_cluster
-from harness.errors import BusyError, ConfigError
+from harness.errors import BusyError
 from harness.executors import Cause, End, Event, Job, Processes, limit_threads
 
 _GLANCE = 0.5  # seconds between two looks at the mailbox
@@ -42,13 +42,11 @@ class RayProcesses:
         address: ``host:port`` of an existing cluster; None starts one on this machine for as long as this is open.
 
     Raises:
-        ConfigError: ``gpus`` is no such number, Ray is not installed, there is no token for an existing cluster. When
-            this is entered: there is no cluster to be had, or none that asks for a token.
+        ConfigError: Ray is not installed, there is no token for an existing cluster. When this is entered: there is no
+            cluster to be had, or none that asks for a token.
     """
 
     def __init__(self, threads: int, *, attempts: int = 3, gpus: float = 0.0, address: str | None = None) -> None:
-        if not (0 <= gpus <= 1 or (gpus > 1 and gpus == int(gpus))):
-            raise ConfigError(f"gpus {gpus:g}: expected a fraction of one, or a whole number")
         ray_cluster.check(address)
         limit_threads(threads)
         self._threads, self._attempts, self._gpus, self._address = threads, attempts, gpus, address

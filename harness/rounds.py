@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
-from harness.errors import BusyError
+from harness.errors import BusyError, StoreError
 from harness.executors import End, Event, Job
 from harness.progress import Display
-from harness.store import Experiment, Run, Status
+from harness.store import ENDED, Experiment, Run, Status
 
 _LETTING_GO = 5.0  # seconds that a killed process may take to be gone
 _POLL = 1.0  # seconds between two looks at runs that another process does
@@ -54,6 +55,7 @@ class Rounds:
         self._experiment, self._engine, self._make_job = experiment, engine, make_job
         self._at_once, self._attempts = at_once, attempts
         self._display, self._others = display, others
+        self._failures: Counter[str] = Counter()  # of this call: an agent may reach the file that counts them
 
     def do(self, runs: list[Run]) -> None:
         """Do runs, in rounds: what has to be begun again, or was another process's, comes in a later one."""
@@ -104,11 +106,13 @@ class Rounds:
 
     def _settle(self, run: Run, end: End) -> Status:
         """The status of a run whose process did not live to write it, written down where that is possible."""
-        status = run.status()
+        status = _found(run)
         if status["status"] in ("waiting", "running"):
+            self._failures[run.name] += 1
             kind = "timeout" if end.cause == "time" else "failed"
             error = {"type": _TYPES.get(end.cause, "Error"), "message": end.problem, "traceback": end.details}
-            status |= {"status": kind, "error": error, "failures": status["failures"] + 1}
+            failures = max(status["failures"] + 1, self._failures[run.name])
+            status |= {"status": kind, "error": error, "failures": failures}
             with suppress(OSError, BusyError):  # a full disk, another process: it is said at least
                 _write(run, status)
         return status
@@ -130,11 +134,25 @@ class Rounds:
             self._display.say(f"waiting for another process, which does {', '.join(run.name for run in busy)}")
         while busy and all(run.busy() for run in busy):
             time.sleep(_POLL)
-        left = [run for run in busy if run.busy() or run.status()["status"] != "done"]
+        left = [run for run in busy if run.busy() or not self._ended_elsewhere(run)]
         for run in busy:
             if run not in left:
                 self._end(run, End(run.name))
         return left
+
+    def _ended_elsewhere(self, run: Run) -> bool:
+        """Whether another process has come to an end with a run: what died there it will begin again itself."""
+        status = run.checked()
+        died = status["status"] == "failed" and status["error"]["type"] == _TYPES["died"]
+        return status["status"] in ENDED and not (died and status["failures"] < self._attempts)
+
+
+def _found(run: Run) -> Status:
+    """The status that a run's process left; where it has spoiled the file, as if there were none."""
+    try:
+        return run.mended()
+    except StoreError as error:  # of another version: it was not when the run was begun
+        return run.begin_status_afresh({"error": {"message": str(error)}})
 
 
 def _write(run: Run, status: Status) -> None:
@@ -142,8 +160,7 @@ def _write(run: Run, status: Status) -> None:
     deadline = time.monotonic() + _LETTING_GO
     while run.busy() and time.monotonic() < deadline:
         time.sleep(0.05)
-    with run.open():
-        run.write_status(status)
+    run.amend_status(status)
 
 
 _TYPES = {"died": "ProcessDied", "time": "TimeLimit", "memory": "MemoryLimit", "user": "Refused"}

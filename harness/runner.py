@@ -22,9 +22,9 @@ from envs.pruning_env import ChannelPruningEnv
 from harness import registry
 from harness.config import ExperimentConfig
 from harness.errors import in_one_line
-from harness.journal import Journal, Line, incumbent
+from harness.journal import Journal, Line, free_name, incumbent
 from harness.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
-from harness.store import Experiment, Run, Status
+from harness.store import ENDED, Experiment, Run, Status
 
 Report = Callable[..., None]
 """Tells the parent process something; the arguments are plain values."""
@@ -114,6 +114,7 @@ def run_one(
     agent: str,
     seed: int,
     folder: Path,
+    begun: int | None = None,
     environment: MakeEnvironment = make_environment,
 ) -> None:
     """One run, in a process of its own. An agent's error is the run's result, not this function's.
@@ -125,6 +126,8 @@ def run_one(
         agent: the agent's label.
         seed: of the agent and of the global generators.
         folder: of the experiment.
+        begun: how often the run had been begun when it was asked for. Where another process has come to an end with it
+            since, nothing is done.
         environment: makes the environment.
 
     Raises:
@@ -133,8 +136,10 @@ def run_one(
     """
     run = Experiment(folder, config).run(agent, seed)
     with run.open() as journal:
-        if not journal.damaged and run.checked()["status"] == "done":
-            return  # another process was faster
+        found = run.checked()
+        faster = begun is not None and found["attempts"] > begun and found["status"] in ENDED
+        if not journal.damaged and (faster or found["status"] == "done"):
+            return
         status = _begin(run, journal)
         process = os.getpid()
         try:
@@ -173,9 +178,10 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
     try:
         return search()
     except ReplayMismatch as mismatch:
-        aside = journal.set_aside("nondeterministic")
+        aside = free_name(journal.path, "nondeterministic")
         status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
-        run.write_status(status)
+        run.write_status(status)  # first: a kill in between must not hide it
+        journal.set_aside("nondeterministic")
         from envs.preparation import load_evaluator
 
         load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times

@@ -26,7 +26,7 @@ from harness import config as configs
 from harness.agentspec import folder_name
 from harness.config import SCHEMA, ExperimentConfig
 from harness.errors import ConfigError, DamagedError, StoreError
-from harness.journal import Journal, Line, free_name, read, sync_folder
+from harness.journal import Journal, Line, free_name, make_folder, read, sync_folder
 
 Status = dict[str, Any]
 """A run's status as JSON-able values:
@@ -47,6 +47,11 @@ latency: of the incumbent's network, measured when all runs had ended (absent be
 seconds: setup (before the search), closing (of the agent, after its last evaluation).
 """
 
+_DRAFT, _LOCK = ".tmp", ".lock"  # what may be left behind, and means nothing
+ENDED = ("done", "failed", "timeout")
+"""States in which a run has come to an end."""
+_STATES = ("waiting", "running", *ENDED)
+_KINDS = {"attempts": int, "failures": int, "notices": list, "nondeterministic": list, "seconds": dict}
 _NOTHING_YET: Status = {
     "attempts": 0,
     "failures": 0,
@@ -62,15 +67,15 @@ _NOTHING_YET: Status = {
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old text or the new one, whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    make_folder(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}{_DRAFT}")
     try:
         with draft.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
@@ -91,7 +96,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, ValueError, RecursionError) as error:  # other errors of the system may pass
         raise DamagedError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or "schema" not in content:
         raise DamagedError(f"{path} is not what was written: expected an object with a schema")
@@ -104,9 +109,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock on an experiment's folder while its configuration and manifest are changed.
 
-    The lock is the kernel's and goes with the process that holds it; a run's lines have one of their own.
+    The lock is the kernel's and goes with the process that holds it; a run's lines have one of their own. It is on a
+    file: a network file system may lock files for all machines, but folders for one.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -166,7 +172,7 @@ class Run:
         if not self.status_path.exists():
             return {"status": "waiting", **_NOTHING_YET}
         try:
-            return _NOTHING_YET | read_json(self.status_path)
+            return _checked(self.status_path, _NOTHING_YET | read_json(self.status_path))
         except DamagedError as error:
             return _damaged(error)
 
@@ -184,8 +190,10 @@ class Run:
     def mended(self) -> Status:
         """The status, to go on from: a damaged file is kept beside and the run counts as never begun."""
         status = self.status()
-        if status["status"] != "damaged":
-            return status
+        return status if status["status"] != "damaged" else self.begin_status_afresh(status)
+
+    def begin_status_afresh(self, status: Status) -> Status:
+        """Keep the file of a damaged ``status`` beside; the run counts as never begun."""
         aside = free_name(self.status_path, "damaged")
         self.status_path.replace(aside)
         notice = f"{status['error']['message']}; kept as {aside.name}"
@@ -205,6 +213,15 @@ class Run:
     def write_status(self, status: Status) -> None:
         """Replace the status."""
         write_json(self.status_path, {"agent": self.agent, "seed": self.seed} | status)
+
+    def amend_status(self, status: Status) -> None:
+        """Replace the status of a run that nobody is doing; what had to be mended for that is among its notices.
+
+        Raises:
+            BusyError: somebody is.
+        """
+        with self.open() as journal:
+            self.write_status(status | {"notices": [*status["notices"], *journal.notices]})
 
     def lines(self) -> list[Line]:
         """The evaluations so far; needs no lock."""
@@ -232,6 +249,17 @@ class Experiment:
         """Versions, machine, hashes, facts."""
         return self.folder / "manifest.json"
 
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says.
+
+        Raises:
+            DamagedError: it is not there, or damaged.
+        """
+        content = read_json(self.manifest_path)
+        if not isinstance(content.get("task"), dict) or not isinstance(content.get("sessions", []), list):
+            raise DamagedError(f"{self.manifest_path} is not what was written: expected facts about the task")
+        return content
+
     @property
     def tables_folder(self) -> Path:
         """Tables, all of them rebuilt from the other files."""
@@ -257,7 +285,20 @@ def _inside(name: str) -> str:
     return name.replace(".", "%2E") if not name.strip(".") else name
 
 
-def _damaged(error: DamagedError) -> Status:
+def _checked(path: Path, status: Status) -> Status:
+    if status.get("status") not in _STATES:
+        raise DamagedError(f"{path} has status {status.get('status')!r}: expected one of {', '.join(_STATES)}")
+    for key, kind in _KINDS.items():
+        if not isinstance(status[key], kind):
+            raise DamagedError(f"{path} has {key} {status[key]!r}: expected another kind of value")
+    incumbent, test, error = status["incumbent"], status["test"], status["error"]
+    whole = (incumbent is None or isinstance(incumbent, int)) and (test is None or set(test) >= {"accuracy", "loss"})
+    if not whole or not (error is None or set(error) >= {"type", "message", "traceback"}):
+        raise DamagedError(f"{path} is not what was written")
+    return status
+
+
+def _damaged(error: StoreError) -> Status:
     reason = {"type": "DamagedError", "message": str(error), "traceback": ""}
     return {"status": "damaged", **_NOTHING_YET, "error": reason}
 
@@ -277,13 +318,18 @@ def load(folder: Path) -> Experiment:
     return Experiment(folder, configs.read_yaml(path)[0])
 
 
+def _left_behind(path: Path) -> bool:
+    """Whether it is of a command that was killed before it had written anything, or of one that is just beginning."""
+    return path.name == _LOCK or (path.name.startswith(".") and path.suffix == _DRAFT)
+
+
 def meet(folder: Path, wanted: ExperimentConfig) -> Experiment | None:
     """The experiment that a folder holds already, with the seeds asked for; None where there is none yet.
 
     Raises:
         ConfigError: the folder holds something else, or the experiment differs in more than its seeds.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and all(map(_left_behind, folder.iterdir()))):
         return None
     if not (folder / "experiment.yaml").is_file():
         raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")

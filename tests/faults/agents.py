@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import itertools
 import os
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 import warnings
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +265,55 @@ class WritesLines(Healthy):
     def misbehave(self) -> None:
         with own_lines(self).open("a") as file:
             file.write("{}\n")
+
+
+class DeletesStatus(Healthy):
+    """And dies: nothing on disk counts how often."""
+
+    def misbehave(self) -> None:
+        own_lines(self).with_suffix(".json").unlink()
+        os._exit(3)
+
+
+class SpoilsStatus(Healthy):
+    content = "{"
+
+    def misbehave(self) -> None:
+        own_lines(self).with_suffix(".json").write_text(self.content)
+        os._exit(3)
+
+
+class WritesNewerStatus(SpoilsStatus):
+    content = '{"schema": 99}'
+
+
+class WritesEmptyStatus(SpoilsStatus):
+    content = '{"schema": 1}'
+
+
+class WritesIntoThePipe(Healthy):
+    """That which tells the command how the run is going."""
+
+    def misbehave(self) -> None:
+        for found in gc.get_objects():
+            if type(found) is Connection:
+                os.write(found.fileno(), b"x" * 8)
+        time.sleep(1000)
+
+
+class DiesOddly(Healthy):
+    def misbehave(self) -> None:
+        os.kill(os.getpid(), 40)
+
+
+class RaisesSurrogates(Healthy):
+    def misbehave(self) -> None:
+        raise ValueError("\udcff")
+
+
+class RaisesAtLength(Healthy):
+    def misbehave(self) -> None:
+        raise ValueError("no end " * 1_000_000)
 
 
 class UnwritableNotes(Healthy):

@@ -121,6 +121,11 @@ class Workplace:
         """What is on disk about a run."""
         return json.loads(self.path(out, agent, f"seed-{seed}.json").read_text())
 
+    def failures(self, out: str) -> list[int]:
+        """How often each run has failed."""
+        files = (self.folder / out / "runs").rglob("seed-?.json")
+        return [json.loads(file.read_text())["failures"] for file in files]
+
     def path(self, out: str, agent: str, name: str) -> Path:
         """A file of a run's."""
         return self.folder / out / "runs" / "resnet20" / agent.replace(":", "@") / name

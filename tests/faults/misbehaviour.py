@@ -13,6 +13,12 @@ EVALUATIONS = 4
 UNDISTURBED, MISBEHAVING = "undisturbed", "misbehaving"
 HEALTHY = ("uniform", "random", "greedy", "faults.agents:Healthy")
 _LOG = (1 << 20) + 200  # bytes
+_STACK_IN_LOG = (agents.Segfaults, agents.Hangs, agents.HangsInC, agents.IgnoresSignals, agents.Stubborn)
+_NO_STACK = (  # they leave the process no time to say where it was
+    *(agents.ExitsZero, agents.ExitsThree, agents.KillsItsGroup, agents.ForksAndDies, agents.StartsDaemonAndDies),
+    *(agents.DeletesStatus, agents.SpoilsStatus, agents.WritesEmptyStatus, agents.WritesNewerStatus),
+    *(agents.WritesIntoThePipe, agents.DiesOddly, agents.EatsMemory, agents.StopsItself),
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ def _hanging(agent: type, injected: str, lines: int = 2) -> Case:
 CASES = (
     _failing(agents.Raises, "raise ZeroDivisionError", "ZeroDivisionError", "on purpose"),
     _failing(agents.RaisesUnprintable, "an error whose message raises", "BadMessage"),
+    _failing(agents.RaisesSurrogates, "a message that UTF-8 has not", "ValueError", "udcff"),
+    _failing(agents.RaisesAtLength, "a message of 7 MB", "ValueError", "no end"),
     _failing(agents.Leaves, "sys.exit(0)", "SystemExit"),
     _failing(agents.Interrupts, "raise KeyboardInterrupt", "KeyboardInterrupt"),
     _failing(agents.Recurses, "endless recursion", "RecursionError"),
@@ -65,6 +73,12 @@ CASES = (
     _failing(agents.WarnsAsErrors, "warnings are errors", "UserWarning"),
     _failing(agents.DeletesLines, "unlinks its .jsonl", "DamagedError", "lines", 0),
     _failing(agents.WritesLines, "writes into its .jsonl", "DamagedError", "lines", None),
+    _failing(agents.DeletesStatus, "unlinks its .json; os._exit(3)", "ProcessDied", "exit code 3"),
+    _failing(agents.SpoilsStatus, "writes { into its .json; os._exit(3)", "ProcessDied", "exit code 3"),
+    _failing(agents.WritesEmptyStatus, 'writes {"schema": 1} there; os._exit(3)', "ProcessDied", "exit code 3"),
+    _failing(agents.WritesNewerStatus, 'writes {"schema": 99} there; os._exit(3)', "ProcessDied", "exit code 3"),
+    _failing(agents.WritesIntoThePipe, "8 bytes to the command that are no message", "ProcessDied", "pipe"),
+    _failing(agents.DiesOddly, "kills itself by signal 40", "ProcessDied", "signal 40"),
     _failing(agents.ClosesDescriptors, "os.closerange(3, 1024)", "OSError", "descriptor", 2),
     _failing(agents.Segfaults, "ctypes.string_at(0)", "ProcessDied", "SIGSEGV"),
     _failing(agents.ExitsZero, "os._exit(0)", "ProcessDied", "exit code 0"),
@@ -105,7 +119,7 @@ def rows(place: Workplace, time_limit: int = 10) -> Iterator[Row]:
 def _judged(place: Workplace, case: Case, ended: Ended) -> Row:
     status = place.status(MISBEHAVING, case.name)
     error = status["error"] or {"type": "", "message": "", "traceback": ""}
-    kept = place.lines(MISBEHAVING).get(f"{case.name.replace(':', '@')}/seed-0.jsonl", []) if case.lines else []
+    kept = place.lines(MISBEHAVING).get(f"{case.name.replace(':', '@')}/seed-0.jsonl", [])
     seen = status["status"] + (f", {error['type']}: {error['message'][:60]}" if error["type"] else "")
     wrong = [] if (case.lines or 0) == len(kept) or case.lines is None else [f"{len(kept)} lines"]
     if not (status["status"] == case.status and re.fullmatch(case.error, error["type"])):
@@ -118,7 +132,9 @@ def _judged(place: Workplace, case: Case, ended: Ended) -> Row:
 
 def _where(place: Workplace, case: Case, ended: Ended, traceback: str) -> Iterator[str]:
     """Places that do not name what went wrong."""
-    if not traceback:
+    log = place.path(MISBEHAVING, case.name, "seed-0.log")
+    stack = log.read_text(errors="replace") if log.exists() and case.agent in _STACK_IN_LOG else traceback
+    if not traceback or (case.agent not in _NO_STACK and "File " not in stack):
         yield "no traceback on disk"
     table = (place.folder / MISBEHAVING / "tables" / "table.md").read_text()
     ends = (case.status, "left out, its files are damaged")

@@ -21,7 +21,7 @@ from harness.store import Experiment, Run
 def do(config: ExperimentConfig, folder: Path, agent: str = "sampler", seed: int = 0) -> Run:
     heard: list[Any] = []
     config = dataclasses.replace(config, agents=(agent,))
-    run_one(lambda *values: heard.append(values), config, agent, seed, folder, environment)
+    run_one(lambda *values: heard.append(values), config, agent, seed, folder, environment=environment)
     run = Experiment(folder, config).run(agent, seed)
     assert [done for done, *_ in heard][-len(run.lines()) or len(heard) :] == list(range(1, len(run.lines()) + 1))
     return run
@@ -75,7 +75,14 @@ def test_resuming_after_any_line_gives_the_undisturbed_run(
 def test_what_another_process_has_done_is_left_alone(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path)
     before = {path: path.read_bytes() for path in run.folder.iterdir()}
-    run_one(lambda *_: None, dataclasses.replace(config, agents=("sampler",)), "sampler", 0, tmp_path, environment)
+    run_one(
+        lambda *_: None,
+        dataclasses.replace(config, agents=("sampler",)),
+        "sampler",
+        0,
+        tmp_path,
+        environment=environment,
+    )
     assert {path: path.read_bytes() for path in run.folder.iterdir()} == before
 
 
@@ -111,7 +118,7 @@ def test_what_is_replayed_is_reported_as_such(config: ExperimentConfig, tmp_path
     run.write_status(run.status() | {"status": "running"})
     heard: list[Any] = []
     config = dataclasses.replace(config, agents=("sampler",))
-    run_one(lambda *values: heard.append(values), config, "sampler", 0, tmp_path, environment)
+    run_one(lambda *values: heard.append(values), config, "sampler", 0, tmp_path, environment=environment)
     assert [(done, replayed) for done, _, replayed in heard] == [(n, min(n, 4)) for n in range(1, 7)]
 
 

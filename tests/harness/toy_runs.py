@@ -164,9 +164,11 @@ def measure_latency(report: Any, config: ExperimentConfig, policies: list[list[i
     return {"seconds": [0.5] * len(policies), "dense_seconds": 1.0, "images": 10, "threads": config.threads}
 
 
-def run_one(report: Any, config: ExperimentConfig, agent: str, seed: int, folder: Path) -> None:
+def run_one(
+    report: Any, config: ExperimentConfig, agent: str, seed: int, folder: Path, begun: int | None = None
+) -> None:
     registry.registered = registered  # type: ignore[assignment]
-    runner.run_one(report, config, agent, seed, folder, environment)
+    runner.run_one(report, config, agent, seed, folder, begun, environment)
 
 
 def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
