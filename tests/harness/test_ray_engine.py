@@ -23,6 +23,7 @@ import toy_runs
 from harness import executors, ray_cluster, store
 from harness.config import ExperimentConfig
 from harness.errors import ConfigError
+from harness.execution import Execution
 from harness.executors import End, Event, Job, Limits, Processes
 from harness.journal import Line
 from harness.ray_engine import RayProcesses
@@ -300,7 +301,7 @@ def test_wrong_settings_are_one_line(
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     monkeypatch.setattr(ray_cluster, "_installed", lambda: True)
     with pytest.raises(ConfigError) as caught:
-        RayProcesses(1, **settings)
+        Execution(engine="ray", **settings).check()
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -61,7 +61,15 @@ def experiment(tmp_path: Path) -> Experiment:
     second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
     put("one_two", 1, second, **done, latency=timed[1], incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
     notes = {"remarks": ["too short to learn", "and too cold"]}
-    put("half_done", 0, [line(0, 0.5, 500_000, 1.0)], **done, incumbent=0, test={"accuracy": 0.4}, notes=notes)
+    put(
+        "half_done",
+        0,
+        [line(0, 0.5, 500_000, 1.0)],
+        **done,
+        incumbent=0,
+        test={"accuracy": 0.4, "loss": 1.0},
+        notes=notes,
+    )
     put("half_done", 1, [line(0, 0.9, 100_000, 1.0)], status="running", nondeterministic=[{"lines": "x"}])
     error = {"type": "ValueError", "message": "50% of a_b", "traceback": "..."}
     put("a&b", 0, [], status="failed", error=error)

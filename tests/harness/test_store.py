@@ -1,0 +1,98 @@
+"""The files of an experiment: what is damage and what is not, drafts that were left behind, locks."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import store
+from harness.config import ExperimentConfig
+from harness.errors import ConfigError, DamagedError, in_one_line
+from harness.store import Experiment, Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "runs" / "x" / "random", "random", 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"schema": 1}',
+        '{"schema": 1, "status": "lost"}',
+        '{"schema": 1, "status": "done", "failures": "2"}',
+        '{"schema": 1, "status": "done", "incumbent": "first"}',
+        '{"schema": 1, "status": "done", "test": {"accuracy": 1}}',
+        '{"schema": 1, "status": "failed", "error": {"type": "ValueError"}}',
+    ],
+)
+def test_a_status_that_is_not_what_was_written_is_damaged_and_can_be_begun_afresh(run: Run, content: str) -> None:
+    run.folder.mkdir(parents=True)
+    run.status_path.write_text(content)
+    for found in (run.status(), run.checked()):
+        assert found["status"] == "damaged"
+        assert str(run.status_path) in found["error"]["message"]
+    assert run.mended()["status"] == "waiting"
+    assert (run.folder / "seed-0.damaged-1.json").read_text() == content
+
+
+def test_an_error_of_the_system_is_no_damage(run: Run) -> None:
+    run.write_status(run.status() | {"status": "done"})
+    before = run.status_path.read_bytes()
+    run.status_path.unlink()
+    run.status_path.mkdir()  # reading it is an OSError
+    with pytest.raises(OSError, match="directory"):
+        run.mended()
+    run.status_path.rmdir()
+    run.status_path.write_bytes(before)
+    assert run.mended()["status"] == "done"
+
+
+@pytest.mark.parametrize("content", [{}, {"task": []}, {"task": {}, "sessions": {}}])
+def test_a_manifest_without_its_parts_is_damaged(tmp_path: Path, content: dict[str, object]) -> None:
+    experiment = Experiment(tmp_path, ExperimentConfig())
+    store.write_json(experiment.manifest_path, content)
+    with pytest.raises(DamagedError, match=r"manifest\.json"):
+        experiment.manifest()
+
+
+def test_what_a_killed_command_left_before_it_had_written_anything_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".experiment.yaml.1234.tmp").write_text("half")
+    (tmp_path / ".lock").touch()
+    assert store.meet(tmp_path, ExperimentConfig()) is None
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ConfigError, match="is no experiment"):
+        store.meet(tmp_path, ExperimentConfig())
+
+
+def test_no_draft_is_left_where_a_text_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        store.write_text(tmp_path / "new" / "x.md", "\udcff")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_folders_lock_is_held_by_one(tmp_path: Path) -> None:
+    with store.locked(tmp_path):
+        child = os.fork()
+        if not child:
+            try:
+                with (tmp_path / ".lock").open("a") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os._exit(7)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_messages_can_be_written_anywhere() -> None:
+    assert in_one_line(ValueError("two\nlines \udcff")) == "two lines \\udcff"
+    assert len(in_one_line(ValueError("x" * 5000))) < 1010
+    assert json.loads(json.dumps(in_one_line(ValueError("é ∞")))) == "é ∞"
