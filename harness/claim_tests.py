@@ -98,9 +98,10 @@ def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
     """What both spent until the target, and at which cost of an evaluation they would be equally quick."""
     mean = times.groupby("agent")[["evaluations", "agent_seconds"]].mean().astype(float)
     (ours, thought), (theirs, others_thought) = (tuple(mean.loc[name].to_numpy()) for name in (agent, reference))
+    needed = _counted(round(ours), "evaluation")
     spent = (
-        f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {ours:.0f} evaluations and "
-        f"{thought:.1f} s of its own, {reference} {theirs:.0f} and {others_thought:.1f} s"
+        f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {needed} and {thought:.1f} s of its own, "
+        f"{reference} {theirs:.0f} and {others_thought:.1f} s"
     )
     return f"{spent}: {_break_even(ours - theirs, thought - others_thought)}; "
 
@@ -120,7 +121,9 @@ def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Find
     tasks = counts.index[(counts >= statistics.RESAMPLED_RUNS).all(axis=1)]
     if len(tasks) == 0 or counts.shape[1] < 2:
         fewest = _counted(int(counts.to_numpy().min()), "run")
-        return Finding(f"{fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW)
+        return Finding(
+            f"{agent} and {reference}: {fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW
+        )
     enough = runs[runs["task"].isin(tasks)]
     ours, theirs = (_around_medians(enough, name, test.column) for name in (agent, reference))
     ratio, (low, high) = statistics.variance_ratio(ours, theirs)

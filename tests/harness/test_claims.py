@@ -99,7 +99,7 @@ def test_variances_of_two_seeds_on_many_tasks_are_no_evidence(tmp_path: Path) ->
     made = [fake.experiment(tmp_path / str(p), 2, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.4, 0.3)]
     names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
     found = claims.evaluate(claim(kind="variance", **names), made, frames.joined(made))
-    assert found == ("2 runs each; no test below 5 on one task", TOO_FEW)
+    assert found == ("clustered_bo and ddpg: 2 runs each; no test below 5 on one task", TOO_FEW)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,15 @@ def test_a_claim_is_tested_for_the_pairs_that_took_part(experiment: Experiment) 
     assert list(found.loc[["bocr-variance"], "agent"]) == ["clustered_bo"]
     assert list(found.loc[["amc-resnet20"], "outcome"]) == [NOT_TESTED]
     assert found.index.is_unique
+
+
+def test_every_pair_that_took_part_has_its_row(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 3, agents=("ddpg", "bo", "clustered_bo", "adaptive_clustered_bo"))
+    found = claims.findings([made], frames.joined([made]))
+    for claim_id in ("bocr-variance", "bocr-time", "bocr-time-to-target", "bocr-mobilenet"):
+        rows = found[found["id"] == claim_id]
+        assert list(rows["agent"]) == ["clustered_bo", "adaptive_clustered_bo"]
+        assert set(rows["outcome"]) == {TOO_FEW}
 
 
 def test_a_paper_preset_alone_is_one_row(tmp_path: Path) -> None:
