@@ -100,8 +100,8 @@ def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
     (ours, thought), (theirs, others_thought) = (tuple(mean.loc[name].to_numpy()) for name in (agent, reference))
     needed = _counted(round(ours), "evaluation")
     spent = (
-        f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {needed} and {thought:.1f} s of its own, "
-        f"{reference} {theirs:.0f} and {others_thought:.1f} s"
+        f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {needed} and {thought:.1f} s of its own"
+        f", {reference} {theirs:.0f} and {others_thought:.1f} s"
     )
     return f"{spent}: {_break_even(ours - theirs, thought - others_thought)}; "
 
