@@ -38,11 +38,6 @@ class PolicyModel:
         self.hyper = PRIOR_MEAN.copy()
         self.shift, self.scale = 0.0, 1.0
 
-    @property
-    def noise(self) -> float:
-        """Variance of the white noise, in standardised outcomes."""
-        return float(np.exp(self.hyper[3]))
-
     def standardised(self, outcomes: ArrayLike) -> Array:
         """Outcomes as the model has them."""
         return (np.asarray(outcomes, dtype=np.float64) - self.shift) / self.scale

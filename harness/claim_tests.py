@@ -44,31 +44,43 @@ def run(test: Any, experiments: Mapping[str, Experiment], runs: pd.DataFrame, *l
 
 
 def _difference(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+    runs = _with_both(runs, agent, reference)
     pairs = comparison.paired_differences(runs, agent, reference, test.column)
+    if not len(pairs):
+        return _no_pairs(agent, reference)
     unit = _UNITS.get(test.column, "points")
-    measured = f"{agent} minus {reference}: {pairs.mean() if len(pairs) else math.nan:+.2f} {unit} (mean of "
-    return _decided(pairs if test.expect == "higher" else -pairs, measured, runs)
+    measured = f"{agent} minus {reference}: {pairs.mean():+.2f} {unit} (mean of "
+    return _decided(pairs if test.expect == "higher" else -pairs, measured, runs["task"].nunique())
 
 
-def _decided(gains: np.ndarray, measured: str, runs: pd.DataFrame) -> Finding:
+def _with_both(runs: pd.DataFrame, agent: str, reference: str) -> pd.DataFrame:
+    """The runs of two agents, of tasks and seeds that both have."""
+    asked = runs[runs["agent"].isin((agent, reference))]
+    return asked[asked.groupby(["task", "seed"])["agent"].transform("nunique") == 2]
+
+
+def _no_pairs(agent: str, reference: str) -> Finding:
+    return Finding(f"needs finished runs of {agent} and {reference} of one task and seed", NOT_TESTED)
+
+
+def _decided(gains: np.ndarray, measured: str, tasks: int) -> Finding:
     """By the sign-flip test of ``gains`` ``(n,)``, which the claim says are above 0 on average.
 
     Args:
         gains: one per pair.
         measured: the finding's words, up to the number of pairs.
-        runs: by whose tasks the pairs are.
+        tasks: how many the pairs are of.
     """
     result, needed = statistics.paired(gains), statistics.seeds_needed(gains)
-    tasks = f" of {n} tasks" if (n := runs["task"].nunique()) > 1 else ""
-    measured = f"{measured}{_counted(result.pairs, 'pair')}{tasks}"
+    measured = f"{measured}{_counted(result.pairs, 'pair')}{f' of {tasks} tasks' if tasks > 1 else ''}"
     more = "" if needed is None else f"; about {max(needed, result.pairs + 1)} pairs would decide"
     if not statistics.decidable(result.pairs):
         return Finding(f"{measured}; p cannot be below {statistics.smallest_p(result.pairs):.2g}{more})", TOO_FEW)
     measured = f"{measured}, p = {result.p:.2g}"
-    if result.mean > 0 and result.p <= ALPHA:
-        return Finding(f"{measured})", REPRODUCED)
-    if result.mean <= 0 or needed is None:
-        return Finding(f"{measured})", NOT_REPRODUCED)
+    if result.p <= ALPHA:
+        return Finding(f"{measured})", REPRODUCED if result.mean > 0 else NOT_REPRODUCED)
+    if needed is None:
+        return Finding(f"{measured}; more than {statistics.MOST_SEEDS} pairs would be needed)", NOT_REPRODUCED)
     return Finding(f"{measured}{more})", TOO_FEW)
 
 
@@ -78,20 +90,27 @@ def _counted(number: int, what: str) -> str:
 
 def _target(experiments: Mapping[str, Experiment], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     """Seconds to the highest accuracy that every run of both reached, in logarithms, pair by pair."""
-    parts = []
-    for task, experiment in experiments.items():
-        asked = runs[(runs["task"] == task) & runs["agent"].isin((agent, reference))]
-        if asked["agent"].nunique() == 2:
-            evaluations = anytime.finished(asked, frames.evaluations_frame(experiment))
-            parts.append(anytime.times_to_common_target(evaluations).assign(task=task, status="done"))
+    parts, low = [], []
+    paired = _with_both(runs, agent, reference)
+    for task, rows in paired.groupby("task", sort=False):
+        evaluations = frames.evaluations_frame(experiments[str(task)])
+        times = anytime.times_to_common_target(anytime.finished(rows, evaluations))
+        uniform = evaluations.loc[evaluations["agent"] == "uniform", "incumbent"].max()
+        if times.empty:
+            low.append(f"a run on {task} has no policy within the budget")
+        elif times["target"].iloc[0] <= uniform:
+            target = times["target"].iloc[0]
+            low.append(f"what every run reaches, {target:.2f} %, is not above the uniform policy's {uniform:.2f} %")
+        else:
+            parts.append(times.assign(task=task, status="done"))
     if not parts:
-        return Finding(f"needs runs of {agent} and {reference} that have a policy within the budget", NOT_TESTED)
+        return Finding("; ".join(low), NOT_TESTED) if low else _no_pairs(agent, reference)
     times = pd.concat(parts)
     times["log_seconds"] = np.log(times["seconds"])
     gains = -comparison.paired_differences(times, agent, reference, "log_seconds")
-    told = _told(times, agent, reference) if len(parts) == 1 else ""
-    factor = math.exp(-gains.mean()) if len(gains) else math.nan
-    return _decided(gains, f"{told}{agent} takes {factor:.2f} times as long as {reference} (geometric mean of ", times)
+    told = "; ".join([*low, *(_told(part, agent, reference) for part in parts)])
+    factor = f"{agent} takes {math.exp(-gains.mean()):.2f} times as long as {reference} (geometric mean of "
+    return _decided(gains, f"{told}; {factor}", len(parts))
 
 
 def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
@@ -103,11 +122,13 @@ def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
         f"to {times['target'].iloc[0]:.2f} % on the reward split {agent} needs {needed} and {thought:.1f} s of its own"
         f", {reference} {theirs:.0f} and {others_thought:.1f} s"
     )
-    return f"{spent}: {_break_even(ours - theirs, thought - others_thought)}; "
+    return f"{spent}: {_break_even(ours - theirs, thought - others_thought)}"
 
 
 def _break_even(evaluations: float, seconds: float) -> str:
     """Where an agent that needs so many more evaluations and seconds of its own than another is the quicker one."""
+    if evaluations == 0 and seconds == 0:
+        return "as quick whatever an evaluation costs"
     if evaluations <= 0 and seconds <= 0:
         return "quicker whatever an evaluation costs"
     if evaluations >= 0 and seconds >= 0:
@@ -136,7 +157,7 @@ def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Find
     measured = f"{measured}, p = {p:.2g}"
     if ratio < 1 and p <= ALPHA:
         return Finding(f"{measured})", REPRODUCED)
-    if ratio >= 1 or low > _HALVED:
+    if low > _HALVED or p <= ALPHA:
         return Finding(f"{measured})", NOT_REPRODUCED)
     needed = statistics.runs_needed(ratio)
     more = "" if needed is None else f"; about {max(needed, each + 1)} runs each would decide"

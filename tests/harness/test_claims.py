@@ -209,3 +209,43 @@ def test_time_to_an_accuracy_that_every_run_reached(tmp_path: Path) -> None:
 def test_time_to_an_accuracy_with_few_seeds(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 2, agents=("ddpg", "clustered_bo"))
     assert claims.evaluate(target(), [made], frames.joined([made])).outcome == TOO_FEW
+
+
+def test_a_target_that_the_uniform_policy_has_for_nothing_is_none(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 6, agents=("uniform", "ddpg", "clustered_bo"))
+    for seed in range(6):
+        timed(made, "uniform", seed, [0.75], own=0.0)
+        timed(made, "ddpg", seed, [0.5, 0.6, 0.7], own=0.0)
+        timed(made, "clustered_bo", seed, [0.9], own=0.0)
+    found = claims.evaluate(target(), [made], frames.joined([made]))
+    assert found == ("what every run reaches, 70.00 %, is not above the uniform policy's 75.00 %", NOT_TESTED)
+
+
+def test_a_run_without_a_policy_within_the_budget_leaves_no_target(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, 3, agents=("ddpg", "clustered_bo"))
+    run = made.run("ddpg", 1)
+    lines = [line | {"feasible": False} for line in run.lines()]
+    run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.write_status(run.status() | {"incumbent": None, "test": None})
+    found = claims.evaluate(target(), [made], frames.joined([made]))
+    assert (found.outcome, "no policy within the budget" in found.measured) == (NOT_TESTED, True)
+
+
+def test_tasks_without_both_agents_do_not_count(tmp_path: Path) -> None:
+    made = [
+        fake.experiment(tmp_path / "a", 3, agents=("ddpg", "clustered_bo"), preserve=0.5),
+        fake.experiment(tmp_path / "b", 3, agents=("ddpg",), preserve=0.3),
+    ]
+    found = claims.evaluate(difference(), made, frames.joined(made))
+    assert "(mean of 3 pairs; p" in found.measured
+    apart = [fake.experiment(tmp_path / "c", 3, agents=("clustered_bo",), preserve=0.5), made[1]]
+    found = claims.evaluate(difference(), apart, frames.joined(apart))
+    assert found == ("needs finished runs of clustered_bo and ddpg of one task and seed", NOT_TESTED)
+
+
+def test_a_sign_that_nothing_shows_is_not_decided(experiment: Experiment) -> None:
+    runs = frames.joined([experiment])
+    low, other = [50.0, 51, 52, 53, 54, 55], [49.0, 52, 51, 54, 53, 54]
+    found = claims.evaluate(difference(), [experiment], with_values(runs, ddpg=low, clustered_bo=other))
+    assert found.outcome == TOO_FEW
+    assert "pairs would decide" in found.measured

@@ -322,6 +322,8 @@ def two_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[s
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="pb-ray-", dir="/tmp") as temporary:
+        monkeypatch.setenv("RAY_TMPDIR", temporary)  # where it writes the address of the last cluster
+        (Path(temporary) / "ray").mkdir()
         node = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1", "temp_dir": temporary}
         cluster = Cluster(initialize_head=True, head_node_args=node)
         try:
