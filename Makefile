@@ -63,7 +63,7 @@ test: $(READY)  ## run the tests
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
 
-faults: $(READY)  ## run the whole table of faults against the real command (about half an hour)
+faults: $(READY)  ## run the whole table of faults against the real command (about a quarter of an hour)
 	@cd tests && ../$(BIN)/python -m faults $(PARTS)
 
 ray: $(READY)  ## install Ray, for `prunebench bench --engine ray`
