@@ -155,10 +155,11 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         self._policies = np.array([record["realised"] for record in self._records])
         iterations = FIRST_FIT if done <= 20 else REFIT if done % EVERY == 0 else 0
         self._model.fit(self._policies, signal(rewards, losses, self.loss), iterations)
+        self._means = self._model.mean(self._policies)
 
     def _best(self) -> Ratios:
         """``(m, D)``: the policies of the highest posterior mean."""
-        order = np.argsort(-self._model.mean(self._policies), kind="stable")
+        order = np.argsort(-self._means, kind="stable")
         return self._policies[order[:INCUMBENTS]]
 
     def _score(self, policies: Ratios) -> NDArray[np.float64]:
@@ -167,7 +168,7 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         With noise in it policies next to the best one score as well as any, and the search stands still.
         """
         mean, variance = self._model.predict(policies)
-        return log_expected_improvement(mean, np.sqrt(variance), float(self._model.mean(self._policies).max()))
+        return log_expected_improvement(mean, np.sqrt(variance), float(self._means.max()))
 
     def _step(self, centres: Ratios, count: int, size: float) -> Ratios:
         return stepped(centres, self._labels, count, STEP * size, self._alone, self._rng)

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness import guard, messages
 from harness.errors import USER_ERRORS, BusyError, in_one_line
+from harness.journal import make_folder
 
 LOG_BYTES = 1 << 20
 """What is kept of a process's output at most; the rest is counted."""
@@ -89,7 +90,7 @@ class _Output:
         self._thread = threading.Thread(target=self._copy, args=(reading,), daemon=True)
         self._thread.start()
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._crash = path.open("ab")
             faulthandler.enable(self._crash)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from harness import anytime, comparison, frames, statistics
+from harness import anytime, comparison, statistics
 from harness.statistics import ALPHA
-from harness.store import Experiment
+
+Evaluations = Mapping[str, Callable[[], pd.DataFrame]]
+"""By task, what reads its evaluations."""
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
@@ -28,17 +30,17 @@ class Finding(NamedTuple):
     outcome: str
 
 
-def run(test: Any, experiments: Mapping[str, Experiment], runs: pd.DataFrame, *labels: str) -> Finding:
+def run(test: Any, evaluations: Evaluations, runs: pd.DataFrame, *labels: str) -> Finding:
     """Run a claim's test.
 
     Args:
         test: the ``test`` of a :class:`harness.claims.Claim`.
-        experiments: those that can test it, by task.
+        evaluations: of the experiments that can test it.
         runs: of :func:`harness.frames.joined`, of these tasks, done, with a value in the test's column.
         labels: the agent's, and the reference's where there is one.
     """
     if test.kind == "target":
-        return _target(experiments, runs, *labels)
+        return _target(evaluations, runs, *labels)
     tests = {"difference": _difference, "variance": _variance, "value": _value}
     return tests[test.kind](test, runs, *labels)  # type: ignore[operator]
 
@@ -88,14 +90,14 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _target(experiments: Mapping[str, Experiment], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     """Seconds to the highest accuracy that every run of both reached, in logarithms, pair by pair."""
     parts, low = [], []
     paired = _with_both(runs, agent, reference)
     for task, rows in paired.groupby("task", sort=False):
-        evaluations = frames.evaluations_frame(experiments[str(task)])
-        times = anytime.times_to_common_target(anytime.finished(rows, evaluations))
-        uniform = evaluations.loc[evaluations["agent"] == "uniform", "incumbent"].max()
+        every = evaluations[str(task)]()
+        times = anytime.times_to_common_target(anytime.finished(rows, every))
+        uniform = every.loc[every["agent"] == "uniform", "incumbent"].max()
         if times.empty:
             low.append(f"a run on {task} has no policy within the budget")
         elif times["target"].iloc[0] <= uniform:

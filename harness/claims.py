@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from functools import cache, partial
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness import claim_tests, comparison
+from harness import claim_tests, comparison, frames
 from harness.claim_tests import NOT_TESTED, Finding
 from harness.store import Experiment
 
@@ -98,10 +99,11 @@ class Claim(BaseModel):
     test: Annotated[Difference | Variance | Target | Value, Field(discriminator="kind")]
 
 
-def load() -> list[Claim]:
+@cache
+def load() -> tuple[Claim, ...]:
     """The claims of ``claims.yaml``, one per pair of agents."""
     content = yaml.safe_load(files("harness").joinpath("claims.yaml").read_text(encoding="utf-8"))
-    return [Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry)]
+    return tuple(Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry))
 
 
 def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
@@ -112,13 +114,19 @@ def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry | {"test": test | {"agent": agent, "reference": reference}} for agent, reference in pairs]
 
 
-def evaluate(claim: Claim, experiments: Sequence[Experiment], runs: pd.DataFrame) -> Finding:
+def evaluate(
+    claim: Claim,
+    experiments: Sequence[Experiment],
+    runs: pd.DataFrame,
+    read: Callable[[Experiment], pd.DataFrame] = frames.evaluations_frame,
+) -> Finding:
     """Test a claim on those experiments that can test it.
 
     Args:
         claim: from :func:`load`.
         experiments: at least one.
         runs: of :func:`harness.frames.joined`, of these experiments.
+        read: the evaluations of an experiment.
     """
     lacking = [claim.where.missing(experiment) for experiment in experiments]
     able = {
@@ -136,12 +144,15 @@ def evaluate(claim: Claim, experiments: Sequence[Experiment], runs: pd.DataFrame
         absent = named[labels.index(None)]
         what = "fine-tuned runs" if claim.test.column == "finetuned_accuracy" else "finished runs"
         return Finding(f"needs {what} of {absent}", NOT_TESTED)
-    return claim_tests.run(claim.test, able, mine, *known)
+    return claim_tests.run(claim.test, {task: partial(read, able[task]) for task in able}, mine, *known)
 
 
 def _label(labels: Sequence[str], name: str) -> str | None:
-    """The agent by its name, or else the first one of that name with options."""
-    return name if name in labels else next((label for label in labels if label.partition(":")[0] == name), None)
+    """The agent by its name, or else the first one of that name with options that no claim names."""
+    if name in labels:
+        return name
+    named = {agent for claim in load() for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
+    return next((label for label in labels if label.partition(":")[0] == name and label not in named), None)
 
 
 def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFrame:
@@ -149,12 +160,13 @@ def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFr
 
     Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
     """
+    read, labels = cache(frames.evaluations_frame), comparison.agents_of(runs)
     rows = [
-        {"id": c.id, "source": c.source, "claim": c.claim, "agent": c.test.agent}
-        | evaluate(c, experiments, runs)._asdict()
+        {"id": c.id, "source": c.source, "claim": c.claim, "agent": _label(labels, c.test.agent) or c.test.agent}
+        | evaluate(c, experiments, runs, read)._asdict()
         for c in load()
     ]
     tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}
-    table = pd.DataFrame(rows).drop_duplicates(["id", "measured"])  # an agent with options stands in for two pairs
+    table = pd.DataFrame(rows)
     shown = (table["outcome"] != NOT_TESTED) | (~table["id"].isin(tested) & ~table["id"].duplicated())
     return table[shown].reset_index(drop=True)

@@ -12,25 +12,43 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from harness.errors import BusyError, DamagedError
 
 Line = dict[str, Any]
 """One evaluation, see :mod:`harness.recorder`."""
 
-FIELDS = frozenset(
-    {
-        *("index", "requested", "realised", "channels", "accuracy", "loss", "reward", "macs", "parameters", "cost"),
-        *("feasible", "probe", "repeat_of", "seconds"),
-    }
-)
+
+class _Seconds(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    agent: float
+    reconstruction: float
+    forward: float
+    environment: float
 
 
-_KINDS: dict[tuple[str, ...], tuple[type, ...]] = {
-    ("accuracy", "loss", "reward", "macs", "parameters", "cost"): (int, float),
-    ("feasible", "probe"): (bool,),
-    ("requested", "realised", "channels"): (list,),
-    ("seconds",): (dict,),
-}
+class _Evaluation(BaseModel):
+    """What a line is checked against when it is read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    index: int
+    requested: list[float]
+    realised: list[float]
+    channels: list[int]
+    accuracy: float
+    loss: float
+    reward: float
+    macs: int
+    parameters: int
+    cost: float
+    feasible: bool
+    probe: bool
+    repeat_of: int | None
+    seconds: _Seconds
+
+
+FIELDS = frozenset(_Evaluation.model_fields)
 
 
 def read(path: Path) -> list[Line]:
@@ -181,12 +199,16 @@ def _line(path: Path, number: int, text: bytes) -> Line:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{where} is damaged: {error}") from error
-    if not isinstance(line, dict) or set(line) != FIELDS:
-        raise DamagedError(f"{where} is not an evaluation: expected an object with {', '.join(sorted(FIELDS))}")
+    try:
+        _Evaluation.model_validate(line)
+    except ValidationError as error:
+        raise DamagedError(f"{where} is not an evaluation: {first_fault(error)}") from error
     if line["index"] != number:
         raise DamagedError(f"{where} has index {line['index']}: expected {number}")
-    for names, kinds in _KINDS.items():
-        for name in names:
-            if not isinstance(line[name], kinds):
-                raise DamagedError(f"{where} has {name} {line[name]!r}: expected another kind of value")
     return line
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a file's content, in a few words."""
+    fault = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))

@@ -18,15 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from envs import models
 from harness import config as configs
 from harness.agentspec import folder_name
 from harness.config import SCHEMA, ExperimentConfig
 from harness.errors import ConfigError, DamagedError, StoreError
-from harness.journal import Journal, Line, free_name, make_folder, read, sync_folder
+from harness.journal import Journal, Line, first_fault, free_name, make_folder, read, sync_folder
 
 Status = dict[str, Any]
 """A run's status as JSON-able values:
@@ -50,8 +52,6 @@ seconds: setup (before the search), closing (of the agent, after its last evalua
 _DRAFT, _LOCK = ".tmp", ".lock"  # what may be left behind, and means nothing
 ENDED = ("done", "failed", "timeout")
 """States in which a run has come to an end."""
-_STATES = ("waiting", "running", *ENDED)
-_KINDS = {"attempts": int, "failures": int, "notices": list, "nondeterministic": list, "seconds": dict}
 _NOTHING_YET: Status = {
     "attempts": 0,
     "failures": 0,
@@ -63,6 +63,35 @@ _NOTHING_YET: Status = {
     "notes": None,
     "seconds": {},
 }
+
+
+class _Problem(BaseModel):
+    type: str
+    message: str
+    traceback: str
+
+
+class _Score(BaseModel):
+    accuracy: float
+    loss: float
+
+
+class _StatusFile(BaseModel):
+    """What a status is checked against when it is read; see :data:`Status`."""
+
+    model_config = ConfigDict(strict=True)
+    status: Literal["waiting", "running", "done", "failed", "timeout"]
+    attempts: int
+    failures: int
+    notices: list[str]
+    nondeterministic: list[dict[str, str]]
+    error: _Problem | None
+    lines: int | None = None
+    incumbent: int | None
+    test: _Score | None
+    notes: dict[str, Any] | None
+    latency: dict[str, float] | None = None
+    seconds: dict[str, float]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -286,15 +315,10 @@ def _inside(name: str) -> str:
 
 
 def _checked(path: Path, status: Status) -> Status:
-    if status.get("status") not in _STATES:
-        raise DamagedError(f"{path} has status {status.get('status')!r}: expected one of {', '.join(_STATES)}")
-    for key, kind in _KINDS.items():
-        if not isinstance(status[key], kind):
-            raise DamagedError(f"{path} has {key} {status[key]!r}: expected another kind of value")
-    incumbent, test, error = status["incumbent"], status["test"], status["error"]
-    whole = (incumbent is None or isinstance(incumbent, int)) and (test is None or set(test) >= {"accuracy", "loss"})
-    if not whole or not (error is None or set(error) >= {"type", "message", "traceback"}):
-        raise DamagedError(f"{path} is not what was written")
+    try:
+        _StatusFile.model_validate(status)
+    except ValidationError as error:
+        raise DamagedError(f"{path} is not what was written: {first_fault(error)}") from error
     return status
 
 

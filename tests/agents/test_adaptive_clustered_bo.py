@@ -21,7 +21,6 @@ from agents.refinement import gains, refined
 from envs.budget import Budget
 from envs.pruning_env import ChannelPruningEnv, Score
 from envs.toy import ToyEvaluator, toy_env
-from harness.checks import parametrize_with_checks
 
 TREE = np.array([[0, 1, 1, 2], [2, 3, 1, 2], [4, 5, 1, 2], [6, 7, 2, 4], [8, 9, 3, 6.0]])  # {0 1} {2 3} {4 5}
 
@@ -53,11 +52,6 @@ def searched(
     made = agent(seed=seed, **options)
     made.search(env, evaluations)
     return made, records
-
-
-@parametrize_with_checks([AdaptiveClusteredBOAgent])
-def test_contract(check: Any, factory: Any) -> None:
-    check(factory)
 
 
 # The model

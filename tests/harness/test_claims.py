@@ -169,7 +169,14 @@ def test_every_pair_that_took_part_has_its_row(tmp_path: Path) -> None:
 def test_a_paper_preset_alone_is_one_row(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 8, agents=("ddpg", "clustered_bo:preset=paper"))
     found = claims.findings([made], frames.joined([made]))
-    assert len(found[found["id"] == "bocr-time"]) == 1
+    assert list(found[found["id"] == "bocr-time"]["agent"]) == ["clustered_bo:preset=paper"]
+
+
+def test_a_preset_that_is_a_pair_of_its_own_stands_in_for_no_other(tmp_path: Path) -> None:
+    agents = ("bo", "ddpg:preset=paper", "clustered_bo:preset=paper")
+    made = fake.experiment(tmp_path, 8, agents=agents, task=TaskConfig(model="resnet56"))
+    found = claims.evaluate(difference(reference="bo"), [made], frames.joined([made]))
+    assert found == ("needs finished runs of clustered_bo", NOT_TESTED)
 
 
 def timed(experiment: Experiment, agent: str, seed: int, steps: list[float], own: float) -> None:

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from harness.errors import DamagedError
 from harness.journal import FIELDS, Journal, incumbent, read
 
+SECONDS = dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.0)
+
 
 def line(index: int, **values: Any) -> dict[str, Any]:
-    other = {"feasible": True, "probe": False, "requested": [], "realised": [], "channels": [], "seconds": {}}
+    other = {"feasible": True, "probe": False, "requested": [], "realised": [], "channels": [], "seconds": SECONDS}
     return dict.fromkeys(sorted(FIELDS), 0) | other | {"index": index, "loss": 1.0} | values
 
 
@@ -63,8 +65,15 @@ def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
         (lambda lines: [lines[0], lines[1], b"{broken"], "line 3 is damaged"),
         (lambda lines: [lines[0], lines[2]], "line 2 has index 2: expected 1"),
         (lambda lines: [lines[0], b"17"], "line 2 is not an evaluation"),
-        (lambda lines: [lines[0], json.dumps(line(1, accuracy=None)).encode()], "line 2 has accuracy None"),
-        (lambda lines: [lines[0], json.dumps(line(1, channels=3)).encode()], "line 2 has channels 3"),
+        (
+            lambda lines: [lines[0], json.dumps(line(1, accuracy=None)).encode()],
+            "line 2 is not an evaluation: accuracy",
+        ),
+        (lambda lines: [lines[0], json.dumps(line(1, channels=3)).encode()], "line 2 is not an evaluation: channels"),
+        (
+            lambda lines: [lines[0], json.dumps(line(1, seconds={})).encode()],
+            "line 2 is not an evaluation: seconds.agent",
+        ),
         (lambda lines: [lines[0], b'{"index": 1}'], "line 2 is not an evaluation"),
         (lambda lines: [lines[0], b"", lines[1]], "line 2 is damaged"),
         (lambda lines: [lines[0], b"\xff\xfe", lines[1]], "line 2 is damaged"),

@@ -31,6 +31,9 @@ def run(tmp_path: Path) -> Run:
         '{"schema": 1, "status": "done", "failures": "2"}',
         '{"schema": 1, "status": "done", "incumbent": "first"}',
         '{"schema": 1, "status": "done", "test": {"accuracy": 1}}',
+        '{"schema": 1, "status": "done", "test": 5}',
+        '{"schema": 1, "status": "done", "notes": []}',
+        '{"schema": 1, "status": "done", "latency": 3}',
         '{"schema": 1, "status": "failed", "error": {"type": "ValueError"}}',
     ],
 )
