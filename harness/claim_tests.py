@@ -18,7 +18,6 @@ Evaluations = Mapping[str, Callable[[], pd.DataFrame]]
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
 
-_UNITS = {"seconds": "s"}
 _MARGIN = 1.0  # on both sides of a published range
 _HALVED = 0.5  # the ratio of variances that a claim of less variance is about, where it has no number
 
@@ -47,12 +46,22 @@ def run(test: Any, evaluations: Evaluations, runs: pd.DataFrame, *labels: str) -
 
 def _difference(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     runs = _with_both(runs, agent, reference)
-    pairs = comparison.paired_differences(runs, agent, reference, test.column)
-    if not len(pairs):
+    if not len(runs):
         return _no_pairs(agent, reference)
-    unit = _UNITS.get(test.column, "points")
-    measured = f"{agent} minus {reference}: {pairs.mean():+.2f} {unit} (mean of "
-    return _decided(pairs if test.expect == "higher" else -pairs, measured, runs["task"].nunique())
+    sign = 1 if test.expect == "higher" else -1
+    if test.column == "seconds":
+        return _times(sign, runs, agent, reference)
+    pairs = comparison.paired_differences(runs, agent, reference, test.column)
+    measured = f"{agent} minus {reference}: {pairs.mean():+.2f} points (mean of "
+    return _decided(sign * pairs, measured, runs["task"].nunique())
+
+
+def _times(sign: int, runs: pd.DataFrame, agent: str, reference: str, told: str = "") -> Finding:
+    """Seconds pair by pair, in logarithms: so tasks of short and of long evaluations count alike."""
+    runs = runs.assign(log_seconds=np.log(runs["seconds"]))
+    logs = comparison.paired_differences(runs, agent, reference, "log_seconds")
+    factor = f"{agent} takes {math.exp(logs.mean()):.2f} times as long as {reference} (geometric mean of "
+    return _decided(sign * logs, told + factor, runs["task"].nunique())
 
 
 def _with_both(runs: pd.DataFrame, agent: str, reference: str) -> pd.DataFrame:
@@ -91,7 +100,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    """Seconds to the highest accuracy that every run of both reached, in logarithms, pair by pair."""
+    """Seconds to the highest accuracy that every run of both reached."""
     parts, low = [], []
     paired = _with_both(runs, agent, reference)
     for task, rows in paired.groupby("task", sort=False):
@@ -107,12 +116,8 @@ def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference:
             parts.append(times.assign(task=task, status="done"))
     if not parts:
         return Finding("; ".join(low), NOT_TESTED) if low else _no_pairs(agent, reference)
-    times = pd.concat(parts)
-    times["log_seconds"] = np.log(times["seconds"])
-    gains = -comparison.paired_differences(times, agent, reference, "log_seconds")
     told = "; ".join([*low, *(_told(part, agent, reference) for part in parts)])
-    factor = f"{agent} takes {math.exp(-gains.mean()):.2f} times as long as {reference} (geometric mean of "
-    return _decided(gains, f"{told}; {factor}", len(parts))
+    return _times(-1, pd.concat(parts), agent, reference, f"{told}; ")
 
 
 def _told(times: pd.DataFrame, agent: str, reference: str) -> str:

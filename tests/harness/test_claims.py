@@ -81,6 +81,19 @@ def test_pairs_of_several_tasks_count_together(tmp_path: Path) -> None:
     assert found == ("clustered_bo minus ddpg: +3.50 points (mean of 6 pairs of 2 tasks, p = 0.031)", REPRODUCED)
 
 
+def test_seconds_of_long_and_short_tasks_count_alike(tmp_path: Path) -> None:
+    made = [fake.experiment(tmp_path / str(p), 3, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
+    runs = frames.joined(made)
+    runs.loc[runs["agent"] == "ddpg", "seconds"] = [10.0, 20, 40, 1000, 2000, 4000]
+    runs.loc[runs["agent"] == "clustered_bo", "seconds"] = [5.0, 10, 20, 2000, 4000, 8000]
+    found = claims.evaluate(difference(column="seconds", expect="lower"), made, runs)
+    words = "clustered_bo takes 1.00 times as long as ddpg (geometric mean of 6 pairs of 2 tasks, p = 1; "
+    assert found.measured.startswith(words)
+    runs.loc[runs["agent"] == "clustered_bo", "seconds"] = [5.0, 10, 20, 500, 1000, 2000]
+    found = claims.evaluate(difference(column="seconds", expect="lower"), made, runs)
+    assert found == (words.replace("1.00", "0.50").replace("p = 1; ", "p = 0.031)"), REPRODUCED)
+
+
 def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
     runs = frames.joined([experiment])
     names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
