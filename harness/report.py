@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from harness import analyses, caption, comparison, figures, frames, store, tables, verdicts
 from harness.errors import ConfigError
 from harness.store import Experiment
+from harness.tabular import Table
 
 FILE = "report.html"
 _TEMPLATE = "report.html.jinja"
@@ -32,6 +33,8 @@ def write(
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Path:
     """Write the report of one or several experiments, and every experiment's tables and figures beside its runs.
+
+    The tables of several together go into a folder beside the report: :func:`joint_folder`.
 
     Args:
         experiments: at least one, finished or not.
@@ -54,12 +57,28 @@ def write(
     for number, experiment in enumerate(experiments):
         progress("drawing figures", number, len(experiments))
         drawn.append(figures.draw(experiment))
-    text = _render(experiments, drawn, reference, targets)
+    joint = _joint(experiments, reference, targets)
+    text = _render(experiments, drawn, joint, reference, targets)
     tables.write(*experiments, reference=reference, targets=targets)
     for experiment, of_it in zip(experiments, drawn, strict=True):
         figures.write(experiment, of_it)
+    tables.save(joint, joint_folder(target))
     store.write_text(target, text)
     return target
+
+
+def joint_folder(report: Path) -> Path:
+    """Where the tables of several experiments together are, beside their report."""
+    return report.with_name(f"{report.stem}-tables")
+
+
+def _joint(experiments: Sequence[Experiment], reference: str | None, targets: Sequence[float]) -> list[Table]:
+    """The tables of several experiments together; none of one alone, whose own they are."""
+    if len(experiments) == 1:
+        return []
+    runs = frames.joined(experiments)
+    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
+    return [tables.comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, chosen, targets)]
 
 
 def _check(path: Path, targets: Sequence[float]) -> None:
@@ -88,6 +107,7 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
 def _render(
     experiments: Sequence[Experiment],
     drawn: Sequence[Drawn],
+    joint: Sequence[Table],
     reference: str | None,
     targets: Sequence[float],
 ) -> str:
@@ -98,12 +118,10 @@ def _render(
         _part(name, experiment, runs[runs["task"] == name], of_it, chosen, targets)
         for name, experiment, of_it in zip(names, experiments, drawn, strict=True)
     ]
-    several = len(experiments) > 1
-    joint = [tables.comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, chosen, targets)]
     return _template().render(
         title=caption.headline(experiments),
-        several=several,
-        joint=joint if several else [],
+        several=len(experiments) > 1,
+        joint=joint,
         claims=analyses.claims_table(experiments, runs),
         parts=parts,
     )

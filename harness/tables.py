@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -182,8 +183,13 @@ def write(*experiments: Experiment, reference: str | None = None, targets: Seque
 def _write(experiment: Experiment, runs: pd.DataFrame, reference: str, targets: Sequence[float]) -> None:
     own = comparison.own_reference(comparison.agents_of(runs), reference)
     found = [comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
-    for table in found:
-        for form, suffix in _SUFFIXES.items():
-            store.write_text(experiment.tables_folder / f"{table.name}.{suffix}", _render(table, form))
+    save(found, experiment.tables_folder)
     rows = runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
     store.write_text(experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
+
+
+def save(found: Sequence[Table], folder: Path) -> None:
+    """Write tables into a folder, each as Markdown, CSV and LaTeX."""
+    for table in found:
+        for form, suffix in _SUFFIXES.items():
+            store.write_text(folder / f"{table.name}.{suffix}", _render(table, form))

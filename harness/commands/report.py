@@ -33,5 +33,6 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
         )
     for experiment in experiments:
         click.echo(f"tables in {experiment.tables_folder}, figures in {experiment.figures_folder}")
-    click.echo(f"report: {path}")
+    together = f", tables of all together in {report.joint_folder(path)}" if len(experiments) > 1 else ""
+    click.echo(f"report: {path}{together}")
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import fake
 import independent
+import pandas as pd
 import pytest
 from independent import Cells, Disk
 
@@ -227,6 +228,11 @@ def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     assert pooled["bo"]["seeds"] == "6"
     assert pooled["bo"]["mean"] == f"{independent.mean(values):.2f}"
     assert all((experiment.folder / "figures").is_dir() for experiment in made)
+    together = pd.read_csv(tmp_path / "report-tables" / "statistics.csv").set_index("agent")
+    assert together.loc["bo", "mean"].round(2) == float(pooled["bo"]["mean"])
+    assert {path.suffix for path in (tmp_path / "report-tables").glob("claims.*")} == {".md", ".csv", ".tex"}
+    report.write(made[:1])
+    assert not (made[0].folder / "report-tables").exists()
     elsewhere = fake.experiment(tmp_path / "other" / "one", 2)
     with pytest.raises(ConfigError, match="several folders"):
         report.write([*made, elsewhere])
