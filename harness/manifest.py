@@ -67,11 +67,14 @@ def _version(package: str) -> str | None:
 
 
 def _git(root: Path) -> dict[str, Any] | None:
-    """Revision and dirty flag of the repository that ``root`` is the top of; None where there is no such thing."""
+    """Revision and dirty flag of the repository that ``root`` is the top of; None where there is no such thing.
+
+    New results do not make it dirty: what a result depends on does.
+    """
     try:
         if Path(_git_output(root, "rev-parse", "--show-toplevel")).resolve() != root:
             return None
-        dirty = _git_output(root, "status", "--porcelain") != ""
+        dirty = _git_output(root, "status", "--porcelain", "--", ".", ":(exclude)results") != ""
         return {"revision": _git_output(root, "rev-parse", "HEAD"), "dirty": dirty}
     except (OSError, subprocess.CalledProcessError):
         return None
