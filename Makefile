@@ -49,13 +49,14 @@ finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (de
 export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
 	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED)
 
-STUDY ?= resnet56 resnet110 vgg16 mobilenetv2
+PARTS_OF_STUDY := resnet56 resnet110 vgg16 mobilenetv2
+STUDY ?= $(PARTS_OF_STUDY)
 study: $(READY)  ## run or resume the reference study (hours), and write its tables; STUDY="resnet56 ...": parts of it
-	@code=0; done=""; for part in $(STUDY); do \
+	@code=0; for part in $(STUDY); do \
 	  $(BIN)/prunebench bench "results/reference/$$part.yaml" || code=$$?; \
-	  case $$code in 0|1|2) ;; *) exit $$code;; esac; \
-	  [ -d "results/reference/$$part" ] && done="$$done results/reference/$$part"; done; \
-	[ -z "$$done" ] || $(BIN)/prunebench report $$done --reference ddpg --html results/reference/report.html; exit $$code
+	  case $$code in 0|1|2) ;; *) exit $$code;; esac; done; \
+	there=$$(ls -d $(PARTS_OF_STUDY:%=results/reference/%) 2>/dev/null); \
+	[ -z "$$there" ] || $(BIN)/prunebench report $$there --reference ddpg --html results/reference/report.html; exit $$code
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow'

@@ -90,9 +90,9 @@ def _decided(gains: np.ndarray, measured: str, tasks: int) -> Finding:
     measured = f"{measured}, p = {result.p:.2g}"
     if result.p <= ALPHA:
         return Finding(f"{measured})", REPRODUCED if result.mean > 0 else NOT_REPRODUCED)
-    if needed is None:
-        return Finding(f"{measured}; more than {statistics.MOST_SEEDS} pairs would be needed)", NOT_REPRODUCED)
-    return Finding(f"{measured}{more})", TOO_FEW)
+    if not gains.any():
+        return Finding(f"{measured}; no pair differs)", NOT_REPRODUCED)
+    return Finding(f"{measured}{more or f'; more than {statistics.MOST_SEEDS} pairs would be needed'})", TOO_FEW)
 
 
 def _counted(number: int, what: str) -> str:
@@ -101,23 +101,26 @@ def _counted(number: int, what: str) -> str:
 
 def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     """Seconds to the highest accuracy that every run of both reached."""
-    parts, low = [], []
+    parts, low, told = [], [], []
     paired = _with_both(runs, agent, reference)
+    several = paired["task"].nunique() > 1
     for task, rows in paired.groupby("task", sort=False):
-        every = evaluations[str(task)]()
+        every, where = evaluations[str(task)](), f"on {task} " if several else ""
         times = anytime.times_to_common_target(anytime.finished(rows, every))
         uniform = every.loc[every["agent"] == "uniform", "incumbent"].max()
         if times.empty:
-            low.append(f"a run on {task} has no policy within the budget")
+            low.append(f"{where}a run has no policy within the budget")
         elif times["target"].iloc[0] <= uniform:
             target = times["target"].iloc[0]
-            low.append(f"what every run reaches, {target:.2f} %, is not above the uniform policy's {uniform:.2f} %")
+            low.append(
+                f"{where}what every run reaches, {target:.2f} %, is not above the uniform policy's {uniform:.2f} %"
+            )
         else:
             parts.append(times.assign(task=task, status="done"))
+            told.append(where + _told(times, agent, reference))
     if not parts:
         return Finding("; ".join(low), NOT_TESTED) if low else _no_pairs(agent, reference)
-    told = "; ".join([*low, *(_told(part, agent, reference) for part in parts)])
-    return _times(-1, pd.concat(parts), agent, reference, f"{told}; ")
+    return _times(-1, pd.concat(parts), agent, reference, "; ".join([*low, *told]) + "; ")
 
 
 def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
@@ -153,7 +156,7 @@ def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Find
             f"{agent} and {reference}: {fewest} each; no test below {statistics.RESAMPLED_RUNS} on one task", TOO_FEW
         )
     enough = runs[runs["task"].isin(tasks)]
-    ours, theirs = (_around_medians(enough, name, test.column) for name in (agent, reference))
+    ours, theirs = _around_medians(enough, test.column, agent, reference)
     ratio, (low, high) = statistics.variance_ratio(ours, theirs)
     p = statistics.brown_forsythe(ours, theirs)
     each = min(len(ours), len(theirs))
@@ -171,10 +174,13 @@ def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Find
     return Finding(f"{measured}{more})", TOO_FEW)
 
 
-def _around_medians(runs: pd.DataFrame, agent: str, column: str) -> np.ndarray:
-    """An agent's values, each task's shifted so that its median is 0."""
-    values = runs[runs["agent"] == agent].groupby("task")[column].transform(lambda task: task - task.median())
-    return values.to_numpy(dtype=np.float64)
+def _around_medians(runs: pd.DataFrame, column: str, *agents: str) -> list[np.ndarray]:
+    """Agents' values, each task's shifted so that an agent's median is 0, and scaled so that tasks count alike."""
+    runs = runs[runs["agent"].isin(agents)]
+    shifted = runs[column] - runs.groupby(["task", "agent"])[column].transform("median")
+    scale = np.sqrt((shifted**2).groupby(runs["task"]).transform("mean"))
+    scaled = shifted / scale.where(scale > 0, 1.0)
+    return [scaled[runs["agent"] == agent].to_numpy(dtype=np.float64) for agent in agents]
 
 
 def _value(test: Any, runs: pd.DataFrame, agent: str) -> Finding:

@@ -135,7 +135,8 @@ def evaluate(
         if lack is None
     }
     if not able:
-        return Finding(str(next(filter(None, lacking))), NOT_TESTED)
+        nearest = min(filter(None, lacking), key=lambda lack: lack.startswith("needs the network"))
+        return Finding(nearest, NOT_TESTED)
     mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
     named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
     labels = [_label(comparison.agents_of(mine), name) for name in named]

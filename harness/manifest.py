@@ -69,7 +69,7 @@ def _version(package: str) -> str | None:
 def _git(root: Path) -> dict[str, Any] | None:
     """Revision and dirty flag of the repository that ``root`` is the top of; None where there is no such thing.
 
-    New results do not make it dirty: what a result depends on does.
+    Files under ``results/`` do not make it dirty: results are no code, and their settings are recorded beside them.
     """
     try:
         if Path(_git_output(root, "rev-parse", "--show-toplevel")).resolve() != root:

@@ -62,6 +62,7 @@ def write(
     tables.write(*experiments, reference=reference, targets=targets)
     for experiment, of_it in zip(experiments, drawn, strict=True):
         figures.write(experiment, of_it)
+    tables.clear(joint_folder(target))  # of other experiments, perhaps
     tables.save(joint, joint_folder(target))
     store.write_text(target, text)
     return target

@@ -193,3 +193,12 @@ def save(found: Sequence[Table], folder: Path) -> None:
     for table in found:
         for form, suffix in _SUFFIXES.items():
             store.write_text(folder / f"{table.name}.{suffix}", _render(table, form))
+
+
+def clear(folder: Path) -> None:
+    """Remove the tables in a folder, and the folder if nothing else is in it."""
+    for suffix in _SUFFIXES.values():
+        for path in folder.glob(f"*.{suffix}"):
+            path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

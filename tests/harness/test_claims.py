@@ -61,7 +61,13 @@ def test_a_difference_is_reproduced_or_not(experiment: Experiment) -> None:
     assert found == ("clustered_bo minus ddpg: +12.50 points (mean of 6 pairs, p = 0.031)", REPRODUCED)
     assert claims.evaluate(difference(expect="lower"), [experiment], better).outcome == NOT_REPRODUCED
     same = with_values(runs, ddpg=low, clustered_bo=low)
-    assert claims.evaluate(difference(), [experiment], same).outcome == NOT_REPRODUCED
+    assert claims.evaluate(difference(), [experiment], same) == (
+        "clustered_bo minus ddpg: +0.00 points (mean of 6 pairs, p = 1; no pair differs)",
+        NOT_REPRODUCED,
+    )
+    hardly = with_values(runs, ddpg=low, clustered_bo=[50.1, 50.9, 52.1, 52.9, 54.1, 54.9])
+    found = claims.evaluate(difference(), [experiment], hardly)
+    assert (found.outcome, "more than 1000 pairs would be needed" in found.measured) == (TOO_FEW, True)
     nearly = with_values(runs, ddpg=low, clustered_bo=[49.0, *high[1:]])
     found = claims.evaluate(difference(), [experiment], nearly)
     assert found.outcome == TOO_FEW
@@ -106,6 +112,17 @@ def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
     assert claims.evaluate(test, [experiment], few).outcome == TOO_FEW
     constant = with_values(runs, ddpg=[50.0] * 8, clustered_bo=[50.0] * 8)
     assert claims.evaluate(test, [experiment], constant).outcome == NOT_TESTED
+
+
+def test_variances_of_tasks_of_any_scale_count_alike(tmp_path: Path) -> None:
+    made = [fake.experiment(tmp_path / str(p), 5, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
+    runs = frames.joined(made)
+    narrow, wide = np.array([70.0, 70.1, 69.9, 70.3, 69.8]), np.array([60.0, 66, 54, 71, 50])
+    runs.loc[runs["agent"] == "ddpg", "test_accuracy"] = np.concatenate([wide, narrow / 100])
+    runs.loc[runs["agent"] == "clustered_bo", "test_accuracy"] = np.concatenate([narrow, wide / 100])
+    names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
+    found = claims.evaluate(claim(kind="variance", **names), made, runs)
+    assert found.measured.startswith("variance of clustered_bo over that of ddpg: 1.00 (10 runs each")
 
 
 def test_variances_of_two_seeds_on_many_tasks_are_no_evidence(tmp_path: Path) -> None:
