@@ -105,7 +105,7 @@ def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference:
     paired = _with_both(runs, agent, reference)
     several = paired["task"].nunique() > 1
     for task, rows in paired.groupby("task", sort=False):
-        every, where = evaluations[str(task)](), f"on {task} " if several else ""
+        every, where = evaluations[str(task)](), f"{task}: " if several else ""
         times = anytime.times_to_common_target(anytime.finished(rows, every))
         uniform = every.loc[every["agent"] == "uniform", "incumbent"].max()
         if times.empty:

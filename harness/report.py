@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from harness import analyses, caption, comparison, figures, frames, store, tables, verdicts
+from harness import analyses, caption, figures, frames, store, tables, verdicts
 from harness.errors import ConfigError
 from harness.store import Experiment
+from harness.tables import Part
 from harness.tabular import Table
 
 FILE = "report.html"
@@ -57,12 +57,13 @@ def write(
     for number, experiment in enumerate(experiments):
         progress("drawing figures", number, len(experiments))
         drawn.append(figures.draw(experiment))
-    joint = _joint(experiments, reference, targets)
-    text = _render(experiments, drawn, joint, reference, targets)
-    tables.write(*experiments, reference=reference, targets=targets)
-    for experiment, of_it in zip(experiments, drawn, strict=True):
-        figures.write(experiment, of_it)
-    tables.clear(joint_folder(target))  # of other experiments, perhaps
+    runs = frames.joined(experiments)
+    parts = tables.parts(experiments, runs, reference, targets)
+    joint = tables.together(experiments, runs, reference, targets) if len(parts) > 1 else []
+    text = _render(parts, drawn, joint)
+    for part, of_it in zip(parts, drawn, strict=True):
+        tables.save_part(part)
+        figures.write(part.experiment, of_it)
     tables.save(joint, joint_folder(target))
     store.write_text(target, text)
     return target
@@ -71,15 +72,6 @@ def write(
 def joint_folder(report: Path) -> Path:
     """Where the tables of several experiments together are, beside their report."""
     return report.with_name(f"{report.stem}-tables")
-
-
-def _joint(experiments: Sequence[Experiment], reference: str | None, targets: Sequence[float]) -> list[Table]:
-    """The tables of several experiments together; none of one alone, whose own they are."""
-    if len(experiments) == 1:
-        return []
-    runs = frames.joined(experiments)
-    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
-    return [tables.comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, chosen, targets)]
 
 
 def _check(path: Path, targets: Sequence[float]) -> None:
@@ -105,26 +97,13 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
     return parents.pop() / FILE
 
 
-def _render(
-    experiments: Sequence[Experiment],
-    drawn: Sequence[Drawn],
-    joint: Sequence[Table],
-    reference: str | None,
-    targets: Sequence[float],
-) -> str:
-    runs = frames.joined(experiments)
-    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
-    names = list(dict.fromkeys(runs["task"]))
-    parts = [
-        _part(name, experiment, runs[runs["task"] == name], of_it, chosen, targets)
-        for name, experiment, of_it in zip(names, experiments, drawn, strict=True)
-    ]
+def _render(parts: Sequence[Part], drawn: Sequence[Drawn], joint: Sequence[Table]) -> str:
     return _template().render(
-        title=caption.headline(experiments),
-        several=len(experiments) > 1,
+        title=caption.headline([part.experiment for part in parts]),
+        several=len(parts) > 1,
         joint=joint,
-        claims=analyses.claims_table(experiments, runs),
-        parts=parts,
+        claims=next(table for table in joint or parts[0].tables if table.name == "claims"),
+        parts=[_part(part, of_it) for part, of_it in zip(parts, drawn, strict=True)],
     )
 
 
@@ -135,27 +114,18 @@ def _template() -> jinja2.Template:
     return environment.from_string(files("harness").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 
 
-def _part(
-    name: str,
-    experiment: Experiment,
-    runs: pd.DataFrame,
-    drawn: Drawn,
-    reference: str,
-    targets: Sequence[float],
-) -> dict[str, Any]:
+def _part(part: Part, drawn: Drawn) -> dict[str, Any]:
     """What the template shows of one experiment."""
-    key = re.sub(r"\W+", "-", name)
-    own = comparison.own_reference(comparison.agents_of(runs), reference)
-    found = [tables.comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
+    key = re.sub(r"\W+", "-", part.name)
     return {
-        "name": name,
+        "name": part.name,
         "key": key,
-        "verdicts": verdicts.sentences(experiment, runs, own),
-        "tables": [table for table in found if table.name != "claims"],
+        "verdicts": verdicts.sentences(part.experiment, part.runs, part.reference),
+        "tables": [table for table in part.tables if table.name != "claims"],
         "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in drawn.items()],
-        "runs": analyses.runs_table(runs),
-        "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
-        "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
+        "runs": analyses.runs_table(part.runs),
+        "configuration": part.experiment.yaml_path.read_text(encoding="utf-8"),
+        "manifest": part.experiment.manifest_path.read_text(encoding="utf-8"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from harness.store import Experiment
 from harness.tabular import DASH, Column, Mark, Row, Table, mean_std, number, plain
 
 FORMATS = tuple(tabular.FORMS)
+_NAMES = ("table", "statistics", "differences", "variances", "anytime", "components", "claims")
 _SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
@@ -162,43 +164,69 @@ def _render(table: Table, form: str) -> str:
     return tabular.FORMS[form](table)
 
 
-def write(*experiments: Experiment, reference: str | None = None, targets: Sequence[float] = ()) -> None:
-    """Rebuild every file in the ``tables/`` of experiments from the lines on disk.
+class Part(NamedTuple):
+    """One of the experiments that are compared, with the tables of it alone."""
+
+    name: str  # its task
+    experiment: Experiment
+    runs: pd.DataFrame
+    reference: str
+    tables: list[Table]
+
+
+def parts(
+    experiments: Sequence[Experiment], runs: pd.DataFrame, reference: str | None = None, targets: Sequence[float] = ()
+) -> list[Part]:
+    """Every experiment with the tables of it alone.
 
     Args:
-        experiments: each gets tables of its own.
+        experiments: at least one.
+        runs: of :func:`harness.frames.joined`.
         reference: the agent that others are compared with, in those experiments where it took part.
         targets: accuracies (%) to be reached, besides those of the controls.
+
+    Raises:
+        TaskError: there is no such reference agent in any of them.
+    """
+    chosen = comparison.reference_agent(comparison.agents_of(runs), reference)
+    found = []
+    for name, experiment in _by_task(runs, experiments):
+        mine = runs[runs["task"] == name]
+        own = comparison.own_reference(comparison.agents_of(mine), chosen)
+        found.append(Part(name, experiment, mine, own, together([experiment], mine, own, targets)))
+    return found
+
+
+def together(
+    experiments: Sequence[Experiment], runs: pd.DataFrame, reference: str | None = None, targets: Sequence[float] = ()
+) -> list[Table]:
+    """Every table of experiments taken together, the comparison first; arguments as those of :func:`parts`."""
+    return [comparison_table(experiments, runs=runs), *analyses.tables(experiments, runs, reference, targets)]
+
+
+def write(*experiments: Experiment, reference: str | None = None) -> None:
+    """Rebuild every file in the ``tables/`` of experiments, each its own, from the lines on disk.
 
     Raises:
         TaskError: there is no such reference agent in any of them; nothing was written.
         StoreError: a file of an experiment is damaged.
     """
-    frame = frames.joined(experiments)
-    chosen = comparison.reference_agent(comparison.agents_of(frame), reference)
-    for name, experiment in _by_task(frame, experiments):
-        _write(experiment, frame[frame["task"] == name], chosen, targets)
+    for part in parts(experiments, frames.joined(experiments), reference):
+        save_part(part)
 
 
-def _write(experiment: Experiment, runs: pd.DataFrame, reference: str, targets: Sequence[float]) -> None:
-    own = comparison.own_reference(comparison.agents_of(runs), reference)
-    found = [comparison_table([experiment], runs=runs), *analyses.tables([experiment], runs, own, targets)]
-    save(found, experiment.tables_folder)
-    rows = runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
-    store.write_text(experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
+def save_part(part: Part) -> None:
+    """Write an experiment's tables and ``runs.csv`` beside its runs."""
+    save(part.tables, part.experiment.tables_folder)
+    rows = part.runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
+    store.write_text(part.experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
 
 
 def save(found: Sequence[Table], folder: Path) -> None:
-    """Write tables into a folder, each as Markdown, CSV and LaTeX."""
+    """Write tables into a folder, each as Markdown, CSV and LaTeX, and remove those there that are not among them."""
     for table in found:
         for form, suffix in _SUFFIXES.items():
             store.write_text(folder / f"{table.name}.{suffix}", _render(table, form))
-
-
-def clear(folder: Path) -> None:
-    """Remove the tables in a folder, and the folder if nothing else is in it."""
-    for suffix in _SUFFIXES.values():
-        for path in folder.glob(f"*.{suffix}"):
-            path.unlink()
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    for name in set(_NAMES) - {table.name for table in found}:
+        for suffix in _SUFFIXES.values():
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)

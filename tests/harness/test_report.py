@@ -19,7 +19,7 @@ import pytest
 from independent import Cells, Disk
 
 from envs.task import TaskConfig
-from harness import report, store
+from harness import report, store, tables
 from harness.errors import ConfigError
 from harness.store import Experiment
 
@@ -230,13 +230,16 @@ def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     together = pd.read_csv(tmp_path / "report-tables" / "statistics.csv").set_index("agent")
     assert together.loc["bo", "mean"].round(2) == float(pooled["bo"]["mean"])
     assert {path.suffix for path in (tmp_path / "report-tables").glob("claims.*")} == {".md", ".csv", ".tex"}
-    (tmp_path / "report-tables" / "components.md").write_text("of other experiments")
+    assert {path.stem for path in made[0].tables_folder.glob("*.md")} <= set(tables._NAMES)
+    for name in ("components.md", "notes.md"):
+        (tmp_path / "report-tables" / name).write_text("of other experiments, and the user's")
     report.write(made, tmp_path / "report.html")
     assert not (tmp_path / "report-tables" / "components.md").exists()
+    assert (tmp_path / "report-tables" / "notes.md").exists()
     report.write(made, tmp_path / "other.html", reference="bo")
     assert (tmp_path / "other-tables" / "claims.csv").exists()
     report.write(made[:1], tmp_path / "other.html")
-    assert not (tmp_path / "other-tables").exists()
+    assert not list((tmp_path / "other-tables").iterdir())
     report.write(made[:1])
     assert not (made[0].folder / "report-tables").exists()
     elsewhere = fake.experiment(tmp_path / "other" / "one", 2)
