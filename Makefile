@@ -79,10 +79,10 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 perf: $(READY)  ## measure an evaluation against the bare forward pass, and a BO step against BoTorch's default fit
-	@$(BIN)/python -m harness.perf && $(BIN)/python -m harness.perf_runs && $(BIN)/python -W ignore -m agents.perf
+	@$(BIN)/python -m prunebench.harness.perf.evaluations && $(BIN)/python -m prunebench.harness.perf.runs && $(BIN)/python -W ignore -m prunebench.harness.perf.agent_steps
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts
-	@$(BIN)/python -m harness.latency $(call flag,MODEL) $(call flag,SCOPE)
+	@$(BIN)/python -m prunebench.harness.perf.latency $(call flag,MODEL) $(call flag,SCOPE)
 
 clean:  ## remove the virtual environment and caches (results stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

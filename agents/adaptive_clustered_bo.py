@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from agents.base import AskTellAgent
-from agents.clustered_bo import default_clusters
-from agents.clustering import DISTANCES, Similarity, cut, ward
-from agents.moves import climb, realised, stepped
-from agents.policy_model import PolicyModel
-from agents.proposal import log_expected_improvement
-from agents.refinement import gains, refined
-from envs.budget import Budget, Counts, Ratios
+from prunebench.agents.base import AskTellAgent
+from prunebench.agents.clustered_bo import default_clusters
+from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
+from prunebench.agents.parts.moves import climb, realised, stepped
+from prunebench.agents.parts.policy_model import PolicyModel
+from prunebench.agents.parts.proposal import log_expected_improvement
+from prunebench.agents.parts.refinement import gains, refined
+from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 SPREAD = 0.25  # of the initial design's clusters, in log ratio; its layers have half as much on their own
 STEP = 0.5  # of the candidates, in log ratio
@@ -55,19 +55,20 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
     """BO over clusters of layers that are split where the model wants their layers apart, then over every layer.
 
     1. The uniform policy, then steps away from it: every cluster's ratios together, and a little every layer's.
-    2. A Gaussian process of all layers, on realised policies, from then on (:class:`agents.policy_model.PolicyModel`):
+    2. A Gaussian process of all layers, on realised policies, from then on
+    (:class:`prunebench.agents.parts.policy_model.PolicyModel`):
        nothing it has learned is lost when the clusters change.
     3. The next policy is where the expected improvement (of the posterior, without noise) is largest, of policies on
        budget a few steps from the best ones. At first steps move whole clusters. When progress stalls, the clusters
        whose layers gain most unequally are split; in the end (the roll-back) layers move on their own, too.
 
     Attributes:
-        notes: as those of :class:`agents.clustered_bo.ClusteredBOAgent`, without bounds.
+        notes: as those of :class:`prunebench.agents.clustered_bo.ClusteredBOAgent`, without bounds.
 
     Args:
         seed: of the initial design and the candidates.
-        similarity: of layers, see :func:`agents.clustering.ward`.
-        clusters: of the first stage. Default: :func:`agents.clustered_bo.default_clusters`.
+        similarity: of layers, see :func:`prunebench.agents.parts.clustering.ward`.
+        clusters: of the first stage. Default: :func:`prunebench.agents.clustered_bo.default_clusters`.
         initial: evaluations of the initial design. Default: 10, but no more than a fifth of the run's evaluations and
             no fewer than 3.
         rollback: the evaluation after which every layer is on its own at the latest. Default: those

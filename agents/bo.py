@@ -9,10 +9,10 @@ import numpy as np
 from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 
-from agents.base import AskTellAgent
-from agents.proposal import PolicySpace, propose, propose_in_box
-from agents.surrogate import PRESETS, PresetName, Surrogate, tolerant
-from envs.budget import Budget
+from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.proposal import PolicySpace, propose, propose_in_box
+from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, tolerant
+from prunebench.envs.environment.budget import Budget
 
 INCUMBENTS = 5  # candidates are drawn around this many of the best points
 

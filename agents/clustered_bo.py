@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agents.bo import BOAgent
-from agents.clustering import DISTANCES, Similarity, cut, ward
-from agents.proposal import PolicySpace
-from agents.surrogate import PresetName
+from prunebench.agents.bo import BOAgent
+from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
+from prunebench.agents.parts.proposal import PolicySpace
+from prunebench.agents.parts.surrogate import PresetName
 
 PAPER_CLUSTERS = {27: (3, 9), 13: (6, 9), 18: (6, 15)}  # ResNet-56, MobileNetV1, MobileNetV2
 ELITE = 10  # policies whose ratios bound the search after a roll-back
@@ -90,13 +90,14 @@ class ClusteredBOAgent(BOAgent):
 
     Args:
         seed: of the initial design and the candidates.
-        preset: as in :class:`agents.bo.BOAgent`; or ``paper``: ``gpyopt2021`` and roll-backs at the paper's own
+        preset: as in :class:`prunebench.agents.bo.BOAgent`; or ``paper``: ``gpyopt2021`` and roll-backs at the
+            paper's own
             numbers of evaluations instead of the same fractions of the run's.
-        similarity: of layers, see :func:`agents.clustering.ward`.
+        similarity: of layers, see :func:`prunebench.agents.parts.clustering.ward`.
         rollback: ``none`` (the clusters stay), ``direct`` (to every layer on its own) or ``gradual`` (over a bridge).
         clusters: of the first stage. Default: :func:`default_clusters`.
         bridge: clusters of the second stage of a gradual roll-back. Default: :func:`default_clusters`.
-        initial: evaluations of the initial design. Default: as in :class:`agents.bo.BOAgent`.
+        initial: evaluations of the initial design. Default: as in :class:`prunebench.agents.bo.BOAgent`.
     """
 
     def __init__(

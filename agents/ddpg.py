@@ -18,7 +18,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.utils import update_learning_rate
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.base import Agent
+from prunebench.agents.base import Agent
 
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 BATCH = 64

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from agents.base import Agent, run_episode
-from envs.budget import Budget, Counts, Ratios
+from prunebench.agents.base import Agent, run_episode
+from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 HIGHEST_PROBE = 0.9
 LEAST_SENSITIVITY = 0.2  # of the layers' mean: what no layer is taken to be below, however little it lost

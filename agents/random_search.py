@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import AskTellAgent
-from envs.budget import Budget
+from prunebench.agents.base import AskTellAgent
+from prunebench.envs.environment.budget import Budget
 
 
 class RandomSearchAgent(AskTellAgent):

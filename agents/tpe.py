@@ -11,15 +11,15 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from agents.base import AskTellAgent
-from envs.budget import Budget
+from prunebench.agents.base import AskTellAgent
+from prunebench.envs.environment.budget import Budget
 
 
 class TPEAgent(AskTellAgent):
     """Optuna's ``TPESampler``, multivariate, one parameter per layer; policies are projected onto the budget.
 
     The first evaluations are random policies: 10, but no more than a fifth of the run's and no fewer than 3. As in
-    :class:`agents.evolution.CMAESAgent` the sampler is told the ratios that it asked for.
+    :class:`prunebench.agents.cma_es.CMAESAgent` the sampler is told the ratios that it asked for.
     """
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:

@@ -18,10 +18,10 @@ from gpytorch.likelihoods import GaussianLikelihood
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from agents.base import AskTellAgent
-from agents.proposal import PolicySpace
-from agents.surrogate import Preset, Surrogate, tolerant
-from envs.budget import Budget, Ratios
+from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.proposal import PolicySpace
+from prunebench.agents.parts.surrogate import Preset, Surrogate, tolerant
+from prunebench.envs.environment.budget import Budget, Ratios
 
 LENGTH, SHORTEST, LONGEST = 0.8, 0.5**7, 1.6
 SUCCESSES = 3  # in a row double the length

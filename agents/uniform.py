@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from agents.base import Agent, run_episode
-from envs.budget import Budget
+from prunebench.agents.base import Agent, run_episode
+from prunebench.envs.environment.budget import Budget
 
 
 class UniformAgent(Agent):
     """One evaluation of the policy that gives every layer one and the same ratio and meets the budget.
 
     Up to whole channels: the ratios are rounded down and what is left of the budget is filled
-    (:meth:`envs.budget.Budget.project`), so the wall leaves the policy as it is.
+    (:meth:`prunebench.envs.environment.budget.Budget.project`), so the wall leaves the policy as it is.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"deterministic", "may_stop_early"})

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from envs.timing import ROUNDS
-from harness import frames, store
-from harness.store import Experiment
+from prunebench.envs.evaluation.timing import ROUNDS
+from prunebench.harness.analysis import frames
+from prunebench.harness.record import store
+from prunebench.harness.record.store import Experiment
 
 Seconds = npt.NDArray[np.float64]
 

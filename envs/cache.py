@@ -10,7 +10,7 @@ from typing import Any
 
 import platformdirs
 
-from envs.errors import TaskError
+from prunebench.envs.errors import TaskError
 
 
 def directory() -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from envs.choices import DEVICES
-from envs.errors import TaskError, check_choice
+from prunebench.envs.choices import DEVICES
+from prunebench.envs.errors import TaskError, check_choice
 
 if TYPE_CHECKING:
     import torch

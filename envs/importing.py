@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envs import cache
-from envs.errors import TaskError
+from prunebench.envs import cache
+from prunebench.envs.errors import TaskError
 
 _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 
@@ -64,12 +64,12 @@ class Named:
         return found
 
     def _split(self, name: str) -> tuple[str, str]:
-        """Module and name within it; makes the working directory importable, as ``python -m`` does."""
+        """Module and name within it; makes the working folder importable, after what is installed: it hides nothing."""
         match = _NAME.fullmatch(name)
         if match is None:
             raise TaskError(f"{self.what} {name!r}: expected package.module:{self.kind}, as {self.example}")
         if not {"", os.getcwd()} & set(sys.path):
-            sys.path.insert(0, os.getcwd())
+            sys.path.append(os.getcwd())
         return match[1], match[2]
 
     def _missing(self, name: str, module: str) -> TaskError:

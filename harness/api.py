@@ -10,22 +10,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from harness import bench as benches
-from harness import config as configs
-from harness import grid, scoring, sessions, store
-from harness.config import ExperimentConfig
-from harness.errors import HarnessError
-from harness.execution import Execution
-from harness.grid import Plan
-from harness.progress import display
-from harness.store import Experiment
+from prunebench.harness.display import display
+from prunebench.harness.errors import HarnessError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.record import folders, store
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import bench as benches
+from prunebench.harness.running import plan as plans
+from prunebench.harness.running import score as scoring
+from prunebench.harness.running import sessions
+from prunebench.harness.running.plan import Plan
 
 __all__ = [
     *("Experiment", "ExperimentConfig", "bench", "find", "load"),
     *("table", "report", "finetune", "export", "score"),
 ]
 
-find = grid.find
+find = folders.find
 
 
 @overload
@@ -52,7 +55,7 @@ def bench(
 
     Raises:
         HarnessError, TaskError, BudgetError: the user can mend it. One of several experiments does not cost the others.
-        harness.executors.JobCrash: the preparation failed for another reason.
+        prunebench.harness.processes.local.JobCrash: the preparation failed for another reason.
     """
     if isinstance(what, ExperimentConfig):
         configs.check(what)
@@ -60,8 +63,8 @@ def bench(
         plan = Plan([Experiment(folder, what)], Execution(jobs))
     else:
         given = {"out": None if out is None else str(out), "jobs": jobs}
-        plan = grid.plan(Path(what), {name: value for name, value in given.items() if value is not None})
-    outcomes = list(sessions.run(plan, f"harness.api.bench({str(what)!r})", work=benches.bench))
+        plan = plans.plan(Path(what), {name: value for name, value in given.items() if value is not None})
+    outcomes = list(sessions.run(plan, f"prunebench.harness.api.bench({str(what)!r})", work=benches.bench))
     if problems := [f"{o.experiment.folder}: {o.problem}" for o in outcomes if o.problem is not None]:
         raise HarnessError("; ".join(problems))
     experiments = [outcome.session.experiment for outcome in outcomes if outcome.session is not None]
@@ -85,8 +88,8 @@ def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal"
         TaskError: there is no such form.
         StoreError: a file of an experiment is damaged.
     """
-    from envs.errors import check_choice
-    from harness import tables
+    from prunebench.envs.errors import check_choice
+    from prunebench.harness.report import tables
 
     check_choice("form", form, tables.FORMATS)
     return tables.render(experiments, form)
@@ -99,8 +102,9 @@ def report(
     reference: str | None = None,
     targets: Sequence[float] = (),
 ) -> Path:
-    """Write tables, figures and the report of one or several experiments; see :func:`harness.report.write`."""
-    from harness import report as reports
+    """Write tables, figures and the report of one or several experiments; see
+    :func:`prunebench.harness.report.page.write`."""
+    from prunebench.harness.report import page as reports
 
     several = [experiments] if isinstance(experiments, Experiment) else experiments
     return reports.write(several, None if path is None else Path(path), reference=reference, targets=targets)
@@ -117,8 +121,8 @@ def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | No
     Raises:
         HarnessError, TaskError: the user can mend it; nothing was written.
     """
-    from harness.finetune import FinetuneSettings
-    from harness.finetune import finetune as work
+    from prunebench.harness.experiments.finetuning import FinetuneSettings
+    from prunebench.harness.running.finetune import finetune as work
 
     at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
@@ -139,7 +143,7 @@ def export(
     Raises:
         HarnessError, TaskError: the user can mend it; nothing was written.
     """
-    from harness.export import export as work
+    from prunebench.harness.running.export import export as work
 
     with display() as shown:
         return work(experiment, agent=agent, seed=seed, out=None if out is None else Path(out), display=shown).folder

@@ -8,13 +8,13 @@ from typing import NoReturn
 
 import click
 
-from harness.commands import bench, check_agent, export, finetune, listing, report, score, show, table
-from harness.errors import USER_ERRORS
-from harness.executors import JobCrash
+from prunebench.harness.commands import bench, check_agent, export, finetune, listing, report, score, show, table
+from prunebench.harness.errors import USER_ERRORS
+from prunebench.harness.processes.local import JobCrash
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="prunebench")
+@click.version_option(None, "-V", "--version", package_name="prunebench")
 def cli() -> None:
     """Compare auto-pruning agents on one environment, with one budget and one evaluator."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from envs.budget import BudgetError
-from envs.errors import TaskError
+from prunebench.envs.environment.budget import BudgetError
+from prunebench.envs.errors import TaskError
 
 
 class HarnessError(ValueError):

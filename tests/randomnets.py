@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from envs import models
+from prunebench.envs.networks import models
 
 
 def random_network(name: str, seed: int = 0, classes: int = 10) -> nn.Module:
-    """Any network of :mod:`envs.models`, in evaluation mode.
+    """Any network of :mod:`prunebench.envs.networks.models`, in evaluation mode.
 
     Random images go through it. On the way every convolution and linear layer is scaled to outputs of standard
     deviation 1, and every batch norm takes statistics that are near, not at, those of its inputs.

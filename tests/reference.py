@@ -1,6 +1,7 @@
 """The slow way to a pruned network's outputs: dense shapes, zeros where channels are removed, nothing factorised.
 
-Networks are named as in :mod:`envs.models`. Whatever does not depend on the policy is computed once: networks and
+Networks are named as in :mod:`prunebench.envs.networks.models`. Whatever does not depend on the policy is computed
+once: networks and
 scores for good, matrices for the few networks that were asked for last. Leave them as they are.
 """
 
@@ -15,14 +16,21 @@ from numpy.typing import NDArray
 from randomnets import random_network
 from torch import Tensor, nn
 
-from envs import reconstruction as least_squares
-from envs.batches import Batches
-from envs.calibration import Calibration
-from envs.evaluator import Evaluator, recalibrate
-from envs.importance import Scores, channel_scores, ranks
-from envs.layers import Unit
-from envs.network import PrunableNetwork
-from envs.reconstruction import RIDGE, Tensors, factorise, gram_matrices, reconstructed_units, sampled_inputs
+from prunebench.envs.data.batches import Batches
+from prunebench.envs.evaluation import reconstruction as least_squares
+from prunebench.envs.evaluation.calibration import Calibration
+from prunebench.envs.evaluation.evaluator import Evaluator, recalibrate
+from prunebench.envs.evaluation.reconstruction import (
+    RIDGE,
+    Tensors,
+    factorise,
+    gram_matrices,
+    reconstructed_units,
+    sampled_inputs,
+)
+from prunebench.envs.pruning.importance import Scores, channel_scores, ranks
+from prunebench.envs.pruning.layers import Unit
+from prunebench.envs.pruning.network import PrunableNetwork
 
 SEED = 3
 BATCH, CALIBRATION_IMAGES, IMAGES = 16, 32, 6

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from envs import datasets
-from envs.budget import Budget
-from envs.evaluator import Evaluator, score_batches
-from envs.finetuning import default_epochs, finetune
-from envs.preparation import load_evaluator, prepare
-from envs.task import TaskConfig
-from harness.finetune import FinetuneSettings
+from prunebench.envs.data import datasets
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.evaluation.evaluator import Evaluator, score_batches
+from prunebench.envs.tasks.preparation import load_evaluator, prepare
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.weights.finetuning import default_epochs, finetune
+from prunebench.harness.running.finetune import FinetuneSettings
 
 PRESERVE, LOWER_BOUND, POLICIES = 0.5, 0.1, 60
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()"]
 AGENTS = ["uniform", "random", "greedy", "ddpg", "bo", "clustered_bo"]
 EVALUATIONS, SEEDS = 12, 2
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-COMMAND = [sys.executable, "-c", "from harness.cli import main; main()", "bench"]
+COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()", "bench"]
 OFFLINE = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # nobody listens there
 OWN = """
 from torch import nn

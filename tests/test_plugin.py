@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()"]
 INSTALL = ["install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from harness import forecast, grid, probing, sessions
-from harness.bench import bench
-from harness.commands.options import OPTIONS, explicit
-from harness.progress import display
-from harness.sessions import Outcome
-
-check_ahead = probing.check_ahead
+from prunebench.harness.commands.options import OPTIONS, explicit
+from prunebench.harness.display import display
+from prunebench.harness.experiments import grid
+from prunebench.harness.running import forecast, sessions
+from prunebench.harness.running import plan as plans
+from prunebench.harness.running.bench import bench
+from prunebench.harness.running.sessions import Outcome
 
 
 @click.command("bench")
@@ -28,7 +28,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
     FILE (YAML) holds settings under the names of the options; model, preserve and split_seed may be lists, and every
     combination is an experiment. Options that are named here as well take the place of the file's.
     """
-    plan = grid.plan(None if file is None else Path(file), explicit(context, options))
+    plan = plans.plan(None if file is None else Path(file), explicit(context, options))
     if dry_run:
         with display() as shown:
             text = forecast.describe(plan, shown)
@@ -36,7 +36,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
         return 0
     outcomes = []
     for outcome in sessions.run(
-        plan, shlex.join(["prunebench", *sys.argv[1:]]), work=bench, check=check_ahead, show=display
+        plan, shlex.join(["prunebench", *sys.argv[1:]]), work=bench, check=sessions.CHECK_AHEAD, show=display
     ):
         outcomes.append(outcome)
         if len(plan.experiments) > 1:
@@ -50,7 +50,7 @@ for _option in OPTIONS:  # a decorator each; one by one they would hide the func
 
 
 def _report(outcome: Outcome) -> None:
-    from harness import tables
+    from prunebench.harness.report import tables
 
     if outcome.session is None:
         click.echo(f"failed: {outcome.problem}", err=True)

@@ -6,10 +6,10 @@ import warnings
 
 import click
 
-from harness import registry
-from harness.agentspec import AgentSpec
-from harness.executors import limit_threads
-from harness.progress import display
+from prunebench.harness.display import display
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.processes.local import limit_threads
 
 
 @click.command("check-agent")
@@ -20,20 +20,20 @@ def command(agent: str) -> int:
     registry.check_name(spec.name)
     limit_threads(1)
     warnings.simplefilter("ignore", FutureWarning)  # of libraries: nothing that a user of this command can act on
-    from harness import checks
+    from prunebench.harness.checks import contract
 
     registry.check(spec)
     passed: list[str] = []
 
     def watch(name: str) -> None:
-        shown.step("checking", len(passed), len(checks.CHECKS), name)
+        shown.step("checking", len(passed), len(contract.CHECKS), name)
         passed.append(name)
 
     with display() as shown:
         try:
-            checks.check_agent(registry.factory(spec), on_check=watch)
-        except checks.ContractError as error:
+            contract.check_agent(registry.factory(spec), on_check=watch)
+        except contract.ContractError as error:
             click.echo(f"{spec.label} breaks the contract: {error}", err=True)
             return 1
-    click.echo(f"{spec.label} keeps the contract ({len(checks.CHECKS)} checks)")
+    click.echo(f"{spec.label} keeps the contract ({len(contract.CHECKS)} checks)")
     return 0

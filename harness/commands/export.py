@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from harness import grid, store
-from harness.export import export
-from harness.progress import display
+from prunebench.harness.display import display
+from prunebench.harness.record import store
+from prunebench.harness.record.folders import find
+from prunebench.harness.running.export import export
 
 
 @click.command("export")
@@ -22,7 +23,7 @@ def command(folder: str | None, agent: str | None, seed: int | None, out: str | 
     Without FOLDER it is the newest experiment in results/. The best run is that of the highest accuracy on the reward
     split.
     """
-    experiment = grid.find()[0] if folder is None else store.load(Path(folder))
+    experiment = find()[0] if folder is None else store.load(Path(folder))
     with display() as shown:
         exported = export(experiment, agent=agent, seed=seed, out=None if out is None else Path(out), display=shown)
     for line in exported.lines():

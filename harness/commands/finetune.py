@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from harness import grid
-from harness.execution import Execution
-from harness.finetune import FinetuneSettings, finetune
-from harness.progress import display
+from prunebench.harness.display import display
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.record.folders import find
+from prunebench.harness.running.finetune import finetune
 
 _DEFAULT = FinetuneSettings()
 
@@ -28,14 +29,14 @@ def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float
     what is done.
     """
     settings = FinetuneSettings(epochs, learning_rate)
-    experiments = grid.find(folders)
+    experiments = find(folders)
     failed: dict[str, str] = {}
     for experiment in experiments:
         with display() as shown:
             at_once = Execution(jobs).at_once(experiment.config)
             session = finetune(experiment, settings, jobs=at_once, display=shown)
             failed |= {f"{experiment.folder}: {name}": problem for name, problem in session.failed.items()}
-    from harness import tables
+    from prunebench.harness.report import tables
 
     tables.write(*experiments)
     click.echo(tables.render(experiments, "terminal"))

@@ -6,8 +6,8 @@ import warnings
 
 import click
 
-from envs.errors import check_choice
-from harness import listing
+from prunebench.envs.errors import check_choice
+from prunebench.harness.experiments import listing
 
 
 @click.command("list")

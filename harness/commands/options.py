@@ -8,15 +8,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
-from envs.pruning_env import BUDGET_MODES, COSTS
-from envs.rewards import REWARDS
-from harness import agentspec, registry
-from harness import config as configs
-from harness.agentspec import AgentSpec
-from harness.config import ExperimentConfig
-from harness.errors import ConfigError
-from harness.execution import ENGINES, Execution
+from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
+from prunebench.envs.environment.channel_pruning import BUDGET_MODES, COSTS
+from prunebench.envs.environment.rewards import REWARDS
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import agentspec, registry
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import ENGINES, Execution
 
 _DEFAULT = ExperimentConfig()
 _EXECUTION = Execution()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from harness import grid
-from harness.progress import display
+from prunebench.harness.display import display
+from prunebench.harness.record.folders import find
 
 
 @click.command("report")
@@ -20,11 +20,11 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
 
     A folder is an experiment's own, or holds some at any depth: they are reported together.
     """
-    experiments = grid.find(folders)
-    from harness import report  # pandas and matplotlib take a second
+    experiments = find(folders)
+    from prunebench.harness.report import page  # pandas and matplotlib take a second
 
     with display() as shown:
-        path = report.write(
+        path = page.write(
             experiments,
             None if html is None else Path(html),
             reference=reference,
@@ -33,6 +33,6 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
         )
     for experiment in experiments:
         click.echo(f"tables in {experiment.tables_folder}, figures in {experiment.figures_folder}")
-    together = f", tables of all together in {report.joint_folder(path)}" if len(experiments) > 1 else ""
+    together = f", tables of all together in {page.joint_folder(path)}" if len(experiments) > 1 else ""
     click.echo(f"report: {path}{together}")
     return 0

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from harness import grid, scoring, store
-from harness.commands.options import BUDGET_OPTIONS, TASK_OPTIONS, explicit
-from harness.errors import ConfigError
-from harness.progress import display
+from prunebench.harness.commands.options import BUDGET_OPTIONS, TASK_OPTIONS, explicit
+from prunebench.harness.display import display
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import grid
+from prunebench.harness.record import store
+from prunebench.harness.running import score as scoring
 
 
 @click.command("score")

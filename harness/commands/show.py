@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from harness import grid, showing
+from prunebench.harness.record.folders import find
+from prunebench.harness.report import overview
 
 
 @click.command("show")
@@ -14,5 +15,5 @@ def command(folders: tuple[str, ...]) -> int:
 
     FOLDERS are experiments or hold some.  [default: the newest under results/]
     """
-    click.echo("\n\n".join(showing.text(experiment).rstrip("\n") for experiment in grid.find(folders)))
+    click.echo("\n\n".join(overview.text(experiment).rstrip("\n") for experiment in find(folders)))
     return 0

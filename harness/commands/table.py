@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from envs.errors import check_choice
-from harness import grid
+from prunebench.envs.errors import check_choice
+from prunebench.harness.record.folders import find
 
 _FORMATS = ("terminal", "markdown", "csv", "latex")
 
@@ -23,8 +23,8 @@ def command(folders: tuple[str, ...], out: str | None, form: str, caption: str |
     and agent where there are several experiments.
     """
     check_choice("format", form, _FORMATS)
-    experiments = grid.find([*folders, *([out] if out is not None else [])])
-    from harness import tables
+    experiments = find([*folders, *([out] if out is not None else [])])
+    from prunebench.harness.report import tables
 
     text = tables.render(experiments, form, caption)
     tables.write(*experiments, reference=reference)

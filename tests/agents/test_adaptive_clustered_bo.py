@@ -11,16 +11,16 @@ from scipy.cluster.hierarchy import is_valid_linkage
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
-from agents import policy_model
-from agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, signal
-from agents.clustering import cut
-from agents.moves import climb, on_budget, realised, stepped
-from agents.policy_model import PolicyModel
-from agents.random_search import RandomSearchAgent
-from agents.refinement import gains, refined
-from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv, Score
-from envs.toy import ToyEvaluator, toy_env
+from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, signal
+from prunebench.agents.parts import policy_model
+from prunebench.agents.parts.clustering import cut
+from prunebench.agents.parts.moves import climb, on_budget, realised, stepped
+from prunebench.agents.parts.policy_model import PolicyModel
+from prunebench.agents.parts.refinement import gains, refined
+from prunebench.agents.random_search import RandomSearchAgent
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 TREE = np.array([[0, 1, 1, 2], [2, 3, 1, 2], [4, 5, 1, 2], [6, 7, 2, 4], [8, 9, 3, 6.0]])  # {0 1} {2 3} {4 5}
 

@@ -13,11 +13,11 @@ from botorch.models import SingleTaskGP
 from gpytorch.kernels import MaternKernel, RBFKernel
 from gpytorch.priors import GammaPrior, LogNormalPrior
 
-from agents.bo import BOAgent
-from agents.proposal import log_expected_improvement, propose_in_box
-from agents.surrogate import PRESETS, PresetName, Surrogate, in_log_space, log_likelihood, tolerant
-from envs.budget import Budget
-from envs.toy import toy_env
+from prunebench.agents.bo import BOAgent
+from prunebench.agents.parts.proposal import log_expected_improvement, propose_in_box
+from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, in_log_space, log_likelihood, tolerant
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.toy import toy_env
 
 LAYERS = 6
 

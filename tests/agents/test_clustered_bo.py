@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.base import run_episode
-from agents.clustered_bo import FIRST, SECOND, ClusteredBOAgent, RollBack, default_clusters, elite_bounds
-from envs.budget import Budget
-from envs.toy import toy_env
+from prunebench.agents.base import run_episode
+from prunebench.agents.clustered_bo import FIRST, SECOND, ClusteredBOAgent, RollBack, default_clusters, elite_bounds
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.toy import toy_env
 
 
 def improving(n: int) -> list[float]:

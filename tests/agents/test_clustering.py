@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agents.clustering import DISTANCES, GRID, cut, density, structure, ward
-from envs.toy import ToyEvaluator
+from prunebench.agents.parts.clustering import DISTANCES, GRID, cut, density, structure, ward
+from prunebench.envs.environment.toy import ToyEvaluator
 
 
 def slow_density(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,17 +10,17 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents.bo import BOAgent
-from agents.clustered_bo import ClusteredBOAgent
-from agents.ddpg import DDPGAgent
-from agents.random_search import RandomSearchAgent
-from agents.uniform import UniformAgent
-from envs.budget import Budget
-from envs.pruning_env import BUDGET_MODES
-from envs.toy import toy_env
-from harness import registry
-from harness.agentspec import parse
-from harness.checks import parametrize_with_checks
+from prunebench.agents.bo import BOAgent
+from prunebench.agents.clustered_bo import ClusteredBOAgent
+from prunebench.agents.ddpg import DDPGAgent
+from prunebench.agents.random_search import RandomSearchAgent
+from prunebench.agents.uniform import UniformAgent
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import BUDGET_MODES
+from prunebench.envs.environment.toy import toy_env
+from prunebench.harness.checks.contract import parametrize_with_checks
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import parse
 
 
 def built_in(name: str, **options: Any) -> Any:

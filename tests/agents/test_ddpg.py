@@ -13,8 +13,8 @@ import torch
 from gymnasium import spaces
 from scipy.stats import truncnorm
 
-from agents.ddpg import AMC, DDPGAgent, EpisodeRewardBuffer
-from envs.toy import toy_env
+from prunebench.agents.ddpg import AMC, DDPGAgent, EpisodeRewardBuffer
+from prunebench.envs.environment.toy import toy_env
 
 LAYERS = 4
 
@@ -154,7 +154,7 @@ def test_default_warm_up(monkeypatch: pytest.MonkeyPatch, evaluations: int, laye
         def learn(self, steps: int) -> None:
             assert steps == evaluations * layers
 
-    monkeypatch.setattr("agents.ddpg.AMC", Spy)
+    monkeypatch.setattr("prunebench.agents.ddpg.AMC", Spy)
     DDPGAgent(seed=7).search(toy_env(layers), evaluations)
     DDPGAgent(seed=7, preset="paper").search(toy_env(layers), evaluations)
     DDPGAgent(seed=7, preset="paper", warmup=9).search(toy_env(layers), evaluations)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.evolution import CMAESAgent
-from agents.random_search import RandomSearchAgent
-from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv
-from envs.toy import ToyEvaluator, toy_env
+from prunebench.agents.cma_es import CMAESAgent
+from prunebench.agents.random_search import RandomSearchAgent
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 
 def started(layers: int = 12, seed: int = 0) -> tuple[CMAESAgent, dict[str, Any]]:

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agents.clustered_bo import ClusteredBOAgent
-from agents.clustering import cut, ward
-from agents.ddpg import AMC
-from envs.budget import Budget
-from envs.toy import toy_env
+from prunebench.agents.clustered_bo import ClusteredBOAgent
+from prunebench.agents.ddpg import AMC
+from prunebench.agents.parts.clustering import cut, ward
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.toy import toy_env
 
 CHECKPOINT = os.environ.get("PRUNEBENCH_RESNET56", "")
 HISTORY = Path(__file__).with_name("bocr_history.json")
@@ -52,9 +52,9 @@ def ward_by_definition(points: list[NDArray[np.float64]], clusters: int) -> set[
 @pytest.mark.skipif(not CHECKPOINT, reason="PRUNEBENCH_RESNET56 names no checkpoint of a CIFAR ResNet-56")
 @pytest.mark.parametrize("clusters", [3, 9])
 def test_clusters_of_a_trained_resnet56(clusters: int) -> None:
-    from envs import models
-    from envs.importance import channel_scores
-    from envs.network import PrunableNetwork
+    from prunebench.envs.networks import models
+    from prunebench.envs.pruning.importance import channel_scores
+    from prunebench.envs.pruning.network import PrunableNetwork
 
     model = models.build("resnet56", 10)
     models.load_weights(model, CHECKPOINT)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.greedy import GreedyAgent, allocate, curve, exchanged, plan
-from envs.budget import Budget
-from envs.cost import CostModel
-from envs.pruning_env import ChannelPruningEnv, Score
-from envs.toy import ToyEvaluator
+from prunebench.agents.greedy import GreedyAgent, allocate, curve, exchanged, plan
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.cost import CostModel
+from prunebench.envs.environment.toy import ToyEvaluator
 
 
 def budget_of(costs: Any, channels: int = 12, preserve: float = 0.5) -> Budget:

@@ -9,10 +9,10 @@ from botorch.acquisition.analytic import LogExpectedImprovement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.proposal import PolicySpace, propose
-from agents.surrogate import PRESETS, Surrogate
-from envs.budget import Budget
-from envs.toy import ToyEvaluator
+from prunebench.agents.parts.proposal import PolicySpace, propose
+from prunebench.agents.parts.surrogate import PRESETS, Surrogate
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.toy import ToyEvaluator
 
 
 def space(labels: list[int], low: float = 0.1, high: float = 1.0, preserve: float = 0.4) -> PolicySpace:

@@ -11,7 +11,7 @@ from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 
-from agents.surrogate import PRESETS, Surrogate, log_likelihood
+from prunebench.agents.parts.surrogate import PRESETS, Surrogate, log_likelihood
 
 Data = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -72,7 +72,7 @@ def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pyt
         seen.append((options["maxiter"], lengths))
         fit_gpytorch_mll_scipy(mll, options=options)
 
-    monkeypatch.setattr("agents.surrogate.fit_gpytorch_mll_scipy", spy)
+    monkeypatch.setattr("prunebench.agents.parts.surrogate.fit_gpytorch_mll_scipy", spy)
     x, y = data(20, 3)
     surrogate = surrogate_of()
     first = surrogate.fit(x[:19], y[:19]).covar_module.lengthscale.detach().flatten().tolist()

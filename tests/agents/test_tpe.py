@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 import pytest
 
-from agents.random_search import RandomSearchAgent
-from agents.tpe import TPEAgent
-from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv
-from envs.toy import ToyEvaluator, toy_env
+from prunebench.agents.random_search import RandomSearchAgent
+from prunebench.agents.tpe import TPEAgent
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 
 def searched(evaluations: int, layers: int = 5, seed: int = 0) -> tuple[TPEAgent, ChannelPruningEnv]:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from agents.random_search import RandomSearchAgent
-from agents.surrogate import Preset, Surrogate
-from agents.turbo import SHORTEST, TrustRegion, TuRBOAgent, trust_region_model
-from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv
-from envs.toy import ToyEvaluator, toy_env
+from prunebench.agents.parts.surrogate import Preset, Surrogate
+from prunebench.agents.random_search import RandomSearchAgent
+from prunebench.agents.turbo import SHORTEST, TrustRegion, TuRBOAgent, trust_region_model
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 
 def lengths(region: TrustRegion, rewards: list[float]) -> list[float]:

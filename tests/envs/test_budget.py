@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.budget import Budget, BudgetError
-from envs.cost import CostModel
+from prunebench.envs.environment.budget import Budget, BudgetError
+from prunebench.envs.environment.cost import CostModel
 
 
 @st.composite

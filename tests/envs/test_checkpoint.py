@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from envs import models
-from envs.errors import TaskError
+from prunebench.envs.errors import TaskError
+from prunebench.envs.networks import models
 
 
 @pytest.fixture

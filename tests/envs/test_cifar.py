@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from envs import cache, datasets
-from envs.errors import TaskError
-from envs.imagedata import ImageData
-from envs.task import TaskConfig, check_task
+from prunebench.envs import cache
+from prunebench.envs.data import datasets
+from prunebench.envs.data.imagedata import ImageData
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks.task import TaskConfig, check_task
 
 KINDS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 Write = Callable[..., dict[str, np.ndarray]]

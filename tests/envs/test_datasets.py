@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envs import datasets
-from envs.digits import Digits
-from envs.errors import TaskError
-from envs.imagedata import ImageData
-from envs.task import TaskConfig, check_task
+from prunebench.envs.data import datasets
+from prunebench.envs.data.digits import Digits
+from prunebench.envs.data.imagedata import ImageData
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks.task import TaskConfig, check_task
 
 FOLDER = TaskConfig(dataset="imagefolder")
 

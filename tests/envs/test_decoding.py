@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envs import decoding
-from envs.errors import TaskError
+from prunebench.envs.data import decoding
+from prunebench.envs.errors import TaskError
 
 FILES = [f"{number}.png" for number in range(9)]
 SIZE = 8

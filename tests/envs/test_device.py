@@ -10,15 +10,15 @@ import reference
 import torch
 from randomnets import random_network
 
-from envs import device
-from envs.batches import Batches
-from envs.calibration import calibrate
-from envs.choices import RECONSTRUCTIONS, SCOPES
-from envs.digits import Digits
-from envs.errors import TaskError, check_choice
-from envs.evaluator import Evaluator
-from envs.imagedata import Images
-from envs.network import PrunableNetwork
+from prunebench.envs import device
+from prunebench.envs.choices import RECONSTRUCTIONS, SCOPES
+from prunebench.envs.data.batches import Batches
+from prunebench.envs.data.digits import Digits
+from prunebench.envs.data.imagedata import Images
+from prunebench.envs.errors import TaskError, check_choice
+from prunebench.envs.evaluation.calibration import calibrate
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.pruning.network import PrunableNetwork
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -9,12 +9,12 @@ import reference
 import torch
 from torch import nn
 
-from envs import evaluator as module
-from envs.batches import Batches
-from envs.calibration import Calibration, calibrate
-from envs.choices import RECONSTRUCTIONS, SCOPES
-from envs.errors import TaskError
-from envs.evaluator import Evaluator, recalibrate, score_batches
+from prunebench.envs.choices import RECONSTRUCTIONS, SCOPES
+from prunebench.envs.data.batches import Batches
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation import evaluator as module
+from prunebench.envs.evaluation.calibration import Calibration, calibrate
+from prunebench.envs.evaluation.evaluator import Evaluator, recalibrate, score_batches
 
 NAME = "resnet20"
 

@@ -14,9 +14,10 @@ import reference
 import torch
 from torch import nn
 
-from envs import export, timing
-from envs.errors import TaskError
-from envs.evaluator import Evaluator
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation import timing
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.weights import export
 
 CLASSES = list("0123456789")
 

@@ -11,10 +11,10 @@ import reference
 import torch
 from torch import Tensor, nn
 
-from envs import finetuning, training
-from envs.digits import Digits
-from envs.errors import TaskError
-from envs.imagedata import Images
+from prunebench.envs.data.digits import Digits
+from prunebench.envs.data.imagedata import Images
+from prunebench.envs.errors import TaskError
+from prunebench.envs.weights import finetuning, training
 
 NAME = "resnet20"
 

@@ -12,11 +12,11 @@ import reference
 import torch
 from torch import nn
 
-from envs.choices import SCOPES
-from envs.errors import TaskError
-from envs.network import PrunableNetwork
-from envs.small import SmallNetwork
-from envs.verification import sliced
+from prunebench.envs.choices import SCOPES
+from prunebench.envs.errors import TaskError
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.small import SmallNetwork
+from prunebench.envs.pruning.verification import sliced
 
 IMAGES = reference.noise("small", 2, 0)
 

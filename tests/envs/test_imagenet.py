@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from envs import datasets
-from envs.errors import TaskError
-from envs.imagedata import ImageData, Images
-from envs.imagenet import listing
-from envs.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from envs.task import TaskConfig, check_task
+from prunebench.envs.data import datasets
+from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagenet import listing
+from prunebench.envs.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks.task import TaskConfig, check_task
 
 CLASSES = ("n01", "n02", "n03")
 
@@ -128,7 +128,7 @@ def test_the_image_size_is_the_users(root: Path) -> None:
 def test_a_new_file_is_listed_and_an_old_listing_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(listing(root / "train", CLASSES)) == 60
     with monkeypatch.context() as patch:
-        patch.setattr("envs.imagenet._images", None)
+        patch.setattr("prunebench.envs.data.imagenet._images", None)
         assert len(listing(root / "train", CLASSES)) == 60
     Image.new("RGB", (30, 30)).save(root / "train" / "n02" / "näw.png")
     listed = listing(root / "train", CLASSES)
@@ -164,7 +164,7 @@ def test_the_hash_of_the_images_does_not_depend_on_how_much_is_read_at_once(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = imagenet(root).sha256()
-    monkeypatch.setattr("envs.imagedata._HASHED_AT_ONCE", 2)
+    monkeypatch.setattr("prunebench.envs.data.imagedata._HASHED_AT_ONCE", 2)
     assert imagenet(root).sha256() == whole
 
 

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from envs.batches import Batches
-from envs.choices import CRITERIA
-from envs.errors import TaskError
-from envs.importance import channel_scores, ranks
-from envs.network import PrunableNetwork
+from prunebench.envs.choices import CRITERIA
+from prunebench.envs.data.batches import Batches
+from prunebench.envs.errors import TaskError
+from prunebench.envs.pruning.importance import channel_scores, ranks
+from prunebench.envs.pruning.network import PrunableNetwork
 
 Array = NDArray[np.float64]
 PIXELS = reference.noise("small", 20, 1)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from envs import latency, timing
-from envs.budget import Budget
-from envs.cost import CostModel
-from envs.evaluator import Evaluator
-from envs.latency import LatencyCheck, LatencyTable, UnitTimes
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.cost import CostModel
+from prunebench.envs.evaluation import latency, timing
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.evaluation.latency import LatencyCheck, LatencyTable, UnitTimes
 
 IMAGES = 4
 NETWORKS = ("vgg16", "mobilenetv2")  # chains, in which both sides of a layer are pruned; bottlenecks

@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs  # noqa: F401 - registers the environment
-from envs import latency_budget
-from envs.errors import TaskError
-from envs.preparation import ensure_prepared, load_evaluator
-from envs.task import TaskConfig
+import prunebench.envs  # noqa: F401 - registers the environment
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks import latency_budget
+from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
+from prunebench.envs.tasks.task import TaskConfig
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from randomnets import random_network
 from torch import nn
 from torch.nn import functional as F
 
-from envs import models
-from envs.errors import TaskError
-from envs.resnet import PaddedShortcut
+from prunebench.envs.errors import TaskError
+from prunebench.envs.networks import models
+from prunebench.envs.networks.resnet import PaddedShortcut
 
 PARAMETERS = {
     "mobilenetv1": 3_217_226,
@@ -117,6 +117,6 @@ def test_what_a_name_says() -> None:
 
 def test_checking_a_name_of_the_table_or_the_user_imports_no_torch(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text("import torch")
-    code = "import sys; from envs import models; [models.check_name(name) for name in sys.argv[1:]]"
+    code = "import sys; from prunebench.envs.networks import models; [models.check_name(name) for name in sys.argv[1:]]"
     code += "; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, "mobilenetv2", "nets:build"], cwd=tmp_path, check=True)

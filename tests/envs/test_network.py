@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs import reconstruction as least_squares
-from envs.choices import CRITERIA, RECONSTRUCTIONS, SCOPES
-from envs.errors import TaskError
-from envs.network import PrunableNetwork
+from prunebench.envs.choices import CRITERIA, RECONSTRUCTIONS, SCOPES
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation import reconstruction as least_squares
+from prunebench.envs.pruning.network import PrunableNetwork
 
 DIMENSIONS = {  # in scope `inner`, in scope `all`
     "resnet20": (9, 12),

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs import models
-from envs.errors import TaskError
+from prunebench.envs.errors import TaskError
+from prunebench.envs.networks import models
 
 GOOD = """
 from torch import nn

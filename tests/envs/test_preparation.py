@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import preparation
-from envs.errors import TaskError
-from envs.imagedata import Images
+from prunebench.envs.data.imagedata import Images
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks import preparation
 
 
 def images(count: int) -> Images:

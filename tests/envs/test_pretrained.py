@@ -10,9 +10,9 @@ import torch
 import torchvision
 from randomnets import random_network
 
-from envs import models, pretrained
-from envs.errors import TaskError
-from envs.preprocessing import Preprocessing
+from prunebench.envs.data.preprocessing import Preprocessing
+from prunebench.envs.errors import TaskError
+from prunebench.envs.networks import models, pretrained
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import envs  # noqa: F401 - registers the environment
-from envs.budget import Budget
-from envs.pruning_env import ChannelPruningEnv
-from envs.toy import ToyEvaluator, toy_env
+import prunebench.envs  # noqa: F401 - registers the environment
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 
 def play(env: gymnasium.Env[Any, Any], ratios: list[float], **options: Any) -> tuple[float, dict[str, Any]]:

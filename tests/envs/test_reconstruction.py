@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from envs import reconstruction
-from envs.layers import Dimension, Unit
-from envs.reconstruction import POSITIONS, RIDGE, ChoiceProblem, PrefixProblem, factorise, problem, sampled_inputs
+from prunebench.envs.evaluation import reconstruction
+from prunebench.envs.evaluation.reconstruction import (
+    POSITIONS,
+    RIDGE,
+    ChoiceProblem,
+    PrefixProblem,
+    factorise,
+    problem,
+    sampled_inputs,
+)
+from prunebench.envs.pruning.layers import Dimension, Unit
 
 Ranks = Sequence[NDArray[np.int64]]
 

@@ -13,10 +13,10 @@ import torch_pruning as tp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from envs.choices import SCOPES
-from envs.network import PrunableNetwork
-from envs.small import SmallNetwork
-from envs.verification import sliced
+from prunebench.envs.choices import SCOPES
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.small import SmallNetwork
+from prunebench.envs.pruning.verification import sliced
 
 TORCHVISION = (
     "resnet18", "resnet34", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "densenet121",

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from envs import cache, training
-from envs.digits import Digits
-from envs.errors import TaskError
-from envs.imagedata import ImageData, Images
+from prunebench.envs import cache
+from prunebench.envs.data.digits import Digits
+from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.errors import TaskError
+from prunebench.envs.weights import training
 
 
 class FewDigits(Digits):

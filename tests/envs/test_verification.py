@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from envs.choices import SCOPES
-from envs.errors import TaskError
-from envs.network import PrunableNetwork
-from envs.verification import enliven, unread, verify
+from prunebench.envs.choices import SCOPES
+from prunebench.envs.errors import TaskError
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.verification import enliven, unread, verify
 
 IMAGES = reference.noise("small", 2, 0)
 

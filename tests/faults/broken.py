@@ -6,13 +6,13 @@ from typing import Any
 
 
 def measure_latency(report: Any, config: Any, policies: Any) -> None:
-    """For :func:`harness.runner.measure_latency`."""
+    """For :func:`prunebench.harness.inside.run.measure_latency`."""
     raise ZeroDivisionError("no clock")
 
 
 CODE = (
-    "from functools import partial; from harness.commands import bench; from faults import broken; "
+    "from functools import partial; from prunebench.harness.commands import bench; from faults import broken; "
     "bench.bench = partial(bench.bench, measure_latency=broken.measure_latency); "
-    "from harness.cli import main; main()"
+    "from prunebench.harness.cli import main; main()"
 )
 """What starts the command with it."""

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 TESTS = Path(__file__).resolve().parents[1]
-CODE = "from harness.cli import main; main()"
+CODE = "from prunebench.harness.cli import main; main()"
 _MARKER = "PRUNEBENCH_FAULTS"
 _PATIENCE = 400.0
 

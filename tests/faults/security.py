@@ -16,7 +16,9 @@ from faults.kit import TESTS, Ended, Row, Workplace
 from faults.misbehaviour import EVALUATIONS, HEALTHY
 
 CANARY = "canary"
-_LOAD = "import sys; from pathlib import Path; from envs import export; export.load(Path(sys.argv[1]))"
+_LOAD = (
+    "import sys; from pathlib import Path; from prunebench.envs.weights import export; export.load(Path(sys.argv[1]))"
+)
 
 
 class Malicious:
@@ -51,13 +53,13 @@ def exported(place: Workplace) -> Iterator[Row]:
         write(folder / "network.safetensors")
         ended = place.run([sys.executable, "-c", _LOAD, folder.name])
         last = ended.err.strip().splitlines()[-1:] or [""]
-        refused = last[0].startswith("envs.errors.TaskError")
+        refused = last[0].startswith("prunebench.envs.errors.TaskError")
         safe = not _fired(place)
         yield Row(
             fault,
             injected,
             "TaskError, the canary does not fire",
-            f"{last[0].removeprefix('envs.errors.')[:120]}" + ("" if safe else "; THE CANARY FIRED"),
+            f"{last[0].removeprefix('prunebench.envs.errors.')[:120]}" + ("" if safe else "; THE CANARY FIRED"),
             refused and safe,
         )
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import registry
-from harness.config import ExperimentConfig
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
 
 sys.path.insert(1, str(Path(__file__).parent))  # child processes take it over: that is how they find toy_runs
 toy_runs = importlib.import_module("toy_runs")

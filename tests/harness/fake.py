@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import config as configs
-from harness import store
-from harness.config import ExperimentConfig
-from harness.store import Experiment
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import write_json, write_text
+from prunebench.harness.record.store import Experiment
 
 LAYERS = 5
 DENSE = {"reward_accuracy": 0.95, "test_accuracy": 0.93, "macs": 1_000_000, "parameters": 20_000}
@@ -79,8 +79,8 @@ def experiment(
     finetuned = rest.pop("finetuned", False)
     config = ExperimentConfig(agents=agents, seeds=seeds, **({"evaluations": 12} | rest))
     made = Experiment(folder, config)
-    store.write_text(made.yaml_path, configs.to_yaml(config, "prunebench bench"))
-    store.write_json(made.manifest_path, {"threads": 1, "task": FACTS, "sessions": [SESSION]})
+    write_text(made.yaml_path, configs.to_yaml(config, "prunebench bench"))
+    write_json(made.manifest_path, {"threads": 1, "task": FACTS, "sessions": [SESSION]})
     for number, agent in enumerate(config.agents):
         for seed in range(seeds):
             rng = np.random.default_rng([seeds, number, seed, config.task.split_seed])
@@ -111,4 +111,4 @@ def write_run(
     run.write_status(status)
     if finetuned:
         tuned = {"agent": agent, "seed": seed, "status": "done", "test": {"accuracy": (test + 0.93) / 2, "loss": 0.5}}
-        store.write_json(run.finetune_path, tuned)
+        write_json(run.finetune_path, tuned)

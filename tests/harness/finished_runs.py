@@ -10,15 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from envs.progress import silent
-from envs.task import TaskConfig
-from harness import config as configs
-from harness import finetune, manifest, store
-from harness.agentspec import AgentSpec
-from harness.config import ExperimentConfig
-from harness.store import Experiment
+from prunebench.envs.progress import silent
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import write_json, write_text
+from prunebench.harness.record import manifest
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import finetune
 
-MODULES = ("harness.runner", "envs.preparation", "envs.imagefolder", "torch._dynamo")  # what the children need
+MODULES = (
+    "prunebench.harness.inside.run",
+    "prunebench.envs.tasks.preparation",
+    "prunebench.envs.data.imagefolder",
+    "torch._dynamo",
+)  # what the children need
 AGENTS = (AgentSpec("uniform"), AgentSpec("random"))
 SIZE, CLASSES = 16, 4
 IMAGES = {"train": 33, "val": 5, "test": 6}  # per class
@@ -56,14 +63,14 @@ def weights(path: Path) -> Path:
 
 def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
     """Two agents, two seeds, one evaluation each; the best run is that of random, seed 1, if losses decide."""
-    from envs import preparation
+    from prunebench.envs.tasks import preparation
 
     task = TaskConfig("resnet20", str(checkpoint), "imagefolder", str(data), calibration_images=132)
     experiment = Experiment(folder, ExperimentConfig(task=task, agents=AGENTS, evaluations=1, seeds=2))
     facts = preparation.prepare(task, silent)
-    store.write_text(experiment.yaml_path, configs.to_yaml(experiment.config, "made by a test"))
+    write_text(experiment.yaml_path, configs.to_yaml(experiment.config, "made by a test"))
     head = manifest.new(experiment.config, facts) | {"sessions": [manifest.session(experiment.config, "a test", 1)]}
-    store.write_json(experiment.manifest_path, head)
+    write_json(experiment.manifest_path, head)
     evaluator = preparation.load_evaluator(task)
     for number, run in enumerate(experiment.runs()):
         counts = [max(1, round(c * (0.4 + 0.1 * number))) for c in evaluator.dense]

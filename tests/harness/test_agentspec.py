@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.agentspec import AgentSpec, folder_name, parse
-from harness.config import ExperimentConfig, with_controls
-from harness.errors import ConfigError
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.agentspec import AgentSpec, folder_name, parse
+from prunebench.harness.experiments.config import ExperimentConfig, with_controls
 
 
 @pytest.mark.parametrize(

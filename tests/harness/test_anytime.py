@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from toy_runs import FACTS
 
-from harness import anytime, store
-from harness.config import ExperimentConfig
-from harness.store import Experiment
+from prunebench.harness.analysis import anytime
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import write_json
+from prunebench.harness.record.store import Experiment
 
 NAN = math.nan
 Evaluation = tuple[float, bool, float]  # accuracy (%), feasible, seconds
@@ -168,7 +169,7 @@ def _running_time(found: list[list[Evaluation]], target: float) -> list[float]:
 def test_the_table_counts_runs_that_are_done(tmp_path: Path) -> None:
     config = ExperimentConfig(agents=("uniform", "random", "bo"), evaluations=3, seeds=2)
     experiment = Experiment(tmp_path, config)
-    store.write_json(experiment.manifest_path, {"task": FACTS})
+    write_json(experiment.manifest_path, {"task": FACTS})
     for (agent, seed), evaluations in BY_HAND.items():
         put(experiment, agent, seed, evaluations, "done")
     put(experiment, "bo", 0, [(99.0, True, 1.0)], "running")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,10 +14,12 @@ import pytest
 import toy_runs
 from PIL import Image
 
-from harness import api, executors, sessions
-from harness import bench as benches
-from harness.config import ExperimentConfig
-from harness.errors import USER_ERRORS
+from prunebench.harness import api
+from prunebench.harness.errors import USER_ERRORS
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.processes import local
+from prunebench.harness.running import bench as benches
+from prunebench.harness.running import sessions
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
     parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     monkeypatch.setattr(benches, "bench", partial(benches.bench, **parts))
@@ -80,7 +81,6 @@ def test_the_guides_example_runs(tmp_path: Path, checkpoint: Callable[[str], str
     result = subprocess.run(
         [sys.executable, "example.py"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=250,

@@ -17,19 +17,22 @@ import pytest
 import toy_runs
 from toy_runs import without_times
 
-from harness import bench as benches
-from harness import executors, store
-from harness.config import ExperimentConfig
-from harness.errors import ConfigError
-from harness.execution import Execution
-from harness.executors import HEAVY_MODULES, Job, JobCrash, JobError, Processes
-from harness.progress import Lines
+from prunebench.harness.display import Lines
+from prunebench.harness.errors import ConfigError, StoreError
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.files import read_json
+from prunebench.harness.processes import local
+from prunebench.harness.processes.local import HEAVY_MODULES, Job, JobCrash, JobError, Processes
+from prunebench.harness.record import store
+from prunebench.harness.record.run import Run
+from prunebench.harness.running import bench as benches
 
 
 @pytest.fixture(autouse=True)
 def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy needs none of the heavy libraries imported ahead but those of the runner."""
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
 
 
@@ -60,7 +63,7 @@ def test_runs_resumes_and_grows(config: ExperimentConfig, tmp_path: Path) -> Non
     assert store.load(folder).config.seeds == 3
     assert {path: path.stat().st_mtime_ns for path in stamp} == stamp
     assert len(lines(folder)) == 3
-    manifest = store.read_json(folder / "manifest.json")
+    manifest = read_json(folder / "manifest.json")
     assert [entry["command"] for entry in manifest["sessions"]] == ["as typed", "other"]
     assert (folder / "experiment.yaml").read_text().count("command: as typed") == 1
 
@@ -151,8 +154,8 @@ def until(holds: Any, process: subprocess.Popen[bytes] | None = None, seconds: f
         time.sleep(0.05)
 
 
-def can_open(run: store.Run) -> bool:
-    with contextlib.suppress(store.StoreError), run.open():
+def can_open(run: Run) -> bool:
+    with contextlib.suppress(StoreError), run.open():
         return True
     return False
 
@@ -176,6 +179,6 @@ def test_processes_run_at_most_so_many_at_once() -> None:
     running, most = set(), 0
     with Processes(1) as processes:
         for event in processes.run([Job(str(n), toy_runs.nap) for n in range(5)], 2):
-            (running.discard if isinstance(event, executors.End) else running.add)(event.name)
+            (running.discard if isinstance(event, local.End) else running.add)(event.name)
             most = max(most, len(running))
     assert most == 2

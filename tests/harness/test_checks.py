@@ -41,8 +41,8 @@ from contract_agents import (
     Writes,
 )
 
-from harness import checks
-from harness.checks import CHECKS, ContractError, check_agent, parametrize_with_checks
+from prunebench.harness.checks import contract
+from prunebench.harness.checks.contract import CHECKS, ContractError, check_agent, parametrize_with_checks
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_breaking_the_contract_gets_one_sentence(factory: Any, sentence: str) ->
 
 def test_an_exception_is_placed_in_the_agents_file_and_kept() -> None:
     with pytest.raises(ContractError, match=r"contract_agents\.py:\d+\), after 12 of 12 evaluations") as caught:
-        checks.check_constant_rewards(Standardises)
+        contract.check_constant_rewards(Standardises)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
@@ -123,7 +123,7 @@ def test_what_it_writes_is_named(how: Any, sentence: str, tmp_path: Path) -> Non
     place = tmp_path.resolve()
 
     with pytest.raises(ContractError, match=re.escape(sentence.format(place=place))):
-        checks.check_writes_nothing(partial(Writes, partial(only_watched, place, how)))
+        contract.check_writes_nothing(partial(Writes, partial(only_watched, place, how)))
 
 
 def only_watched(place: Path, how: Any) -> None:
@@ -152,7 +152,7 @@ def harmless(place: Path) -> None:
 def test_what_leaves_nothing_behind_may_be_done(tmp_path: Path) -> None:
     (tmp_path / "input").touch()
     before = os.getcwd(), tempfile.gettempdir(), os.environ.get("TMPDIR")
-    checks.check_writes_nothing(partial(Writes, partial(harmless, tmp_path)))
+    contract.check_writes_nothing(partial(Writes, partial(harmless, tmp_path)))
     assert (os.getcwd(), tempfile.gettempdir(), os.environ.get("TMPDIR")) == before
 
 
@@ -173,7 +173,7 @@ def test_checks_are_tests_with_readable_names() -> None:
     assert {"check_same_seed_same_policies-Plain", "check_notes-Notes"} < set(ids)
     named = parametrize_with_checks({"mine": Plain})
     assert named.args[1][0].id == "check_construction-mine"
-    assert named.args[1][0].values == (checks.check_construction, Plain)
+    assert named.args[1][0].values == (contract.check_construction, Plain)
 
 
 @parametrize_with_checks([Plain])

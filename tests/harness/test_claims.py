@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from envs.task import TaskConfig
-from harness import claims, frames
-from harness.claim_tests import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW
-from harness.claims import Claim
-from harness.store import Experiment
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.analysis import claims, frames
+from prunebench.harness.analysis.claim_rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW
+from prunebench.harness.analysis.claims import Claim
+from prunebench.harness.record.store import Experiment
 
 
 @pytest.fixture

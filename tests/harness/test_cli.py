@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import toy_runs
 
-from harness import bench as benches
-from harness import cli, executors, scoring
-from harness.commands import bench as bench_command
+from prunebench.harness import cli
+from prunebench.harness.commands import bench as bench_command
+from prunebench.harness.processes import local
+from prunebench.harness.running import bench as benches
+from prunebench.harness.running import score as scoring
+from prunebench.harness.running import sessions
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +28,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command runs in place of the real thing."""
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
     parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
-    monkeypatch.setattr(bench_command, "check_ahead", toy_runs.check_ahead)
+    monkeypatch.setattr(sessions, "CHECK_AHEAD", toy_runs.check_ahead)
     return parts
 
 
@@ -146,7 +149,7 @@ def test_what_is_only_found_while_an_experiment_is_prepared_does_not_cost_the_ot
 def test_what_the_check_ahead_finds_leaves_nothing(
     capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_command, "check_ahead", toy_runs.refusing_all)
+    monkeypatch.setattr(sessions, "CHECK_AHEAD", toy_runs.refusing_all)
     Path("grid.yaml").write_text(GRID)
     assert run("bench", "grid.yaml") == 2
     assert capsys.readouterr().err == "prunebench: error: no such weights\n"
@@ -185,6 +188,9 @@ def test_a_policy_is_scored_with_an_experiments_settings(
 
 
 def test_the_command_does_not_import_torch() -> None:
-    code = "import harness.api, harness.cli, harness.tables, sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from prunebench.harness import api, cli; "
+        "from prunebench.harness.report import tables; sys.exit('torch' in sys.modules)"
+    )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ).returncode == 0

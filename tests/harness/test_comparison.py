@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from envs.errors import TaskError
-from harness import comparison, statistics
+from prunebench.envs.errors import TaskError
+from prunebench.harness.analysis import comparison, inference
 
 
 def frame(tasks: int, seeds: int, **levels: float) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def test_pairs_are_by_task_and_seed_and_only_of_runs_that_are_done() -> None:
     expected = [mine[key] - theirs[key] for key in mine if key in theirs and not math.isnan(mine[key])]
     assert found.loc["bo", "pairs"] == len(expected) == 8
     assert found.loc["bo", "difference_mean"] == pytest.approx(np.mean(expected))
-    assert found.loc["bo", "p"] == pytest.approx(statistics.paired(expected).p)
+    assert found.loc["bo", "p"] == pytest.approx(inference.paired(expected).p)
     assert found.loc["ddpg", "pairs"] == 9
 
 
@@ -134,7 +134,7 @@ def test_descriptions_and_components() -> None:
     assert row["iqm_low"] <= row["iqm"] <= row["iqm_high"]
     found = comparison.components(runs).set_index("agent").loc["bo"]
     groups = [[v for (task, _), v in values(runs, "bo").items() if task == f"t{t}"] for t in range(3)]
-    expected = statistics.variance_components(groups)
+    expected = inference.variance_components(groups)
     assert (found["splits"], found["runs"]) == (3, 12)
     assert (found["seed_variance"], found["split_variance"]) == pytest.approx(expected)
     none = comparison.describe(runs.assign(status="waiting")).iloc[0]

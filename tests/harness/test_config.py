@@ -11,11 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
-from envs.task import TaskConfig
-from harness import registry, store
-from harness.agentspec import AgentSpec
-from harness.config import ExperimentConfig, check, default_folder, differences, read_yaml, to_yaml
-from harness.errors import USER_ERRORS, ConfigError, RegistryError, StoreError
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.errors import USER_ERRORS, ConfigError, RegistryError, StoreError
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.experiments.config import (
+    ExperimentConfig,
+    check,
+    default_folder,
+    differences,
+    read_yaml,
+    to_yaml,
+)
+from prunebench.harness.record import store
 
 
 @pytest.mark.parametrize(
@@ -136,7 +144,7 @@ class TestRegistry:
     def test_our_own_agents_are_there(self) -> None:
         assert {"uniform", "random", "ddpg", "bo", "clustered_bo"} <= set(registry.names())
         agents = (AgentSpec("random"), AgentSpec("uniform"), AgentSpec("my_pkg.module:MyAgent"))
-        assert registry.own_modules(agents) == ["agents.random_search", "agents.uniform"]
+        assert registry.own_modules(agents) == ["prunebench.agents.random_search", "prunebench.agents.uniform"]
         assert registry.load("uniform")(seed=3).seed == 3
 
     def test_one_name_twice_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 import toy_runs
 
-from envs.estimating import Preparation, evaluation_costs, preparation_costs
-from envs.task import TaskConfig
-from harness import bench as benches
-from harness import executors, forecast, grid
-from harness.config import ExperimentConfig
-from harness.execution import Execution
-from harness.grid import Plan
-from harness.measuring import Costs, _groups
-from harness.progress import Lines
-from harness.store import Experiment
+from prunebench.envs.tasks.estimating import Preparation, evaluation_costs, preparation_costs
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.display import Lines
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.processes import local
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import bench as benches
+from prunebench.harness.running import forecast
+from prunebench.harness.running import plan as plans
+from prunebench.harness.running.measuring import Costs, _groups
+from prunebench.harness.running.plan import Plan
 
 IMAGES = {"train": 1000, "reward": 100, "test": 50, "calibration": 300}
 BEFORE = Preparation(training=100.0, calibration=10.0, rest=5.0, images=IMAGES, bytes=1 << 30, shared=1 << 28)
@@ -63,7 +65,7 @@ def test_networks_are_measured_once(config: ExperimentConfig) -> None:
 def test_what_is_done_is_not_forecast(
     config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
     wanted = plan(tmp_path, config, {}, {"preserve": 0.3})
     work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
@@ -73,7 +75,7 @@ def test_what_is_done_is_not_forecast(
     assert rows[0][-4:] == ["2", "0", "-", "-"]
     assert "2 runs" in text.splitlines()[-3]
     more = Plan([Experiment(tmp_path / "0", dataclasses.replace(config, seeds=3))], Execution(2))
-    assert [run.seed for run in grid.missing(more.experiments[0])] == [2]
+    assert [run.seed for run in plans.missing(more.experiments[0])] == [2]
     nothing = forecast.describe(Plan(wanted.experiments[:1], Execution(2)), Lines(), measured)
     assert nothing.endswith("nothing to do: every run is done")
     assert not (tmp_path / "1").exists()

@@ -12,22 +12,27 @@ import finished_runs
 import pytest
 import torch
 
-from envs import export as files
-from envs import preparation
-from envs.errors import TaskError
-from harness import cli, executors, finetune, store
-from harness.errors import ConfigError
-from harness.executors import JobError
-from harness.export import Exported, choose, export, export_one
-from harness.progress import Lines
-from harness.store import Experiment
+from prunebench.envs.errors import TaskError
+from prunebench.envs.tasks import preparation
+from prunebench.envs.weights import export as files
+from prunebench.harness import cli
+from prunebench.harness.display import Lines
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.inside.export import export_one
+from prunebench.harness.inside.finetune import finetune_one, resolve
+from prunebench.harness.processes import local
+from prunebench.harness.processes.local import JobError
+from prunebench.harness.record import store
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running.export import Exported, choose, export
 
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 2_000_000, "parameters": 20_000}
 
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "HEAVY_MODULES", finished_runs.MODULES)
+    monkeypatch.setattr(local, "HEAVY_MODULES", finished_runs.MODULES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,8 +58,8 @@ def silent(*values: Any) -> None:
 
 
 def tune(experiment: Experiment, agent: str, seed: int) -> None:
-    settings = finetune.resolve(silent, experiment.config, finetune.FinetuneSettings(1, 0.01))
-    finetune.finetune_one(silent, experiment.config, experiment.folder, agent, seed, settings)
+    settings = resolve(silent, experiment.config, FinetuneSettings(1, 0.01))
+    finetune_one(silent, experiment.config, experiment.folder, agent, seed, settings)
 
 
 def test_the_best_run_is_exported_and_its_latency_told(

@@ -15,10 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from toy_runs import FACTS
 
-from agents.clustering import cut
-from harness import anytime, figure_style, figures, frames, registry, store
-from harness.config import ExperimentConfig
-from harness.store import Experiment
+from prunebench.agents.parts.clustering import cut
+from prunebench.harness.analysis import anytime, frames
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import write_json
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.report import figure_style, figures
 
 AGENTS = ("uniform", "random", 'bo:note="<$x$_&>"', "clustered_bo", "waiting")
 TREE = [[0, 1, 0.5, 2], [2, 3, 0.7, 2], [4, 5, 4.0, 4]]
@@ -62,7 +65,7 @@ def put(experiment: Experiment, agent: str, seed: int, number: int, **status: An
 
 def empty(folder: Path, seeds: int = 3) -> Experiment:
     experiment = Experiment(folder, ExperimentConfig(agents=AGENTS, evaluations=EVALUATIONS, seeds=seeds))
-    store.write_json(experiment.manifest_path, {"task": FACTS})
+    write_json(experiment.manifest_path, {"task": FACTS})
     return experiment
 
 

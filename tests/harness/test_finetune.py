@@ -14,16 +14,22 @@ import finished_runs
 import pytest
 import torch
 
-from envs import export, training
-from harness import cli, executors, store
-from harness import finetune as module
-from harness.bench import Session
-from harness.commands import finetune as finetune_command
-from harness.errors import ConfigError
-from harness.executors import JobError
-from harness.finetune import FinetuneSettings, finetune, finetune_one
-from harness.progress import Lines
-from harness.store import Experiment
+from prunebench.envs.weights import export, training
+from prunebench.harness import cli
+from prunebench.harness.commands import finetune as finetune_command
+from prunebench.harness.display import Lines
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.files import write_json
+from prunebench.harness.inside.finetune import finetune_one, resolve
+from prunebench.harness.processes import local
+from prunebench.harness.processes.local import JobError
+from prunebench.harness.record import store
+from prunebench.harness.record.status import Status
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import finetune as module
+from prunebench.harness.running.bench import Session
+from prunebench.harness.running.finetune import finetune
 
 SETTINGS = FinetuneSettings(1, 0.01)
 KEYS = {"schema", "agent", "seed", "status", "settings", "channels", "test", "seconds", "error"}
@@ -31,7 +37,7 @@ KEYS = {"schema", "agent", "seed", "status", "settings", "channels", "test", "se
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "HEAVY_MODULES", finished_runs.MODULES)
+    monkeypatch.setattr(local, "HEAVY_MODULES", finished_runs.MODULES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,8 +62,8 @@ def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def one(experiment: Experiment, report: Any = lambda *values: None, **changes: Any) -> store.Status:
-    settings = module.resolve(report, experiment.config, SETTINGS) | changes
+def one(experiment: Experiment, report: Any = lambda *values: None, **changes: Any) -> Status:
+    settings = resolve(report, experiment.config, SETTINGS) | changes
     finetune_one(report, experiment.config, experiment.folder, "random", 1, settings)
     found = experiment.run("random", 1).finetuned()
     assert found is not None
@@ -137,7 +143,7 @@ def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
     with pytest.raises(ConfigError, match="other settings"):
         module._meet(experiment, [run], undisturbed["settings"] | {"momentum": 0.5})
     if other:  # settings that were changed by hand
-        store.write_json(run.finetune_path, (run.finetuned() or {}) | {"settings": {"epochs": 9}})
+        write_json(run.finetune_path, (run.finetuned() or {}) | {"settings": {"epochs": 9}})
     resumed = one(experiment, report, epochs=2.0)
     assert steps[3:] == ([1, 2, 3, 4] if other else [3, 4])
     assert run.finetuned_weights_path.read_bytes() == weights
@@ -146,8 +152,8 @@ def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
 
 
 def test_it_is_this_network_that_was_trained(experiment: Experiment) -> None:
-    from envs import preparation
-    from envs.evaluator import score_batches
+    from prunebench.envs.evaluation.evaluator import score_batches
+    from prunebench.envs.tasks import preparation
 
     found = one(experiment)
     evaluator = preparation.load_evaluator(experiment.config.task)
@@ -192,7 +198,7 @@ def test_data_sets_that_are_not_for_training_are_refused(finished: Experiment) -
     task = dataclasses.replace(finished.config.task, dataset="imagenet")
     config = dataclasses.replace(finished.config, task=task)
     with pytest.raises(ConfigError, match="dataset 'imagenet' is not trained on"):
-        module.resolve(lambda *values: None, config, SETTINGS)
+        resolve(lambda *values: None, config, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +243,7 @@ def test_the_exit_code_tells_of_failures(
 
 
 def test_the_commands_import_no_torch() -> None:
-    code = "import sys, harness.commands.finetune, harness.commands.export; sys.exit('torch' in sys.modules)"
+    code = "import sys; from prunebench.harness.commands import export, finetune; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 

@@ -13,11 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.task import TaskConfig
-from harness import grid, registry
-from harness.config import ExperimentConfig, default_folder, read_yaml, to_yaml
-from harness.errors import USER_ERRORS, ConfigError
-from harness.store import Experiment
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.errors import USER_ERRORS, ConfigError
+from prunebench.harness.experiments import grid, registry
+from prunebench.harness.experiments.config import ExperimentConfig, default_folder, read_yaml, to_yaml
+from prunebench.harness.record.folders import find
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import plan as plans
 
 MODELS = ["mobilenetv2", "resnet20", "resnet56", "vgg16"]
 
@@ -30,7 +32,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def plan(content: Any, /, name: str = "grid.yaml", **flags: Any) -> list[Experiment]:
     path = Path(name)
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    return grid.plan(path, flags).experiments
+    return plans.plan(path, flags).experiments
 
 
 def test_a_file_is_the_product_of_its_lists() -> None:
@@ -161,17 +163,17 @@ def test_wrong_files_are_refused_in_one_line(text: str, words: str) -> None:
 def test_a_missing_file_names_the_nearest() -> None:
     Path("grid.yaml").write_text("seeds: 1")
     with pytest.raises(ConfigError, match=r"'gird.yaml': no such file; did you mean 'grid.yaml'\?"):
-        grid.plan(Path("gird.yaml"), {})
+        plans.plan(Path("gird.yaml"), {})
 
 
 def test_an_experiments_own_file_is_the_same_experiment(config: ExperimentConfig) -> None:
     task = TaskConfig(model="resnet20", split_seed=3, scope="all")
     config = dataclasses.replace(config, task=task, agents=("sampler", {"noting": {"factor": 2}}), preserve=0.25)
     Path("experiment.yaml").write_text(to_yaml(config, "as typed"))
-    (again,) = grid.plan(Path("experiment.yaml"), {}).experiments
+    (again,) = plans.plan(Path("experiment.yaml"), {}).experiments
     assert again.config == config
     assert again.folder == default_folder(config)
-    (more,) = grid.plan(Path("experiment.yaml"), {"seeds": 9, "out": "elsewhere"}).experiments
+    (more,) = plans.plan(Path("experiment.yaml"), {"seeds": 9, "out": "elsewhere"}).experiments
     assert (more.config.seeds, more.folder) == (9, Path("elsewhere"))
 
 
@@ -210,14 +212,14 @@ def write(folder: Path, config: ExperimentConfig, when: int | None = None) -> Ex
 
 def test_experiments_are_found_at_any_depth(config: ExperimentConfig) -> None:
     with pytest.raises(ConfigError, match="no experiment under 'results'"):
-        grid.find([])
+        find([])
     one, two = write(Path("results/g/b"), config, 5), write(Path("results/g/a"), config, 9)
     three = write(Path("results/c"), config)
-    assert [e.folder for e in grid.find(["results"])] == [three.folder, two.folder, one.folder]
-    assert [e.folder for e in grid.find([one.folder, "results/g"])] == [two.folder, one.folder]
-    assert [e.folder for e in grid.find()] == [two.folder]
+    assert [e.folder for e in find(["results"])] == [three.folder, two.folder, one.folder]
+    assert [e.folder for e in find([one.folder, "results/g"])] == [two.folder, one.folder]
+    assert [e.folder for e in find()] == [two.folder]
     with pytest.raises(ConfigError, match=r"'results/d' holds no experiment .*did you mean 'results/c'"):
-        grid.find(["results/d"])
+        find(["results/d"])
     Path("empty").mkdir()
     with pytest.raises(ConfigError, match="holds no experiment"):
-        grid.find(["results", "empty"])
+        find(["results", "empty"])

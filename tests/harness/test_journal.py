@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import DamagedError
-from harness.journal import FIELDS, Journal, incumbent, read
+from prunebench.harness.errors import DamagedError
+from prunebench.harness.record.journal import FIELDS, Journal, incumbent, read
 
 SECONDS = dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.0)
 
@@ -112,7 +112,10 @@ def test_after_a_line_that_could_not_be_written_none_is(path: Path) -> None:
 
 
 def test_only_one_process_may_write(path: Path) -> None:
-    attempt = "import sys; from pathlib import Path; from harness.journal import Journal; Journal(Path(sys.argv[1]))"
+    attempt = (
+        "import sys; from pathlib import Path; from prunebench.harness.record.journal import Journal; "
+        "Journal(Path(sys.argv[1]))"
+    )
     command = [sys.executable, "-c", attempt, str(path)]
     with Journal(path):
         refused = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])

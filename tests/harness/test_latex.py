@@ -12,8 +12,9 @@ import fake
 import pandas as pd
 import pytest
 
-from harness import frames, tables
-from harness.store import Experiment
+from prunebench.harness.analysis import frames
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.report import tables
 
 PDFLATEX = shutil.which("pdflatex")
 DOCUMENT = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n%s\n\\end{document}\n"

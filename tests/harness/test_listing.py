@@ -8,9 +8,10 @@ from typing import Any, Literal
 import pytest
 import toy_runs
 
-from envs import datasets, models
-from envs.choices import CRITERIA, RECONSTRUCTIONS, SCOPES
-from harness import listing, registry
+from prunebench.envs.choices import CRITERIA, RECONSTRUCTIONS, SCOPES
+from prunebench.envs.data import datasets
+from prunebench.envs.networks import models
+from prunebench.harness.experiments import listing, registry
 
 
 def test_agents_have_their_options_and_broken_ones_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

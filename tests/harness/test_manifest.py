@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.manifest import _git
+from prunebench.harness.record.manifest import _git
 
 
 def test_results_do_not_make_the_code_dirty(tmp_path: Path) -> None:

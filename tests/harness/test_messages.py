@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import messages
-from harness.messages import GarbledError, Inbox
+from prunebench.harness.processes import messages
+from prunebench.harness.processes.messages import GarbledError, Inbox
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pytest
 
-from envs.errors import TaskError
-from harness import registry
-from harness.agentspec import AgentSpec, parse
-from harness.errors import RegistryError
-from harness.options import typed
+from prunebench.envs.errors import TaskError
+from prunebench.harness.errors import RegistryError
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agent_options import typed
+from prunebench.harness.experiments.agentspec import AgentSpec, parse
 
 if TYPE_CHECKING:
     from nowhere import Unknown

@@ -8,9 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from harness import pace, progress
-from harness.pace import Pace, duration
-from harness.progress import Bars, Lines
+from prunebench.harness import display, pace
+from prunebench.harness.display import Bars, Lines
+from prunebench.harness.pace import Pace, duration
 
 
 class Clock:
@@ -26,7 +26,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(pace, "time", clock)
-    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(display, "time", clock)
     return clock
 
 

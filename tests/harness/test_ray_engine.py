@@ -20,14 +20,15 @@ import psutil
 import pytest
 import toy_runs
 
-from harness import executors, ray_cluster, store
-from harness.config import ExperimentConfig
-from harness.errors import ConfigError
-from harness.execution import Execution
-from harness.executors import End, Event, Job, Limits, Processes
-from harness.journal import Line
-from harness.ray_engine import RayProcesses
-from harness.store import Run
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.processes import local, ray_cluster
+from prunebench.harness.processes.local import End, Event, Job, Limits, Processes
+from prunebench.harness.processes.ray_engine import RayProcesses
+from prunebench.harness.record import store
+from prunebench.harness.record.journal import Line
+from prunebench.harness.record.run import Run
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
 Outcome = dict[str, End]
@@ -58,7 +59,7 @@ def lines(config: ExperimentConfig, folder: Path) -> dict[str, list[Line]]:
 
 def locally(config: ExperimentConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Line]]:
     """The lines of this machine's engine."""
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     with Processes(1) as processes:
         ends(processes.run(jobs(config, folder), 2))
     return lines(config, folder)

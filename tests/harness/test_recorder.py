@@ -11,10 +11,10 @@ import toy_runs
 from stable_baselines3 import DDPG
 from toy_runs import LAYERS, Sampler, environment
 
-from agents.base import run_episode
-from harness.config import ExperimentConfig
-from harness.journal import FIELDS
-from harness.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
+from prunebench.agents.base import run_episode
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
+from prunebench.harness.record.journal import FIELDS
 
 POLICY = np.full(LAYERS, 0.4)
 

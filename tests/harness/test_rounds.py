@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.config import ExperimentConfig
-from harness.executors import End, Event, Job
-from harness.progress import Lines
-from harness.rounds import Rounds
-from harness.store import Experiment, Run
+from prunebench.harness.display import Lines
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.processes.local import End, Event, Job
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running.rounds import Rounds
 
 DIED = {"problem": "the process was killed by SIGKILL", "cause": "died", "details": "no traceback"}
 

@@ -12,10 +12,11 @@ import pytest
 import toy_runs
 from toy_runs import environment, without_times
 
-from harness.config import ExperimentConfig
-from harness.journal import incumbent
-from harness.runner import run_one
-from harness.store import Experiment, Run
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside.run import run_one
+from prunebench.harness.record.journal import incumbent
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
 
 
 def do(config: ExperimentConfig, folder: Path, agent: str = "sampler", seed: int = 0) -> Run:

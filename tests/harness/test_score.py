@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import toy_runs
 
-from harness import executors, scoring
-from harness.config import ExperimentConfig
-from harness.errors import ConfigError
-from harness.executors import JobError
-from harness.progress import Lines
+from prunebench.harness.display import Lines
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.processes import local
+from prunebench.harness.processes.local import JobError
+from prunebench.harness.running import score as scoring
 
 
 @pytest.fixture(autouse=True)
 def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "HEAVY_MODULES", ("harness.runner", "torch"))
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
 
 
 def score(policy: Any, config: ExperimentConfig, clip: bool = False) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
-from harness.config import ExperimentConfig
-from harness.errors import ConfigError, DamagedError, in_one_line
-from harness.store import Experiment, Run
+from prunebench.harness.errors import ConfigError, DamagedError, in_one_line
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import write_json, write_text
+from prunebench.harness.record import store
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_an_error_of_the_system_is_no_damage(run: Run) -> None:
 @pytest.mark.parametrize("content", [{}, {"task": []}, {"task": {}, "sessions": {}}])
 def test_a_manifest_without_its_parts_is_damaged(tmp_path: Path, content: dict[str, object]) -> None:
     experiment = Experiment(tmp_path, ExperimentConfig())
-    store.write_json(experiment.manifest_path, content)
+    write_json(experiment.manifest_path, content)
     with pytest.raises(DamagedError, match=r"manifest\.json"):
         experiment.manifest()
 
@@ -78,7 +80,7 @@ def test_what_a_killed_command_left_before_it_had_written_anything_is_no_obstacl
 
 def test_no_draft_is_left_where_a_text_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
-        store.write_text(tmp_path / "new" / "x.md", "\udcff")
+        write_text(tmp_path / "new" / "x.md", "\udcff")
     assert list((tmp_path / "new").iterdir()) == []
 
 

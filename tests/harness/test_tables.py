@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from toy_runs import FACTS
 
-from harness import config as configs
-from harness import frames, store, tables
-from harness.config import ExperimentConfig
-from harness.store import Experiment
+from prunebench.harness.analysis import frames
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import read_json, write_json, write_text
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.report import tables
 
 
 def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = True) -> dict[str, Any]:
@@ -46,8 +48,8 @@ def experiment(tmp_path: Path) -> Experiment:
     """Two seeds: ``one_two`` has both, ``half_done`` one and a torn one, ``a&b`` a failed and an unbegun one."""
     config = ExperimentConfig(agents=("one_two", "half_done", "a&b"), evaluations=3, seeds=2)
     experiment = Experiment(tmp_path, config)
-    store.write_text(experiment.yaml_path, configs.to_yaml(config, "made"))
-    store.write_json(experiment.manifest_path, {"task": FACTS, "sessions": [session(2), session(1), session(2)]})
+    write_text(experiment.yaml_path, configs.to_yaml(config, "made"))
+    write_json(experiment.manifest_path, {"task": FACTS, "sessions": [session(2), session(1), session(2)]})
 
     def put(agent: str, seed: int, lines: list[dict[str, Any]], **status: Any) -> None:
         run = experiment.run(agent, seed)
@@ -188,8 +190,8 @@ def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: 
 
 
 def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:
-    content = store.read_json(experiment.manifest_path)
+    content = read_json(experiment.manifest_path)
     assert "several sessions" not in tables.render(experiment, "terminal")
     content["sessions"].append(session(2, "def"))
-    store.write_json(experiment.manifest_path, content)
+    write_json(experiment.manifest_path, content)
     assert "made in several sessions that differ in: git (see manifest.json)" in tables.render(experiment, "terminal")

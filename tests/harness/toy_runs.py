@@ -15,12 +15,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from agents.base import run_episode
-from envs.errors import TaskError
-from envs.pruning_env import ChannelPruningEnv, Score
-from envs.toy import ToyEvaluator
-from harness import probing, registry, runner
-from harness.config import ExperimentConfig
+from prunebench.agents.base import run_episode
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.toy import ToyEvaluator
+from prunebench.envs.errors import TaskError
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside import run, score
 
 LAYERS = 4
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
@@ -168,7 +169,7 @@ def run_one(
     report: Any, config: ExperimentConfig, agent: str, seed: int, folder: Path, begun: int | None = None
 ) -> None:
     registry.registered = registered  # type: ignore[assignment]
-    runner.run_one(report, config, agent, seed, folder, begun, environment)
+    run.run_one(report, config, agent, seed, folder, begun, environment)
 
 
 def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -195,7 +196,7 @@ def refusing_all(report: Any, configs: list[ExperimentConfig]) -> None:
 
 
 def score_policy(report: Any, config: ExperimentConfig, policy: Any, clip: bool, threads: int) -> dict[str, Any]:
-    return probing.score_policy(report, config, policy, clip, threads, environment)
+    return score.score_policy(report, config, policy, clip, threads, environment)
 
 
 def crashing(report: Any, config: ExperimentConfig, *_: Any) -> None:
@@ -208,13 +209,15 @@ def nap(report: Any) -> None:
 
 def main(folder: str) -> None:
     """A bench in a process of its own, to be disturbed."""
-    from harness import bench, cli, executors
-    from harness.commands import bench as bench_command
+    from prunebench.harness import cli
+    from prunebench.harness.commands import bench as bench_command
+    from prunebench.harness.processes import local
+    from prunebench.harness.running import bench
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     registry.registered = registered  # type: ignore[assignment]
     registry.CONTROLS = ()  # type: ignore[assignment]
-    executors.HEAVY_MODULES = ("harness.runner", "torch")  # type: ignore[assignment]
+    local.HEAVY_MODULES = ("prunebench.harness.inside.run", "torch")  # type: ignore[assignment]
     bench_command.bench = partial(  # type: ignore[assignment]
         bench.bench, prepare=prepare, run_one=run_one, measure_latency=measure_latency
     )

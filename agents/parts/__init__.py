@@ -1,0 +1,1 @@
+"""What agents share: surrogate, proposal, clustering, moves."""

@@ -1,0 +1,172 @@
+"""Where the BO agents look: policies on budget or the whole box, initial designs, the best point of an acquisition."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from botorch.acquisition.analytic import ExpectedImprovement
+from botorch.models import SingleTaskGP
+from botorch.optim.optimize import optimize_acqf
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erfcx, expit, logit, ndtr
+from scipy.stats import qmc
+
+from prunebench.envs.environment.budget import Budget, Ratios
+
+_MARGIN = 1e-3  # candidates are moved this far off their bounds, where a shift along the logits has no effect
+_BISECTIONS = 30
+
+GLOBAL, LOCAL, KEPT, ROUNDS = 512, 256, 8, 3
+LOCAL_SIGMA = 0.1
+_BOX_RESTARTS, _BOX_SAMPLES = 5, 1000
+
+
+@dataclass(frozen=True)
+class PolicySpace:
+    """Policies with one ratio per cluster of layers, each in [low, high], that meet the budget.
+
+    Attributes:
+        budget: the cost and its limit.
+        labels: ``(D,)``, each layer's cluster, 0 to k - 1.
+        low: the smallest ratio.
+        high: the largest ratio.
+    """
+
+    budget: Budget
+    labels: NDArray[np.int64]
+    low: float
+    high: float
+
+    @property
+    def dimensions(self) -> int:
+        """The number of clusters."""
+        return int(self.labels.max()) + 1
+
+    def expand(self, points: ArrayLike) -> Ratios:
+        """Cluster ratios ``(..., k)`` as policies ``(..., D)``."""
+        return np.asarray(points, dtype=np.float64)[..., self.labels]
+
+    def means(self, policies: ArrayLike) -> Ratios:
+        """Policies ``(..., D)`` as their clusters' mean ratios ``(..., k)``."""
+        members = np.eye(self.dimensions)[self.labels]
+        return np.asarray(policies, dtype=np.float64) @ (members / members.sum(axis=0))
+
+    def on_budget(self, points: ArrayLike) -> Ratios:
+        """Points ``(..., k)`` shifted until their unrounded cost meets the budget.
+
+        The shift is along the logits of the ratios' place in [low, high], so the bounds hold. Where even
+        ``low`` everywhere is too much, or ``high`` everywhere too little, the result is near that corner.
+        """
+        place = (np.asarray(points, dtype=np.float64) - self.low) / max(self.high - self.low, 1e-12)
+        logits = logit(np.clip(place, _MARGIN, 1 - _MARGIN))
+        reach = 2 * logit(1 - _MARGIN) + 10
+
+        def shifted(by: NDArray[np.float64]) -> Ratios:
+            return self.low + (self.high - self.low) * expit(logits + by[..., None])
+
+        down, up = np.full(logits.shape[:-1], -reach), np.full(logits.shape[:-1], reach)
+        for _ in range(_BISECTIONS):
+            middle = (down + up) / 2
+            fits = self.budget.cost(self.expand(shifted(middle)) * self.budget.channels) <= self.budget.limit
+            down, up = np.where(fits, middle, down), np.where(fits, up, middle)
+        return shifted(down)
+
+    def sobol(self, n: int, seed: int) -> Ratios:
+        """``(n, k)`` scrambled Sobol points of the box, not shifted."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # n need not be a power of two here
+            unit = qmc.Sobol(self.dimensions, rng=seed).random(n)
+        return self.low + (self.high - self.low) * unit
+
+    def near(self, centres: Ratios, n: int, sigma: float, rng: np.random.Generator) -> Ratios:
+        """``(n, k)`` normal perturbations of randomly chosen ``centres`` ``(m, k)``, clipped to the box.
+
+        Half of them move every coordinate, half a random subset of about 20 (as TuRBO does in high dimension).
+        """
+        chosen = centres[rng.integers(len(centres), size=n)]
+        moves = rng.random(chosen.shape) < 20 / self.dimensions
+        moves[: n // 2] = True
+        moves[np.arange(n), rng.integers(self.dimensions, size=n)] = True
+        return np.clip(chosen + moves * rng.normal(0.0, sigma, chosen.shape), self.low, self.high)
+
+
+def propose(
+    model: SingleTaskGP, space: PolicySpace, incumbents: ArrayLike, rng: np.random.Generator, rounds: int = ROUNDS
+) -> Ratios:
+    """The on-budget point ``(k,)`` of ``space`` with the largest log expected improvement that was found.
+
+    The acquisition is scored on points that are already on budget: Sobol points of the whole box and
+    perturbations of the best points so far, then in each further round perturbations, half as wide,
+    of the best candidates of the round before.
+
+    Args:
+        model: fitted to standardised rewards, inputs ``(k,)``.
+        space: where to look.
+        incumbents: ``(m, k)``, the best points so far.
+        rng: draws the candidates.
+        rounds: how many rounds, at least one.
+    """
+    around = space.near(np.asarray(incumbents, dtype=np.float64), GLOBAL, LOCAL_SIGMA, rng)
+    everywhere = space.sobol(GLOBAL, int(rng.integers(2**31)))
+    points = space.on_budget(np.vstack([everywhere, around]))
+    values = _scores(model, points)
+    for number in range(1, rounds):
+        best = points[np.argsort(-values)[:KEPT]]
+        points = space.on_budget(np.vstack([best, space.near(best, LOCAL, LOCAL_SIGMA / 2**number, rng)]))
+        values = _scores(model, points)
+    return points[np.argmax(values)]
+
+
+def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed: int) -> Ratios:
+    """The point ``(k,)`` of the box, whatever it costs, with the largest expected improvement that was found.
+
+    As GPyOpt's default: gradient ascent from the best five of 1,000 points; what is improved on is the best posterior
+    mean among the evaluations. It is the plain expected improvement, so where no improvement is likely it is 0 in
+    float64 and the point is one of the 1,000.
+
+    Args:
+        model: fitted to standardised rewards, inputs ``(k,)``.
+        space: gives the box.
+        jitter: what an improvement must exceed, in standard deviations of the rewards.
+        seed: draws the points.
+    """
+    bounds = torch.tensor([[space.low], [space.high]], dtype=torch.float64).expand(2, space.dimensions)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # botorch draws from the global generator here
+        with torch.no_grad():
+            best = model.posterior(model.train_inputs[0]).mean.max()
+        acquisition = ExpectedImprovement(model, best_f=best + jitter)
+        point, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=_BOX_RESTARTS, raw_samples=_BOX_SAMPLES)
+    return np.clip(point[0].numpy(), space.low, space.high)
+
+
+def log_expected_improvement(mean: ArrayLike, deviation: ArrayLike, best: float) -> NDArray[np.float64]:
+    """Logarithm of the expected improvement over ``best``, also where that is 0 in float64 (Ament et al. 2023, eq. 9).
+
+    Args:
+        mean: ``(n,)``, of the posterior.
+        deviation: ``(n,)``, its standard deviation, positive.
+        best: the reward to improve on.
+    """
+    deviation = np.asarray(deviation)
+    z = (np.asarray(mean) - best) / deviation
+    log_density = -(z**2) / 2 - np.log(2 * np.pi) / 2
+    near, far = np.maximum(z, -1), np.minimum(z, -1)
+    hazard = np.sqrt(np.pi / 2) * -far * erfcx(-far / np.sqrt(2))  # -z times the mass below z over the density at z
+    tail = np.where(far > -1e6, np.log1p(-np.minimum(hazard, 1 - 1e-13)), -2 * np.log(-far))
+    whole = np.log(np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi) + near * ndtr(near))
+    return np.where(z > -1, whole, log_density + tail) + np.log(deviation)
+
+
+def _scores(model: SingleTaskGP, points: Ratios) -> NDArray[np.float64]:
+    """Log expected improvement of ``points`` ``(n, k)``.
+
+    From one joint posterior: BoTorch's acquisition takes n posteriors of one point each, and six times as long.
+    """
+    with torch.no_grad():
+        posterior = model.posterior(torch.as_tensor(points))
+        mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
+    return log_expected_improvement(mean, np.sqrt(variance), float(model.train_targets.max()))

@@ -1,0 +1,1 @@
+"""Images and their splits, and the table of data sets."""

@@ -1,0 +1,154 @@
+"""What every data set gives: images of the train, calibration, reward and test splits.
+
+``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
+never trained on; ``test`` is used for final answers only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.envs.errors import TaskError
+from prunebench.envs.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_HASHED_AT_ONCE = 256  # images
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split.
+
+    Attributes:
+        pixels: ``(N, 3, S, S)`` uint8; may be mapped from a file, so slice or index it.
+        labels: ``(N,)``.
+        sources: ``(N,)``, which source image each comes from (several views may share one).
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    sources: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """Some of the images."""
+        return Images(self.pixels[rows], self.labels[rows], self.sources[rows])
+
+
+class ImageData(ABC):
+    """A data set with its splits fixed by ``split_seed``.
+
+    Attributes:
+        classes: class names in label order.
+        image_size: pixels per side.
+        mean: per colour, of pixels in [0, 1].
+        std: per colour.
+        epochs: how long the dense network is trained.
+        flips: whether mirrored images keep their class.
+        preparation: how pictures become pixels, where there are several ways.
+        progress: told what is done, how much of it, and of how much, where reading images takes long.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    epochs: ClassVar[int]
+    flips: ClassVar[bool]
+
+    def __init__(self, split_seed: int, reward_images: int | None) -> None:
+        self.progress: Progress = silent
+        self.preparation = ""
+        self.split_seed = split_seed
+        self._reward_images = reward_images
+
+    @abstractmethod
+    def train(self) -> Images:
+        """Images the dense network is trained on."""
+
+    @abstractmethod
+    def calibration(self, count: int) -> Images:
+        """At most ``count`` training images, for reconstruction."""
+
+    @abstractmethod
+    def reward(self) -> Images:
+        """Images that score policies during a search."""
+
+    @abstractmethod
+    def test(self) -> Images:
+        """Images for final answers."""
+
+    @abstractmethod
+    def training_split(self) -> dict[str, int | None]:
+        """The settings that decide which images are trained on."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash that changes with the data; cheap enough for every process."""
+
+    def sha256(self) -> str:
+        """Hash of the images that score policies, for the manifest."""
+        digest = hashlib.sha256()
+        for images in (self.reward(), self.test()):
+            for first in range(0, len(images.pixels), _HASHED_AT_ONCE):
+                digest.update(images.pixels[first : first + _HASHED_AT_ONCE].tobytes())
+            digest.update(images.labels.tobytes())
+        return digest.hexdigest()
+
+    def tensors(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Normalised pixels ``(N, 3, S, S)`` float32 and labels ``(N,)``, of images that fit in memory."""
+        import torch
+
+        return self.normalise(torch.from_numpy(images.pixels)), torch.from_numpy(images.labels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """From uint8 pixels ``(N, 3, S, S)`` to normalised float32, on the same device."""
+        import torch
+
+        # By a tensor: CUDA would multiply by the reciprocal of a plain 255, which differs in the last bit.
+        scale = torch.tensor(255.0, device=pixels.device)
+        mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (self.mean, self.std))
+        return pixels.float().div_(scale).sub_(mean).div_(std)
+
+    def _set_aside(
+        self, labels: Sequence[int] | NDArray[np.int64], most: int, source: str
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that are left for training, and rows of a reward split taken from among them.
+
+        Args:
+            labels: ``(N,)``, of the images of ``source``.
+            most: size of the reward split where the user named none: this, or a tenth of the images if that is fewer.
+            source: what the images are called in an error.
+        """
+        count = self._reward_images or min(most, len(labels) // 10)
+        if count > len(labels) - len(self.classes):
+            raise TaskError(
+                f"reward images {count}: expected fewer, {source} has {len(labels)} and must not be used up"
+            )
+        reward = self._choose(labels, count, "reward images")
+        return np.setdiff1d(np.arange(len(labels)), reward), reward
+
+    def _choose(self, labels: Sequence[int] | NDArray[np.int64], count: int | None, what: str) -> NDArray[np.int64]:
+        """``count`` rows stratified by class (all where None), drawn by the split seed, ascending."""
+        from sklearn.model_selection import train_test_split
+
+        rows = np.arange(len(labels))
+        if count is None or count == len(rows):
+            return rows
+        if count > len(rows) or count < len(self.classes):
+            raise TaskError(f"{what} {count}: expected {len(self.classes)} (one per class) to {len(rows)}")
+        if len(rows) - count < len(self.classes):  # too few left over to stratify
+            return np.sort(np.random.default_rng(self.split_seed).permutation(rows)[:count])
+        try:
+            chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=self.split_seed)
+        except ValueError as error:
+            raise TaskError(f"{what} {count}: cannot be chosen class by class: {error}") from error
+        return np.sort(chosen)

@@ -1,0 +1,160 @@
+"""ImageNet (Russakovsky et al., 2015), or any part of it, in folders of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunebench.envs.data import decoding
+from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagefolder import class_folders, refuse_strangers
+from prunebench.envs.data.preprocessing import Preprocessing
+from prunebench.envs.errors import TaskError
+
+_REWARD_IMAGES = 3000  # of train/, as in AMC; a tenth of it where that is fewer
+
+Listing = NDArray[Any]
+"""``(N,)`` of fields ``file`` (path below the split's folder, bytes) and ``label``, in order of the paths."""
+
+
+class ImageNetData(ImageData):
+    """A folder with ``train/<class>/*`` and ``val/<class>/*``; the classes are those of ``train/``, alphabetically.
+
+    The test split is all of ``val/``. The reward split and calibration are taken from ``train/``, and no more of it is
+    ever read: networks for this data set come with their weights.
+
+    Args:
+        root: the folder.
+        preprocessing: how pictures become the network's input.
+        split_seed: fixes the splits.
+        reward_images: size of the reward split; 3,000 where None, or a tenth of ``train/`` if that is fewer.
+        calibration_images: how many of them :meth:`fingerprint` covers.
+
+    Raises:
+        TaskError: folders, classes or images are not as expected.
+    """
+
+    epochs = 0
+    flips = True
+
+    def __init__(
+        self,
+        root: Path,
+        preprocessing: Preprocessing,
+        split_seed: int,
+        reward_images: int | None,
+        calibration_images: int,
+    ) -> None:
+        super().__init__(split_seed, reward_images)
+        self._root = root
+        self.classes = class_folders(root / "train")
+        self._preprocessing = preprocessing
+        self.preparation = repr(preprocessing)
+        self.image_size, self.mean, self.std = preprocessing.crop, preprocessing.mean, preprocessing.std
+        self._calibration_images = calibration_images
+
+    @cached_property
+    def _train(self) -> Listing:
+        return listing(self._root / "train", self.classes)
+
+    @cached_property
+    def _val(self) -> Listing:
+        return listing(self._root / "val", self.classes)
+
+    @cached_property
+    def _split_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self._set_aside(self._train["label"], _REWARD_IMAGES, "train/")
+
+    def _calibration_rows(self, count: int) -> NDArray[np.int64]:
+        rows = self._split_rows[0]
+        return rows[self._choose(self._train["label"][rows], min(count, len(rows)), "calibration images")]
+
+    def train(self) -> Images:
+        """Nothing.
+
+        Raises:
+            TaskError: always.
+        """
+        raise TaskError(
+            "no network is trained on 'imagenet': expected --weights, or a model that has its own (torchvision:<name>)"
+        )
+
+    def calibration(self, count: int) -> Images:
+        """A stratified choice of the images of ``train/`` that are not in the reward split."""
+        return self._read("train", self._train, self._calibration_rows(count))
+
+    def reward(self) -> Images:
+        """The part taken from ``train/``."""
+        return self._read("train", self._train, self._split_rows[1])
+
+    def test(self) -> Images:
+        """All of ``val/``."""
+        return self._read("val", self._val, np.arange(len(self._val)))
+
+    def training_split(self) -> dict[str, int | None]:
+        """What takes the reward split from ``train/``."""
+        return {"split_seed": self.split_seed, "reward_images": self._reward_images}
+
+    def fingerprint(self) -> str:
+        """Hash of names, sizes and times of change of the files that are used: reward, calibration and test split."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for split, rows in (
+            ("train", self._split_rows[1]),
+            ("train", self._calibration_rows(self._calibration_images)),
+        ):
+            digest.update(decoding.state(self._root / split, _paths(self._train[rows])).encode())
+        digest.update(decoding.state(self._root / "val", _paths(self._val)).encode())
+        return digest.hexdigest()
+
+    def _read(self, split: str, listed: Listing, rows: NDArray[np.int64]) -> Images:
+        chosen = listed[rows]
+        transform = self._preprocessing
+        pixels = decoding.decoded(self._root / split, _paths(chosen), self.image_size, transform, self.progress)
+        return Images(pixels, np.ascontiguousarray(chosen["label"]), rows)
+
+
+def listing(folder: Path, classes: tuple[str, ...]) -> Listing:
+    """Every image of a split. Kept in the cache until the time of change of a class folder differs.
+
+    Raises:
+        TaskError: the folders are not those of the classes, or one has no images.
+    """
+    refuse_strangers(folder, classes)
+    missing = [name for name in classes if not (folder / name).is_dir()]
+    if missing:
+        raise TaskError(f"data {str(folder)!r}: no folder for classes of train/: {', '.join(missing)}")
+    times = [[name, (folder / name).stat().st_mtime_ns] for name in classes]
+    key = {"folder": str(folder.resolve()), "times": times}
+    return decoding.kept("listing", key, partial(_write_listing, folder, classes))
+
+
+def _write_listing(folder: Path, classes: tuple[str, ...], out: Any) -> None:
+    found = [(path, label) for label, name in enumerate(classes) for path in _images(folder, name)]
+    longest = max(len(path) for path, _ in found)
+    np.save(out, np.array(found, dtype=[("file", f"S{longest}"), ("label", np.int64)]))
+
+
+def _images(folder: Path, name: str) -> Iterator[bytes]:
+    """Paths of the images of one class, below ``folder``."""
+    from torchvision.datasets.folder import is_image_file
+
+    entries = sorted(os.scandir(folder / name), key=lambda entry: entry.name)
+    nested = [entry.path for entry in entries if entry.is_dir()]
+    if nested:
+        raise TaskError(f"data {nested[0]!r}: expected images, not a folder, in the folder of a class")
+    images = [entry.name for entry in entries if is_image_file(entry.name)]
+    if not images:
+        raise TaskError(f"data {str(folder / name)!r}: expected images, there are none")
+    for image in images:
+        yield os.fsencode(os.path.join(name, image))
+
+
+def _paths(listed: Listing) -> list[str]:
+    return [os.fsdecode(path) for path in listed["file"]]

@@ -1,0 +1,149 @@
+"""The cost budget: AMC's action wall, and the exact projection of a policy onto the budget. Pure NumPy.
+
+Policies are preserve ratios ``(D,)``; realised policies are channel counts ``(D,)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from prunebench.envs.environment.cost import CostModel
+
+Ratios = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+_LOGIT_MARGIN = 1e-3  # ratios are moved this far off 0 and 1, where a shift along the logits has no effect
+_MAX_SHIFT = 40.0  # sigmoid(logit(margin) + 40) is 1 in float64
+_BISECTIONS = 60
+
+
+class BudgetError(ValueError):
+    """No policy within the bounds meets the budget."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An upper bound on the cost, and the lower bound on every preserve ratio.
+
+    Attributes:
+        cost: the closed-form cost.
+        channels: ``(D,)``, channels of each prunable layer in the dense network.
+        lower_bound: the smallest preserve ratio, in (0, 1].
+        limit: the largest allowed cost, in the cost's own unit.
+
+    Raises:
+        BudgetError: even the smallest policy exceeds ``limit``.
+    """
+
+    cost: CostModel
+    channels: Counts
+    lower_bound: float
+    limit: float
+
+    def __post_init__(self) -> None:
+        least = float(self.cost(self.lower_counts))
+        if least > self.limit:
+            dense = float(self.cost(self.channels))
+            raise BudgetError(
+                f"a budget of {self.limit / dense:.4g} of the dense cost cannot be met: with every layer at its "
+                f"lower bound {self.lower_bound:g} the network still costs {least / dense:.4f}"
+            )
+
+    @classmethod
+    def from_info(cls, info: Mapping[str, Any]) -> Budget:
+        """The budget of an environment, from the ``info`` that its ``reset`` returned."""
+        cost = info["cost"]
+        return cls(
+            CostModel.from_arrays(cost),
+            np.asarray(cost["channels"], dtype=np.int64),
+            float(cost["lower_bound"]),
+            float(cost["limit"]),
+        )
+
+    @property
+    def lower_counts(self) -> Counts:
+        """``(D,)``: the fewest channels each layer may keep."""
+        return self.counts(np.full(len(self.channels), self.lower_bound))
+
+    def counts(self, ratios: ArrayLike) -> Counts:
+        """Ratios ``(..., D)`` rounded to channel counts (half up, at least one channel)."""
+        exact = np.asarray(ratios, dtype=np.float64) * self.channels
+        return np.clip(np.floor(exact + 0.5), 1, self.channels).astype(np.int64)
+
+    def ratios(self, counts: ArrayLike) -> Ratios:
+        """Channel counts ``(..., D)`` as preserve ratios."""
+        return np.asarray(counts, dtype=np.float64) / self.channels
+
+    def feasible(self, counts: ArrayLike) -> bool:
+        """Whether channel counts ``(D,)`` meet the budget."""
+        return bool(self.cost(counts) <= self.limit)
+
+    def wall(self, kept: ArrayLike, ratio: float) -> int:
+        """AMC's action wall (He et al. 2018, algorithm 1) for the layer after those already decided.
+
+        Args:
+            kept: ``(t,)``, the channel counts of layers ``0 .. t-1``.
+            ratio: the requested preserve ratio of layer ``t``.
+
+        Returns:
+            The requested channel count of layer ``t``, reduced until the later ones can stay at their lower bound.
+        """
+        counts = self.lower_counts
+        t = len(np.atleast_1d(np.asarray(kept, dtype=np.int64)))
+        counts[:t] = kept
+        low = int(counts[t])
+        wanted = max(low, int(self.counts(np.where(np.arange(len(counts)) == t, ratio, 1.0))[t]))
+        trials = np.repeat(counts[None], wanted - low + 1, axis=0)
+        trials[:, t] = np.arange(low, wanted + 1)
+        fitting = int(np.sum(self.cost(trials) <= self.limit))  # the cost grows with every channel
+        return low + max(fitting - 1, 0)
+
+    def shift(self, ratios: ArrayLike) -> Ratios:
+        """Shift policies along their logits until the unrounded cost meets the budget.
+
+        Args:
+            ratios: ``(..., D)``.
+
+        Returns:
+            ``(..., D)``, each ratio in [lower bound, 1]; everything 1 where the budget allows the dense network.
+        """
+        start = np.clip(np.asarray(ratios, dtype=np.float64), _LOGIT_MARGIN, 1 - _LOGIT_MARGIN)
+        logits = np.log(start) - np.log1p(-start)
+        lowest = self.ratios(self.lower_counts)
+
+        def shifted(by: NDArray[np.float64]) -> Ratios:
+            return np.clip(1 / (1 + np.exp(-(logits + by[..., None]))), lowest, 1.0)
+
+        low = np.full(start.shape[:-1], -_MAX_SHIFT)
+        high = np.full(start.shape[:-1], _MAX_SHIFT)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            fits = self.cost(shifted(middle) * self.channels) <= self.limit
+            low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+        return shifted(low)
+
+    def project(self, ratios: ArrayLike) -> Counts:
+        """The on-budget channel counts of a policy ``(D,)``: shifted along its logits, rounded down, then filled.
+
+        The result never exceeds the budget and no single further channel would fit. A policy that
+        already has both properties is returned unchanged, so the projection is idempotent.
+        """
+        rounded = np.maximum(self.counts(ratios), self.lower_counts)
+        if self.feasible(rounded) and not self._fitting(rounded).any():
+            return rounded
+        ideal = self.shift(ratios) * self.channels
+        counts = np.maximum(np.floor(ideal).astype(np.int64), self.lower_counts)
+        while (fits := self._fitting(counts)).any():
+            shortfall = np.where(fits, ideal - counts, -np.inf)
+            counts[int(np.argmax(shortfall))] += 1
+        return counts
+
+    def _fitting(self, counts: Counts) -> NDArray[np.bool_]:
+        """``(D,)``: which layers could keep one channel more."""
+        one_more = counts + np.eye(len(counts), dtype=np.int64)
+        return (counts < self.channels) & (self.cost(one_more) <= self.limit)

@@ -1,0 +1,1 @@
+"""From channel counts to accuracy: calibration, reconstruction, the evaluator, timing and latency."""

@@ -1,0 +1,240 @@
+"""From channel counts to accuracy: the physically smaller network, run on the reward split."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunebench.envs.data.batches import Batch, Batches
+from prunebench.envs.device import largest_fitting, synchronise
+from prunebench.envs.environment.channel_pruning import Score
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation.calibration import Calibration
+from prunebench.envs.evaluation.reconstruction import problem, reconstructed_units
+from prunebench.envs.pruning.importance import ranks
+from prunebench.envs.pruning.layers import BatchNorm, Unit
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.small import SmallNetwork
+
+_CACHE_BYTES = 256 << 20
+
+
+class Evaluator:
+    """Scores realised policies of one network on fixed images.
+
+    Args:
+        network: the dense network and its prunable layers.
+        calibration: of the network.
+        reward: the reward split.
+        test: returns the test split; called when it is first used.
+        recalibration: images from which batch norm takes its statistics anew for every policy; None leaves the dense
+            network's, folded into the layers.
+
+    Attributes:
+        layers: the layer table.
+        costs: closed-form ``macs`` and ``parameters``.
+        reward: the reward split as it is scored.
+        images: number of images of the ``reward`` and (once used) the ``test`` split.
+        seconds: time spent so far on ``reconstruction`` (building the small network) and ``forward``.
+    """
+
+    def __init__(
+        self,
+        network: PrunableNetwork,
+        calibration: Calibration,
+        reward: Batches,
+        test: Callable[[], Batches],
+        recalibration: Batches | None = None,
+    ) -> None:
+        self.network = network
+        self._calibration = calibration
+        self.layers = network.table(calibration.scores)
+        self.costs = network.costs()
+        self.reward = reward
+        self.images = {"reward": reward.images}
+        self.seconds = {"reconstruction": 0.0, "forward": 0.0}
+        self.device = network.example.device
+        self._ranks = [ranks(score) for score in calibration.scores]
+        self._problems = {
+            unit.name: problem(unit, _moved(calibration.problems[unit.name], self.device), self._ranks)
+            for unit in reconstructed_units(network)
+            if calibration.problems
+        }
+        self._small = SmallNetwork(network, folded=recalibration is None)
+        self._folds = {unit.name: unit.fold() for unit in network.units} if recalibration is None else {}
+        self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor | None]] = LRUCache(
+            _CACHE_BYTES, getsizeof=_nbytes
+        )
+        self._recalibration = recalibration
+        self._test = test
+        self._test_batches: Batches | None = None
+
+    @property
+    def dense(self) -> tuple[int, ...]:
+        """The dense network's channel counts."""
+        return tuple(self.network.channels)
+
+    def score(self, counts: Sequence[int]) -> Score:
+        """Score channel counts ``(D,)`` on the reward split.
+
+        Raises:
+            TaskError: a batch does not fit into the GPU's memory; says which would.
+        """
+        return self._run(counts, self.reward)
+
+    def test(self, counts: Sequence[int]) -> Score:
+        """Score channel counts ``(D,)`` on the test split: for final answers only."""
+        return self._run(counts, self.test_split())
+
+    def test_split(self) -> Batches:
+        """The test split as it is scored."""
+        if self._test_batches is None:
+            self._test_batches = self._test()
+            self.images["test"] = self._test_batches.images
+        return self._test_batches
+
+    def build(self, counts: Sequence[int]) -> nn.Module:
+        """The physically smaller network of channel counts ``(D,)``; valid until the next call."""
+        counts = tuple(counts)
+        model = self._small.fill(
+            lambda unit: self._cached_weights(unit, counts), lambda dimension: dimension.kept(counts, self._ranks)
+        )
+        if self._recalibration is not None and counts != self.dense:
+            recalibrate(model, self._small.norms, self._recalibration)
+        return model
+
+    def unfolded(self, counts: Sequence[int]) -> nn.Module:
+        """A network of its own that computes what :meth:`build` does, with its batch norms, and can be trained."""
+        counts = tuple(counts)
+        if self._recalibration is not None:
+            model = copy.deepcopy(self.build(counts))
+        else:
+            small = SmallNetwork(self.network, folded=False)
+            model = small.fill(
+                lambda unit: _packed(*self._plain_weights(unit, counts)),
+                lambda dimension: dimension.kept(counts, self._ranks),
+            )
+        return model.requires_grad_(True)
+
+    def folded(self) -> Evaluator:
+        """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
+        if self._recalibration is None:
+            return self
+        return Evaluator(self.network, self._calibration, self.reward, self._test)
+
+    def kept_inputs(self, unit: Unit, counts: Sequence[int]) -> NDArray[np.int64]:
+        """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
+        return unit.inputs.kept(counts, self._ranks)
+
+    def _run(self, counts: Sequence[int], batches: Batches) -> Score:
+        score = self._timed_score(counts, batches)
+        if score is None:  # asked only now: while the error is handled, it keeps what it failed with in memory
+            self._refuse_batch_size(batches)
+        return score
+
+    def _timed_score(self, counts: Sequence[int], batches: Batches) -> Score | None:
+        """The score, or None where the GPU's memory did not suffice."""
+        started = time.perf_counter()
+        try:
+            model = self.build(counts)
+            synchronise(self.device)
+            built = time.perf_counter()
+            score = score_batches(model, batches)
+        except torch.cuda.OutOfMemoryError:
+            return None
+        self.seconds["reconstruction"] += built - started
+        self.seconds["forward"] += time.perf_counter() - built
+        return score
+
+    def _refuse_batch_size(self, batches: Batches) -> NoReturn:
+        """Say which batch size would fit: the dense network needs the most memory."""
+        model = self.build(self.dense)
+        fits = largest_fitting(batches.size, lambda size: score_batches(model, [next(iter(batches.resized(size)))]))
+        advice = f"--batch-size {fits} would fit" if fits else "not even one image fits"
+        raise TaskError(f"batch-size {batches.size} does not fit into the GPU's memory: {advice}")
+
+    def _cached_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        sides = (unit.inputs.layers, unit.outputs.layers)
+        key = (unit.name, *(tuple(counts[g] for g in side) for side in sides))
+        pair = self._weights.get(key)
+        if pair is None:
+            pair = self._final_weights(unit, counts)
+            if _nbytes(pair) <= _CACHE_BYTES:
+                self._weights[key] = pair
+        return pair
+
+    def _final_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the kept channels, refitted where inputs are missing, with batch norm folded in."""
+        weight, bias = self._plain_weights(unit, counts)
+        if self._folds:
+            outputs = unit.outputs.kept(counts, self._ranks)
+            scale, bias = (part[outputs] for part in self._folds[unit.name])
+            weight, bias = weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias.float()
+        return _packed(weight, bias)
+
+    def _plain_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the kept channels, refitted where inputs are missing, before batch norm is folded in."""
+        outputs = unit.outputs.kept(counts, self._ranks)
+        bias = None if unit.module.bias is None else unit.module.bias.detach()[outputs]
+        return self._plain_weight(unit, counts, outputs), bias
+
+    def _plain_weight(self, unit: Unit, counts: tuple[int, ...], outputs: NDArray[np.int64]) -> Tensor:
+        """The unit's weight for channel counts and chosen outputs, before batch norm is folded in."""
+        dense = unit.module.weight.detach()
+        if unit.grouped:
+            return dense[outputs]
+        inputs = self.kept_inputs(unit, counts)
+        if len(inputs) == dense.shape[1] or unit.name not in self._problems:
+            return dense[outputs][:, inputs]
+        solved = self._problems[unit.name].weight(inputs, outputs)
+        return solved.reshape(len(outputs), len(inputs), *dense.shape[2:])
+
+
+def _packed(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A layer's weight and bias as they are run: float32, channels-last."""
+    weight = weight.float()
+    return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight.contiguous(), bias
+
+
+def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:
+    """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
+    correct, loss, total = 0, 0.0, 0
+    with torch.inference_mode():
+        for images, labels in batches:
+            logits = model(images)
+            correct += int((logits.argmax(1) == labels).sum())
+            loss += float(nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
+            total += len(labels)
+    return Score(correct / total, loss / total)
+
+
+def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:
+    """Give batch norms the statistics of their present inputs: means over the batches, layer upon layer at once."""
+    norms = list(norms)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    with torch.no_grad():
+        for images, _ in batches:
+            model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+
+
+def _moved(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _nbytes(pair: tuple[Tensor, Tensor | None]) -> int:
+    return pair[0].nbytes + (0 if pair[1] is None else pair[1].nbytes)

@@ -1,0 +1,149 @@
+"""Seconds of small networks, whole or layer by layer, in rounds that a drift of the machine hits alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunebench.envs.environment.budget import Counts
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.progress import Progress, silent
+
+Seconds = NDArray[np.float64]
+
+BATCH = 100  # images, at most: enough to keep one core busy for many milliseconds
+ROUNDS = 5
+
+_WHOLE = ("",)  # the name of a network among its own modules
+
+
+def timing_batch(evaluator: Evaluator, images: int = BATCH) -> Tensor:
+    """The first images of the reward split, ``(N, C, H, W)``: as many as are scored at once, at most ``images``."""
+    pixels, _ = next(iter(evaluator.reward.resized(min(evaluator.reward.size, images))))
+    return pixels
+
+
+def whole_network_latencies(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int = ROUNDS,
+    progress: Progress = silent,
+) -> list[float]:
+    """Seconds per batch of whole small networks: medians over rounds, each of which runs all of them.
+
+    Args:
+        evaluator: builds the networks.
+        policies: channel counts, ``(D,)`` each.
+        batch: ``(N, C, H, W)``, normalised, on the device.
+        rounds: times that each network is timed, each time after a forward pass that is not.
+        progress: told what is done, how much of it, and of how much.
+    """
+    seconds = interleaved_medians(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    return [float(taken) for taken in seconds[:, 0]]
+
+
+def whole_network_quartiles(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int = ROUNDS,
+    progress: Progress = silent,
+) -> Seconds:
+    """As :func:`whole_network_latencies`, ``(policies, 3)``: first quartile, median and third quartile over rounds."""
+    taken = _interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    return np.quantile(taken[:, :, 0], (0.25, 0.5, 0.75), axis=0).T
+
+
+def interleaved_medians(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int,
+    names: Sequence[str],
+    progress: Progress,
+    what: str,
+) -> Seconds:
+    """Seconds from the start of each named module to that of the next, in each policy's network: ``(policies, names)``.
+
+    The first module's start is that of the forward pass, the last one's end that of the pass. Medians over rounds, each
+    of which runs all networks; ``what`` is told to ``progress``.
+    """
+    return np.median(_interleaved(evaluator, policies, batch, rounds, names, progress, what), axis=0)
+
+
+def _interleaved(
+    evaluator: Evaluator,
+    policies: Sequence[Sequence[int]] | Counts,
+    batch: Tensor,
+    rounds: int,
+    names: Sequence[str],
+    progress: Progress,
+    what: str,
+) -> Seconds:
+    """The seconds of every round: ``(rounds, policies, names)``."""
+    taken = []
+    for number in range(rounds):
+        progress(what, number, rounds)
+        taken.append([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
+    progress(what, rounds, rounds)
+    return np.array(taken)
+
+
+def _timed(model: nn.Module, batch: Tensor, names: Sequence[str]) -> Seconds:
+    """Seconds of the named modules, ``(names,)``, in the second of two forward passes: the first warms up."""
+    modules = dict(model.named_modules())
+    clock = _Clock(batch.device)
+    order: list[int] = []  # of the calls
+
+    def start(index: int) -> None:
+        if order:
+            clock.mark()
+        order.append(index)
+
+    with torch.inference_mode():
+        model(batch)
+        hooks = [
+            modules[name].register_forward_pre_hook(lambda *_, index=index: start(index))
+            for index, name in enumerate(names)
+        ]
+        try:
+            clock.mark()
+            model(batch)
+            clock.mark()
+        finally:
+            for hook in hooks:
+                hook.remove()
+    seconds = np.zeros(len(names))
+    np.add.at(seconds, order, clock.spans())  # a module may be called several times
+    return seconds
+
+
+class _Clock:
+    """Marks points of time; on a GPU between pieces of its work, which does not wait for that."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._marks: list[Any] = []
+
+    def mark(self) -> None:
+        if self._device.type != "cuda":
+            self._marks.append(time.perf_counter())
+            return
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self._device))
+        self._marks.append(event)
+
+    def spans(self) -> Seconds:
+        """``(marks - 1,)``: seconds between one mark and the next."""
+        if self._device.type != "cuda":
+            return np.diff(self._marks)
+        torch.cuda.synchronize(self._device)
+        pairs = zip(self._marks[:-1], self._marks[1:], strict=True)
+        return np.array([before.elapsed_time(after) / 1e3 for before, after in pairs])

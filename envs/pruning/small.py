@@ -1,0 +1,105 @@
+"""The physically smaller network of a realised policy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from prunebench.envs.pruning.layers import BatchNorm, Dimension, Shortcut, Unit
+from prunebench.envs.pruning.network import PrunableNetwork
+
+Kept = Callable[[Dimension], NDArray[np.int64]]
+"""Positions of a dimension that remain, ascending."""
+
+
+class SmallNetwork:
+    """A copy of the dense network whose layers are given new, smaller weights for every policy.
+
+    Args:
+        network: the dense network.
+        folded: whether batch norms that follow a layer are folded into it; else they are sliced like the others.
+
+    Attributes:
+        model: runs what :meth:`fill` was last called with.
+        norms: the batch norms that :attr:`model` still has.
+    """
+
+    def __init__(self, network: PrunableNetwork, folded: bool = True) -> None:
+        self._network = network
+        self._device = next(network.model.parameters()).device
+        self.model = copy.deepcopy(network.model).requires_grad_(False)
+        slots = dict(self.model.named_modules())
+        self._norms: list[tuple[BatchNorm, BatchNorm, Dimension]] = []  # ours, the dense network's, its channels
+        for unit in network.units:
+            if unit.norm_name is not None and unit.norm is not None:
+                if folded:
+                    parent, _, leaf = unit.norm_name.rpartition(".")
+                    setattr(slots[parent], leaf, nn.Identity())
+                else:
+                    self._norms.append((_batch_norm(slots[unit.norm_name]), unit.norm, unit.outputs))
+        self._norms += [(_batch_norm(slots[norm.name]), norm.module, norm.channels) for norm in network.norms]
+        self.norms = [mine for mine, _, _ in self._norms]
+        self._slots: dict[str, Any] = slots
+
+    def fill(self, weights: Callable[[Unit], tuple[Tensor, Tensor | None]], kept: Kept) -> nn.Module:
+        """Give every layer the size and the weights of a policy.
+
+        Args:
+            weights: weight ``(out, in, ...)`` and bias ``(out,)`` of a unit.
+            kept: the positions that the policy keeps.
+
+        Returns:
+            :attr:`model`, which the next call changes.
+        """
+        for unit in self._network.units:
+            self._fill_unit(unit, *weights(unit))
+        for mine, dense, channels in self._norms:
+            _slice_norm(mine, dense, kept(channels))
+        for shortcut in self._network.shortcuts:
+            selected = _selected(shortcut, kept)
+            self._slots[shortcut.name].selected = None if selected is None else selected.to(self._device)
+        return self.model
+
+    def _fill_unit(self, unit: Unit, weight: Tensor, bias: Tensor | None) -> None:
+        slot = self._slots[unit.name]
+        slot.weight = nn.Parameter(weight, requires_grad=False)
+        slot.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        if isinstance(unit.module, nn.Conv2d):
+            rows = len(unit.outputs.owner) // unit.module.groups  # of one channel group
+            slot.groups = len(weight) // rows if unit.grouped else 1
+            slot.in_channels, slot.out_channels = weight.shape[1] * slot.groups, len(weight)
+        else:
+            slot.out_features, slot.in_features = weight.shape
+
+
+def _batch_norm(module: nn.Module) -> BatchNorm:
+    assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    return module
+
+
+def _slice_norm(mine: BatchNorm, dense: BatchNorm, kept: NDArray[np.int64]) -> None:
+    """Weights and running statistics of the kept channels."""
+    rows = torch.from_numpy(kept)
+    mine.num_features = len(kept)
+    for name, tensor in dense.named_parameters(recurse=False):
+        setattr(mine, name, nn.Parameter(tensor.detach()[rows], requires_grad=False))
+    for name in ("running_mean", "running_var"):
+        statistics = getattr(dense, name)
+        setattr(mine, name, None if statistics is None else statistics[rows].clone())
+
+
+def _selected(shortcut: Shortcut, kept: Kept) -> Tensor | None:
+    """For every kept output the kept input that it copies, or the number of kept inputs where there is none."""
+    inputs, outputs = kept(shortcut.inputs), kept(shortcut.outputs)
+    if len(inputs) == shortcut.module.c_in and len(outputs) == shortcut.module.c_out:
+        return None
+    place = np.full(shortcut.module.c_in + 1, len(inputs))
+    place[inputs] = np.arange(len(inputs))
+    source = np.asarray(shortcut.module.source())[outputs]  # -1 is the last place: no input
+    return torch.from_numpy(place[source])

@@ -1,0 +1,1 @@
+"""A task: its settings, its preparation, and what it will take."""

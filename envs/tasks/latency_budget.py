@@ -1,0 +1,63 @@
+"""Latency as a budget: measured once per task, machine and number of threads, and only where it can be predicted."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from prunebench.envs import cache
+from prunebench.envs.data import datasets
+from prunebench.envs.environment.cost import CostModel
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation.latency import check, fit, measure
+from prunebench.envs.evaluation.timing import timing_batch
+from prunebench.envs.progress import Progress, silent
+from prunebench.envs.tasks.preparation import calibration_path, load_evaluator
+from prunebench.envs.tasks.task import TaskConfig
+
+
+def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
+    """Measure, fit and check the latency of a prepared task unless the cache has it; returns the cached file.
+
+    It holds for the present number of threads (``torch.get_num_threads()``) on this machine.
+
+    Raises:
+        TaskError: the check does not hold, so that a budget would limit something else than latency.
+    """
+    path = _path(task)
+    if path.exists():
+        return path
+    evaluator = load_evaluator(task).folded()
+    batch = timing_batch(evaluator)
+    cost = fit(evaluator.network, measure(evaluator, batch, progress=progress))
+    found = check(evaluator, cost, batch, progress=progress)
+    if not found.holds:
+        raise TaskError(f"cost 'latency': {found.sentence}; expected 'macs' or 'parameters'")
+    arrays = {name: torch.from_numpy(array) for name, array in cost.to_arrays().items()}
+    cache.save(arrays | {"images": len(batch), "threads": torch.get_num_threads()}, path)
+    return path
+
+
+def load_latency(task: TaskConfig) -> CostModel:
+    """The latency that :func:`ensure_latency` left, in nanoseconds per image."""
+    content = cache.load(ensure_latency(task))
+    return CostModel.from_arrays({name: content[name].numpy() for name in ("weight", "inputs", "outputs")})
+
+
+def _gpu(task: TaskConfig) -> str | None:
+    return torch.cuda.get_device_name() if task.device == "cuda" else None
+
+
+def _path(task: TaskConfig) -> Path:
+    return cache.path(
+        "latency",
+        {
+            "task": calibration_path(task, datasets.load(task)).name,
+            "batch": task.batch_size,
+            "threads": torch.get_num_threads(),
+            "machine": [platform.node(), platform.processor(), platform.machine(), _gpu(task)],
+            "torch": torch.__version__,
+        },
+    )

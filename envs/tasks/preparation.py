@@ -1,0 +1,241 @@
+"""From a task's configuration to an evaluator.
+
+:func:`prepare` does once what takes long (training, calibration) and leaves it in the user's cache;
+:func:`load_evaluator` takes it from there.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prunebench.envs import cache, device
+from prunebench.envs.data import datasets
+from prunebench.envs.data.batches import Batches
+from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.environment.budget import Budget
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation.calibration import Calibration, calibrate
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.networks import models
+from prunebench.envs.progress import Progress, silent
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.verification import enliven, verify
+from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.weights.training import train
+
+_CALIBRATION_BATCH = 50  # images, as in AMC
+_RECALIBRATION_IMAGES = 500  # whose statistics batch norm takes over where that is asked for
+
+
+def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
+    """Train the dense network and calibrate unless the cache has both.
+
+    Raises:
+        TaskError: weights or data cannot be used.
+    """
+    check_task(task)
+    data = datasets.load(task)
+    data.progress = progress
+    if not _weights_path(task, data).exists():
+        _train(task, data, progress)
+    if not calibration_path(task, data).exists():
+        _calibrate(task, data, progress)
+
+
+def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
+    """Find out without weights, so before any training, whether the network can be pruned to a budget.
+
+    Args:
+        task: whose network it is.
+        cost: a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
+        preserve: the budget, as a fraction of the dense network's cost.
+        lower_bound: the smallest preserve ratio of a layer.
+
+    Raises:
+        BudgetError: the budget cannot be met.
+        TaskError: the network or the data cannot be used.
+    """
+    check_task(task)
+    where = device.use(task.device, task.tf32)
+    data = datasets.load(task)
+    network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
+    enliven(network.model, network.example)
+    verify(network)
+    if cost == "latency":
+        return  # nothing is known of it before it is measured
+    model = network.costs()[cost]
+    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
+
+
+def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
+    """Do what :func:`ensure_prepared` does, and score the dense network.
+
+    Returns:
+        Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
+        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``network_version``
+        (None where it is this package's or torchvision's), ``data_sha256``.
+
+    Raises:
+        TaskError: weights or data cannot be used.
+    """
+    ensure_prepared(task, progress)
+    data = datasets.load(task)
+    data.progress = progress
+    data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
+    evaluator = load_evaluator(task)
+    scores = []
+    for number, score in enumerate((evaluator.score, evaluator.test)):
+        progress("scoring the dense network", number, 2)
+        scores.append(score(evaluator.dense))
+    progress("scoring the dense network", 2, 2)
+    return {
+        "dense": {
+            "reward_accuracy": scores[0].accuracy,
+            "test_accuracy": scores[1].accuracy,
+            "macs": int(evaluator.costs["macs"](evaluator.dense)),
+            "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
+        },
+        "layers": len(evaluator.dense),
+        "channels": list(evaluator.dense),
+        "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
+        "image_size": data.image_size,
+        "weights_sha256": cache.sha256(_weights_path(task, data)),
+        "network_version": models.version(task.model),
+        "data_sha256": data_sha256,
+    }
+
+
+@lru_cache(maxsize=1)
+def load_evaluator(task: TaskConfig) -> Evaluator:
+    """The evaluator of a prepared task; once per process.
+
+    Raises:
+        TaskError: weights or data cannot be used.
+        FileNotFoundError: the task has not been prepared.
+    """
+    data = datasets.load(task)
+    network = _dense_network(task, data)
+    where = network.example.device
+    content = cache.load(calibration_path(task, data))
+
+    def batches(images: Images, resident: bool = False) -> Batches:
+        return Batches.of(images, data, task.batch_size, where, resident)
+
+    parts = content["recalibration"]
+    recalibration = None
+    if parts:  # in batches of one size always: the statistics depend on it
+        chosen = Images(**{name: part.numpy() for name, part in parts.items()})
+        recalibration = Batches.of(chosen, data, _CALIBRATION_BATCH, where, resident=True)
+    return Evaluator(
+        network,
+        Calibration.from_content(content),
+        batches(data.reward(), True),
+        lambda: batches(data.test()),
+        recalibration,
+    )
+
+
+def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
+    where = device.use(task.device, task.tf32)
+    model = models.build(task.model, len(data.classes))
+    models.load_weights(model, _weights_path(task, data))
+    return _prunable(task, data, model, where)
+
+
+def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: torch.device) -> PrunableNetwork:
+    example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
+    network = PrunableNetwork(model.to(where), example, task.scope)
+    with torch.no_grad():
+        classes = model(example).shape[1]
+    if classes != len(data.classes):
+        raise TaskError(f"model {task.model!r} tells {classes} classes apart, the data have {len(data.classes)}")
+    return network
+
+
+def _weights_path(task: TaskConfig, data: ImageData) -> Path:
+    """The checkpoint of the dense network: the user's, torchvision's, or where ours is kept once it is trained."""
+    if task.weights is not None:
+        return Path(task.weights)
+    if models.kind(task.model) == "torchvision":
+        from prunebench.envs.networks import pretrained
+
+        return pretrained.fetch(task.model)
+    key = {"epochs": data.epochs, "classes": data.classes, "seed": task.split_seed}
+    return cache.path(f"dense-{task.model}", _data_key(task, data) | key)
+
+
+@lru_cache(maxsize=1)  # asked for several times; the fingerprint of a big data set takes seconds
+def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
+    """What every cached result depends on."""
+    return {
+        "recipe": 2,
+        "model": task.model,
+        "data": data.fingerprint(),
+        "train": data.training_split(),
+        "size": data.image_size,
+        "normalisation": [data.mean, data.std],
+        "preparation": data.preparation,
+    }
+
+
+def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
+    target = _weights_path(task, data)
+    torch.manual_seed(task.split_seed)
+    model = models.build(task.model, len(data.classes))
+    unfinished = target.with_suffix(".partial")
+    train(model, data, task.split_seed, unfinished, progress)
+    cache.save(model.state_dict(), target)
+    unfinished.unlink(missing_ok=True)
+
+
+def calibration_path(task: TaskConfig, data: ImageData) -> Path:
+    """Where the calibration of a task is kept: the name changes with whatever decides a policy's score."""
+    key = _data_key(task, data) | {
+        "weights": cache.sha256(_weights_path(task, data)),
+        "images": task.calibration_images,
+        "split_seed": task.split_seed,
+        "scope": task.scope,
+        "importance": task.importance,
+        "reconstruction": task.reconstruction,
+        "network": models.version(task.model),
+        "device": [task.device, task.tf32],
+    }
+    return cache.path(f"calibration-{models.slug(task.model)}", key)
+
+
+def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
+    network = _dense_network(task, data)
+    verify(network)  # again, with the weights that count
+    images = data.calibration(task.calibration_images)
+    calibration = calibrate(
+        network,
+        Batches.of(images, data, _CALIBRATION_BATCH, network.example.device),
+        importance=task.importance,
+        least_squares=task.reconstruction in ("least-squares", "both"),
+        seed=task.split_seed,
+        progress=progress,
+    )
+    recalibration = _recalibration_images(images) if task.reconstruction in ("batch-norm", "both") else None
+    content = calibration.content() | {
+        "images": len(images.labels),
+        "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
+    }
+    cache.save(content, calibration_path(task, data))
+
+
+def _recalibration_images(images: Images) -> Images:
+    """Some of the calibration images, evenly spaced: they are in the order of their classes or of their files.
+
+    Raises:
+        TaskError: there is but one, which has no variance; nor may one be left over for a batch of its own.
+    """
+    count = min(_RECALIBRATION_IMAGES, len(images.labels))
+    count -= count % _CALIBRATION_BATCH == 1
+    if not count:
+        raise TaskError("calibration-images 1: batch norm takes its statistics from 2 or more")
+    return images.take(np.linspace(0, len(images.labels) - 1, count).astype(np.int64))

@@ -1,0 +1,1 @@
+"""Weights: read, trained, trained on, exported."""

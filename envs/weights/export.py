@@ -1,0 +1,212 @@
+"""A pruned network as files that need neither the data set nor the calibration: weights, a description, ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.envs.data.batches import Batch
+from prunebench.envs.errors import TaskError
+from prunebench.envs.networks import models
+from prunebench.envs.networks.resnet import PaddedShortcut
+
+SCHEMA = 1
+"""Version of the files."""
+WEIGHTS, DESCRIPTION, ONNX = "network.safetensors", "network.json", "network.onnx"
+TOLERANCE = 1e-4
+"""Between outputs here and those of onnxruntime, at most."""
+
+
+def write(folder: Path, model: nn.Module, facts: dict[str, Any], images: Iterable[Batch]) -> float:
+    """Write a network's three files into an existing folder.
+
+    Args:
+        folder: of the files.
+        model: from :meth:`prunebench.envs.evaluation.evaluator.Evaluator.unfolded`, trained on or not; left as it is.
+        facts: plain values for the description, ``model`` (the network's name) and ``classes`` (names) among them.
+        images: to compare the ONNX file's outputs on.
+
+    Returns:
+        The largest absolute difference of an output.
+
+    Raises:
+        TaskError: it is above :data:`TOLERANCE`.
+    """
+    model = _on_processor(model)
+    images = [(pixels.cpu(), labels) for pixels, labels in images]
+    save_weights(model, folder / WEIGHTS)
+    write_onnx(model, images[0][0][:2], folder / ONNX)
+    difference = onnx_difference(model, images, folder / ONNX)
+    if not difference <= TOLERANCE:
+        raise TaskError(f"{ONNX}: largest difference of an output {difference:.3g}, expected at most {TOLERANCE:g}")
+    onnx = {"largest_difference": difference, "images": sum(len(labels) for _, labels in images)}
+    content = {"schema": SCHEMA, **facts, "onnx": onnx, "modules": shapes(model)}
+    (folder / DESCRIPTION).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return difference
+
+
+def load(folder: Path) -> nn.Module:
+    """The network that :func:`write` wrote, in evaluation mode; ``network.json`` and ``network.safetensors`` suffice.
+
+    Raises:
+        TaskError: a file is missing, damaged, or does not belong to the other.
+    """
+    path = Path(folder) / DESCRIPTION
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, classes, modules = content["model"], content["classes"], content["modules"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TaskError(f"{str(path)!r} describes no network: {' '.join(str(error).split())}") from error
+    if content.get("schema") != SCHEMA:
+        raise TaskError(f"{str(path)!r}: expected version {SCHEMA} of the files, is {content.get('schema')}")
+    model = models.build(name, len(classes))
+    found = dict(model.named_modules())
+    for key, shape in modules.items():
+        if key not in found:
+            raise TaskError(f"{str(path)!r}: model {name!r} has no layer {key!r}")
+        _reshape(found[key], shape)
+    put_weights(model, Path(folder) / WEIGHTS)
+    return model.to(memory_format=torch.channels_last).eval()
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a network's state dict as safetensors, atomically."""
+    from safetensors.torch import save
+
+    state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as file:
+        file.write(save(state))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def put_weights(model: nn.Module, path: Path) -> None:
+    """Replace a network's parameters and buffers by those of a file, whatever their shapes.
+
+    Raises:
+        TaskError: the file cannot be read, or is another network's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TaskError(f"weights {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
+    if others := sorted(set(state) ^ set(model.state_dict())):
+        raise TaskError(f"weights {str(path)!r} are not of this network: {others[0]} is in one of the two only")
+    found = dict(model.named_modules())
+    for key, tensor in state.items():
+        module, _, leaf = key.rpartition(".")
+        trained = leaf in found[module]._parameters
+        setattr(found[module], leaf, nn.Parameter(tensor) if trained else tensor)
+
+
+def shapes(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Of every module that pruning may change, what it changes there besides tensors."""
+    return {name: shape for name, module in model.named_modules() if (shape := _shape(module))}
+
+
+def _shape(module: nn.Module) -> dict[str, Any]:
+    if isinstance(module, PaddedShortcut):
+        return {"selected": None if module.selected is None else module.selected.tolist()}
+    names = {
+        nn.Conv2d: ("in_channels", "out_channels", "groups"),
+        nn.Linear: ("in_features", "out_features"),
+        nn.BatchNorm1d: ("num_features",),
+        nn.BatchNorm2d: ("num_features",),
+    }
+    return {name: getattr(module, name) for name in names.get(type(module), ())}
+
+
+def _reshape(module: nn.Module, shape: dict[str, Any]) -> None:
+    for name, value in shape.items():
+        if isinstance(value, list):  # a buffer, so that it goes where the network goes
+            delattr(module, name)
+            module.register_buffer(name, torch.tensor(value), persistent=False)
+        else:
+            setattr(module, name, value)
+
+
+def _on_processor(model: nn.Module) -> nn.Module:
+    model = copy.deepcopy(model).cpu().eval()
+    for module in model.modules():
+        if isinstance(module, PaddedShortcut) and module.selected is not None:
+            module.selected = module.selected.cpu()
+    return model
+
+
+def write_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
+    """Write a network as ONNX: ``images`` ``(N, 3, S, S)``, normalised, to ``logits``; any number of images.
+
+    Args:
+        model: on the processor, in evaluation mode.
+        example: two images or more.
+        path: of the file.
+    """
+    import onnx
+
+    with _silence():
+        torch.onnx.export(
+            model,
+            (example.contiguous(),),
+            path,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+    graph = onnx.load(path)
+    _forget_origin(graph.graph)
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save(graph, path)
+
+
+def _forget_origin(graph: Any) -> None:
+    """Remove what the exporter notes about the sources that a node comes from: paths on this machine."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
+def onnx_difference(model: nn.Module, images: Iterable[Batch], path: Path) -> float:
+    """Largest absolute difference between a network's outputs and those of onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    with torch.inference_mode():
+        for pixels, _ in images:
+            (theirs,) = session.run(None, {"images": pixels.contiguous().numpy()})
+            difference = float((model(pixels) - torch.from_numpy(theirs)).abs().max())
+            largest = difference if difference != difference else max(largest, difference)
+    return largest
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter tells of its steps on both streams, and of deprecations inside itself."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,129 @@
+"""Dense training on first use, once per network, data set and split; and the loop that fine-tuning shares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunebench.envs import cache
+from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.errors import TaskError
+from prunebench.envs.progress import Progress
+
+BATCH = 64
+PEAK_LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.01
+_CROP_MARGIN = 4  # pixels, for data sets whose images may be flipped and shifted
+_SAVE_EVERY = 100  # steps
+
+
+def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progress: Progress) -> None:
+    """Train a network in place: AdamW, one-cycle schedule, ``data.epochs`` passes over the training split.
+
+    Args:
+        model: fresh from its builder.
+        data: the data set.
+        seed: of the order of images, their augmentation and dropout.
+        unfinished: where the state is kept meanwhile; the caller removes it once the network is safe.
+        progress: told the number of steps done and in all.
+
+    Raises:
+        TaskError: there are too few images.
+    """
+    model.to(memory_format=torch.channels_last)
+    steps = data.epochs * steps_per_epoch(data.train())
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    run_steps(parts, data, steps, seed, unfinished, partial(progress, "training the dense network"))
+
+
+def steps_per_epoch(images: Images) -> int:
+    """Whole batches among the images.
+
+    Raises:
+        TaskError: there is not even one.
+    """
+    if len(images.labels) < BATCH:
+        raise TaskError(
+            f"{len(images.labels)} training images: expected at least {BATCH} to train a network, or weights"
+        )
+    return len(images.labels) // BATCH
+
+
+def run_steps(
+    parts: dict[str, Any],
+    data: ImageData,
+    steps: int,
+    seed: int,
+    unfinished: Path,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Train until ``steps`` are done, and leave the network in evaluation mode.
+
+    Interrupted training goes on where it last saved, with the same result as undisturbed training: everything
+    random in a step is drawn from the seed and the step's number.
+
+    Args:
+        parts: ``model``, ``optimizer`` and ``schedule``, as they are before the first step.
+        data: the data set.
+        steps: in all.
+        seed: of the order of images, their augmentation and dropout.
+        unfinished: where the state of the parts is kept meanwhile.
+        progress: told the number of steps done and in all.
+    """
+    model, optimizer, schedule = (parts[name] for name in ("model", "optimizer", "schedule"))
+    images, where = data.train(), next(model.parameters()).device
+    first = _restored(parts, unfinished)
+    model.train()
+    for step in range(first, steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
+        pixels, labels = data.tensors(_batch(images, step, seed))
+        pixels = _augment(pixels, generator) if data.flips else pixels
+        _step(model, pixels.to(where), labels.to(where), optimizer)
+        schedule.step()
+        progress(step + 1, steps)
+        if (step + 1) % _SAVE_EVERY == 0:
+            cache.save({"step": step + 1} | {name: part.state_dict() for name, part in parts.items()}, unfinished)
+    model.eval()
+
+
+def _restored(parts: dict[str, Any], unfinished: Path) -> int:
+    """Put the parts into the state that was last saved, if any; returns the number of steps it was saved after."""
+    if not unfinished.exists():
+        return 0
+    state = cache.load(unfinished)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])
+
+
+def _batch(images: Images, step: int, seed: int) -> Images:
+    epoch, place = divmod(step, len(images.labels) // BATCH)
+    order = torch.randperm(len(images.labels), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    return images.take(order[place * BATCH : (place + 1) * BATCH].numpy())
+
+
+def _step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(pixels.contiguous(memory_format=torch.channels_last)), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random crop of the padded image and a random mirror image, each image its own."""
+    count, size = len(pixels), pixels.shape[-1]
+    padded = nn.functional.pad(pixels, (_CROP_MARGIN,) * 4)
+    shifts = torch.randint(2 * _CROP_MARGIN + 1, (count, 2), generator=generator)
+    along = torch.arange(size)
+    rows = (shifts[:, :1] + along)[:, :, None]
+    columns = torch.where(torch.rand(count, 1, generator=generator) < 0.5, along, along.flip(0)) + shifts[:, 1:]
+    cropped = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows, columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""Numbers from the record: frames, statistics, comparisons, claims, verdicts."""

@@ -1,0 +1,173 @@
+"""Published claims (``claims.yaml``) against what was measured here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from functools import cache, partial
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from prunebench.harness.analysis import claim_rules, comparison, frames
+from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
+from prunebench.harness.record.store import Experiment
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Where(BaseModel):
+    """Which experiments can test a claim."""
+
+    model_config = _STRICT
+    models: tuple[str, ...] = ("*",)
+    datasets: tuple[str, ...] = ("*",)
+    preserve: float | None = None
+    layers: int = 1
+
+    def missing(self, experiment: Experiment) -> str | None:
+        """What an experiment lacks; None where it can test the claim."""
+        config = experiment.config
+        layers = experiment.manifest()["task"]["layers"]
+        if not any(fnmatch(config.task.model, pattern) for pattern in self.models):
+            return f"needs the network {' or '.join(self.models)}"
+        if not any(fnmatch(config.task.dataset, pattern) for pattern in self.datasets):
+            return f"needs the data set {' or '.join(self.datasets)}"
+        if self.preserve is not None and not math.isclose(config.preserve, self.preserve):
+            return f"needs preserve {self.preserve:g}"
+        if layers < self.layers:
+            return f"needs a network of at least {self.layers} prunable layers, this has {layers}"
+        return None
+
+
+class Difference(BaseModel):
+    """One agent's values are higher, or lower, than another's."""
+
+    model_config = _STRICT
+    kind: Literal["difference"]
+    column: str
+    agent: str
+    reference: str
+    expect: Literal["higher", "lower"]
+
+
+class Variance(BaseModel):
+    """One agent's values vary less than another's."""
+
+    model_config = _STRICT
+    kind: Literal["variance"]
+    column: str
+    agent: str
+    reference: str
+    expect: Literal["lower"]
+
+
+class Target(BaseModel):
+    """One agent needs less time than another to an accuracy on the reward split that every run of both reaches."""
+
+    model_config = _STRICT
+    kind: Literal["target"]
+    column: Literal["seconds"]
+    agent: str
+    reference: str
+    expect: Literal["lower"]
+
+
+class Value(BaseModel):
+    """One agent's mean is the published figure, or reaches it."""
+
+    model_config = _STRICT
+    kind: Literal["value"]
+    column: str
+    agent: str
+    published: tuple[float, float]
+    expect: Literal["equals", "reaches"]
+
+
+class Claim(BaseModel):
+    """A published claim and the comparison that tests it."""
+
+    model_config = _STRICT
+    id: str
+    source: str
+    claim: str
+    where: Where = Where()
+    test: Annotated[Difference | Variance | Target | Value, Field(discriminator="kind")]
+
+
+@cache
+def load() -> tuple[Claim, ...]:
+    """The claims of ``claims.yaml``, one per pair of agents."""
+    content = yaml.safe_load(files("prunebench.harness.analysis").joinpath("claims.yaml").read_text(encoding="utf-8"))
+    return tuple(Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry))
+
+
+def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    test = dict(entry["test"])
+    pairs = test.pop("pairs", None)
+    if pairs is None:
+        return [entry]
+    return [entry | {"test": test | {"agent": agent, "reference": reference}} for agent, reference in pairs]
+
+
+def evaluate(
+    claim: Claim,
+    experiments: Sequence[Experiment],
+    runs: pd.DataFrame,
+    read: Callable[[Experiment], pd.DataFrame] = frames.evaluations_frame,
+) -> Finding:
+    """Test a claim on those experiments that can test it.
+
+    Args:
+        claim: from :func:`load`.
+        experiments: at least one.
+        runs: of :func:`prunebench.harness.analysis.frames.joined`, of these experiments.
+        read: the evaluations of an experiment.
+    """
+    lacking = [claim.where.missing(experiment) for experiment in experiments]
+    able = {
+        task: experiment
+        for task, experiment, lack in zip(dict.fromkeys(runs["task"]), experiments, lacking, strict=True)
+        if lack is None
+    }
+    if not able:
+        nearest = min(filter(None, lacking), key=lambda lack: lack.startswith("needs the network"))
+        return Finding(nearest, NOT_TESTED)
+    mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
+    named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
+    labels = [_label(comparison.agents_of(mine), name) for name in named]
+    known = [label for label in labels if label is not None]
+    if len(known) < len(named):
+        absent = named[labels.index(None)]
+        what = "fine-tuned runs" if claim.test.column == "finetuned_accuracy" else "finished runs"
+        return Finding(f"needs {what} of {absent}", NOT_TESTED)
+    return claim_rules.run(claim.test, {task: partial(read, able[task]) for task in able}, mine, *known)
+
+
+def _label(labels: Sequence[str], name: str) -> str | None:
+    """The agent by its name, or else the first one of that name with options that no claim names."""
+    if name in labels:
+        return name
+    named = {agent for claim in load() for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
+    return next((label for label in labels if label.partition(":")[0] == name and label not in named), None)
+
+
+def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFrame:
+    """The claims' rows: id, source, claim, agent, measured, outcome.
+
+    Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
+    """
+    read, labels = cache(frames.evaluations_frame), comparison.agents_of(runs)
+    rows = [
+        {"id": c.id, "source": c.source, "claim": c.claim, "agent": _label(labels, c.test.agent) or c.test.agent}
+        | evaluate(c, experiments, runs, read)._asdict()
+        for c in load()
+    ]
+    tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}
+    table = pd.DataFrame(rows)
+    shown = (table["outcome"] != NOT_TESTED) | (~table["id"].isin(tested) & ~table["id"].duplicated())
+    return table[shown].reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""The contract of agents, checked on a toy task."""

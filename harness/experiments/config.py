@@ -1,0 +1,162 @@
+"""The configuration of an experiment: everything that decides its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prunebench.envs.environment.channel_pruning import BUDGET_MODES, COSTS
+from prunebench.envs.environment.rewards import REWARDS
+from prunebench.envs.errors import check_choice
+from prunebench.envs.networks import models
+from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.harness.errors import ConfigError, StoreError
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.files import SCHEMA
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """An experiment: one task, one budget, several agents and seeds.
+
+    Attributes:
+        task: network, weights, data and splits.
+        preserve: the budget, as a fraction of the dense network's cost.
+        cost: what it limits, a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
+        budget: ``wall`` or ``project``.
+        lower_bound: the smallest preserve ratio of a layer.
+        reward: a name in :data:`prunebench.envs.environment.rewards.REWARDS`.
+        agents: names and options; text is taken as on the command line.
+        evaluations: paid episodes per run.
+        threads: of one run's process. They change the last bits of an accuracy.
+        seeds: how many; the runs' seeds are ``0 .. seeds - 1``. The one setting that may grow later.
+    """
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    preserve: float = 0.5
+    cost: str = "macs"
+    budget: str = "wall"
+    lower_bound: float = 0.1
+    reward: str = "accuracy"
+    agents: tuple[AgentSpec, ...] = tuple(map(AgentSpec, (*registry.CONTROLS, "ddpg", "bo", "clustered_bo")))
+    evaluations: int = 100
+    threads: int = 1
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        if isinstance(self.agents, str | Mapping):
+            raise ConfigError(
+                f"agents {self.agents!r}: expected a list of names, or of names with a mapping of options"
+            )
+        object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
+
+    def agent(self, label: str) -> AgentSpec:
+        """The agent of this label."""
+        return {agent.label: agent for agent in self.agents}[label]
+
+
+def with_controls(agents: Sequence[AgentSpec]) -> tuple[AgentSpec, ...]:
+    """The agents, and before them those controls that they lack."""
+    named = {agent.name for agent in agents}
+    return (*(AgentSpec(name) for name in registry.CONTROLS if name not in named), *agents)
+
+
+def check(config: ExperimentConfig) -> None:
+    """Raise ConfigError or TaskError for whatever can be seen to be wrong without reading weights or images."""
+    _check_number("preserve", config.preserve, "a fraction of the dense network's cost, above 0 and at most 1")
+    _check_number("lower-bound", config.lower_bound, "a preserve ratio above 0 and at most 1")
+    check_choice("cost", config.cost, COSTS)
+    check_choice("budget", config.budget, BUDGET_MODES)
+    check_choice("reward", config.reward, REWARDS)
+    for name in ("evaluations", "threads", "seeds"):
+        check_count(name, getattr(config, name))
+    if not config.agents:
+        raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")
+    for agent in config.agents:
+        registry.check_name(agent.name)
+        if config.agents.count(agent) > 1:
+            raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
+    check_task(config.task)
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ConfigError unless ``value`` is at least 1."""
+    if value < 1:
+        raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
+
+
+def _check_number(name: str, value: float, expected: str) -> None:
+    if not (math.isfinite(value) and 0 < value <= 1):
+        raise ConfigError(f"{name} {value:g}: expected {expected}")
+
+
+def default_folder(config: ExperimentConfig) -> Path:
+    """Where an experiment goes unless the user says so: a folder of its own for every combination of settings.
+
+    Its name spells out network, data, budget and length of search, and ends in a hash of whatever else is not default.
+    """
+    spoken = {"model": models.slug(config.task.model), "dataset": config.task.dataset, "budget": config.budget}
+    spoken |= {"preserve": _short(config.preserve), "evaluations": str(config.evaluations)}
+    default = _flat(ExperimentConfig())
+    others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}
+    digest = hashlib.sha256(json.dumps(others, default=str).encode()).hexdigest()[:6]
+    return Path("results") / "-".join([*spoken.values(), *([digest] if others else [])])
+
+
+def _short(value: float) -> str:
+    """The number in as few digits as tell it from all others."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """What differs, as ``name: old value, not new value``. Seeds never do: more may be added at any time."""
+    before, after = _flat(old), _flat(new)
+    changed = [name for name in before if before[name] != after[name]]
+    return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in changed]
+
+
+def _flat(config: ExperimentConfig) -> dict[str, Any]:
+    values = dataclasses.asdict(config)
+    values |= values.pop("task")
+    values["agents"] = " ".join(sorted(agent.label for agent in config.agents))
+    del values["seeds"]
+    return values
+
+
+def to_yaml(config: ExperimentConfig, command: str) -> str:
+    """The text of ``experiment.yaml``: the resolved configuration and the command that made it."""
+    experiment = dataclasses.asdict(config) | {"agents": [agent.to_plain() for agent in config.agents]}
+    content = {"schema": SCHEMA, "command": command, "experiment": experiment}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> tuple[ExperimentConfig, str]:
+    """The configuration and the command that :func:`to_yaml` wrote.
+
+    Raises:
+        StoreError: the file is not such a text, or another version's.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise StoreError(f"{path}: written in version {content['schema']} of the files; this is version {SCHEMA}")
+        values = content["experiment"]
+        task = TaskConfig(**_tuples(values.pop("task")))
+        return ExperimentConfig(task=task, **_tuples(values)), str(content["command"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} is not an experiment's configuration: {reason}") from error
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """YAML has no tuples: lists are what was one."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

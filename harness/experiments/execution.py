@@ -1,0 +1,88 @@
+"""How runs are executed: nothing here decides their numbers, so it may change between two calls of the command."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prunebench.envs.errors import check_choice
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.processes import ray_cluster
+from prunebench.harness.processes.local import Limits, cores
+
+ENGINES = ("local", "ray")
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How runs are executed.
+
+    Attributes:
+        jobs: runs at a time; None: as many as there are cores for, one on a GPU (Ray: as many as the cluster holds).
+        time_limit: seconds of a run's process; None is none.
+        memory_limit: GiB of a run's process and of what it starts; None is none.
+        attempts: how often a run may fail before it is not begun again.
+        engine: ``local`` (processes on this machine) or ``ray``.
+        address: of a Ray cluster; None is a local one for the time of the command.
+        gpus: per run, a fraction where runs share one; Ray only.
+    """
+
+    jobs: int | None = None
+    time_limit: float | None = None
+    memory_limit: float | None = None
+    attempts: int = 3
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    gpus: float = 0.0
+
+    def check(self) -> None:
+        """Raise ConfigError or TaskError where a setting is wrong."""
+        check_choice("engine", self.engine, ENGINES)
+        for name in ("jobs", "attempts"):
+            value = getattr(self, name)
+            if value is not None:
+                configs.check_count(name, value)
+        for name in ("time_limit", "memory_limit"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name.replace('_', '-')} {value:g}: expected a number above 0")
+        if not (0 <= self.gpus <= 1 or (math.isfinite(self.gpus) and self.gpus == int(self.gpus) > 1)):
+            raise ConfigError(f"gpus {self.gpus:g}: expected a fraction of one, or a whole number")
+        if self.engine != "ray" and (self.address is not None or self.gpus):
+            what = f"address {self.address!r}" if self.address is not None else f"gpus {self.gpus:g}"
+            raise ConfigError(f"{what} is for --engine ray, not {self.engine}")
+        if self.engine == "ray":
+            ray_cluster.check(self.address)
+
+    def runs_at_once(self, config: ExperimentConfig) -> int | None:
+        """Runs at a time; None where a cluster takes as many as it holds."""
+        return self.jobs if self.engine == "ray" else self.at_once(config)
+
+    def at_once(self, config: ExperimentConfig) -> int:
+        """Processes at a time on this machine; one on a GPU, whose memory fits a batch once."""
+        if self.jobs is not None:
+            return self.jobs
+        return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
+
+    def limits(self) -> Limits:
+        """Of a run's process."""
+        memory = None if self.memory_limit is None else int(self.memory_limit * GIB)
+        return Limits(self.time_limit, memory)
+
+
+DEFAULT = Execution()
+
+FIELDS: dict[str, Any] = {
+    "jobs": int | None,
+    "time_limit": float | None,
+    "memory_limit": float | None,
+    "attempts": int,
+    "engine": str,
+    "address": str | None,
+    "gpus": float,
+}
+"""Its settings, as a file may name them, and their types."""

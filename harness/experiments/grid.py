@@ -1,0 +1,75 @@
+"""Experiments as files: a file of settings, some of them lists, is an experiment for every combination."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.gridfile import AXES, TASK, Settings
+
+
+def single(given: Mapping[str, Any]) -> ExperimentConfig:
+    """The one experiment of flags alone.
+
+    Raises:
+        ConfigError, TaskError: a setting is wrong.
+    """
+    (config,) = expand(overridden({}, given))
+    configs.check(config)
+    return config
+
+
+def expand(settings: Settings) -> list[ExperimentConfig]:
+    """The product of the lists in :data:`AXES`: models outermost, split seeds innermost."""
+    default = ExperimentConfig()
+    axes: dict[str, list[Any]] = {
+        "model": [(default.task.model, {})],
+        "preserve": [default.preserve],
+        "split_seed": [0],
+    }
+    axes |= {name: settings[name] for name in AXES if name in settings}
+    task = {name: value for name, value in settings.items() if name in TASK and name not in AXES}
+    rest = {name: value for name, value in settings.items() if name not in TASK and name not in AXES}
+    return [
+        ExperimentConfig(
+            task=TaskConfig(**{**task, "split_seed": split_seed, **own, "model": model}), preserve=preserve, **rest
+        )
+        for (model, own), preserve, split_seed in itertools.product(*(axes[name] for name in AXES))
+    ]
+
+
+def overridden(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """Settings with those of the flags in their place. A model of the file that a flag names keeps its own options."""
+    result = settings | {name: [value] if name in AXES else value for name, value in given.items()}
+    models = settings.get("model", [])
+    if "model" in given:
+        models = [entry for entry in models if entry[0] == given["model"]] or [(given["model"], {})]
+    if models:
+        result["model"] = [
+            (name, {key: value for key, value in own.items() if key not in given}) for name, own in models
+        ]
+    return result
+
+
+def check_distinct(cells: Sequence[ExperimentConfig]) -> None:
+    """Refuse an experiment that is there twice, and two whose default folders would be one."""
+    folders: dict[str, ExperimentConfig] = {}
+    for cell in cells:
+        other = folders.setdefault(configs.default_folder(cell).name, cell)
+        if other == cell and other is not cell:
+            raise ConfigError(f"the grid has {spoken(cell)} twice: expected every experiment once")
+        if other is not cell:
+            raise ConfigError(f"{spoken(other)} and {spoken(cell)} would share a folder: put them into two files")
+
+
+def spoken(config: ExperimentConfig) -> str:
+    """A cell of a grid in a few words."""
+    task = config.task
+    return (
+        f"{task.model} on {task.dataset}, preserve {config.preserve:g} of {config.cost}, split seed {task.split_seed}"
+    )

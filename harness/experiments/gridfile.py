@@ -1,0 +1,108 @@
+"""The files that describe experiments: settings by the flags' names, each checked against its type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from prunebench.envs.errors import check_choice
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import agent_options, agentspec, documents, execution
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.experiments.config import ExperimentConfig
+
+AXES = ("model", "preserve", "split_seed")
+"""The settings that may be lists: the grid is their product."""
+
+TASK = get_type_hints(TaskConfig)
+"""The settings of a task and their types."""
+
+_TYPES: dict[str, Any] = {
+    **TASK,
+    **{name: hint for name, hint in get_type_hints(ExperimentConfig).items() if name != "task"},
+    **execution.FIELDS,
+    "out": str | None,
+}
+_WRITTEN = {"schema", "experiment"}  # keys of a file that the harness wrote
+
+Settings = dict[str, Any]
+"""Checked settings by field; those of :data:`AXES` are lists, of ``model`` a list of a name and options of its own."""
+
+
+def read(path: Path) -> Settings:
+    """The settings in a file: one that a user wrote, or an experiment's own ``experiment.yaml``.
+
+    Raises:
+        ConfigError, TaskError: a key is unknown, or a value of the wrong type.
+        StoreError: it is another version's.
+    """
+    content = documents.read(path, "experiment file")
+    if not isinstance(content, dict):
+        raise ConfigError(f"experiment file {str(path)!r}: expected settings, as `model: mobilenetv2`")
+    controls = True
+    if set(content) >= _WRITTEN:
+        configs.read_yaml(path)
+        content = {key: value for key, value in content["experiment"].items() if key != "task"} | (
+            content["experiment"]["task"]
+        )
+        controls = False  # the experiment says itself which agents it has
+    settings = _checked(content, _TYPES, f"{path}:")
+    if controls and settings.get("agents"):
+        settings["agents"] = configs.with_controls(settings["agents"])
+    return settings
+
+
+def _checked(content: Mapping[Any, Any], types: Mapping[str, Any], where: str) -> Settings:
+    settings: Settings = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        check_choice(f"{where} key", name, types)
+        if name in settings:
+            raise ConfigError(f"{where} {name} is given twice")
+        if name in AXES and types is _TYPES:
+            settings[name] = _axis(name, value, where)
+        else:
+            settings[name] = _agents(value, where) if name == "agents" else _fitted(name, value, types[name], where)
+    return settings
+
+
+def _axis(name: str, value: Any, where: str) -> list[Any]:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise ConfigError(f"{where} {name} []: expected at least one value")
+    if name == "model":
+        return [_model(item, where) for item in values]
+    return [_fitted(name, item, _TYPES[name], where) for item in values]
+
+
+def _model(item: Any, where: str) -> tuple[str, Settings]:
+    if isinstance(item, str):
+        return item, {}
+    if isinstance(item, dict) and len(item) == 1:
+        ((name, own),) = item.items()
+        if isinstance(name, str) and isinstance(own or {}, dict):
+            types = {key: hint for key, hint in TASK.items() if key != "model"}
+            return name, _checked(own or {}, types, f"{where} model {name!r}:")
+    raise ConfigError(f"{where} model {item!r}: expected a network's name, or its name and a mapping of its options")
+
+
+def _agents(value: Any, where: str) -> tuple[AgentSpec, ...]:
+    if isinstance(value, str):
+        return tuple(agentspec.parse(value))
+    if not isinstance(value, list):
+        raise ConfigError(
+            f"{where} agents {value!r}: expected a list of names, or of names with a mapping of options each"
+        )
+    return tuple(map(AgentSpec.from_plain, value))
+
+
+def _fitted(name: str, value: Any, annotation: Any, where: str) -> Any:
+    try:
+        return agent_options.fitted(value, annotation)
+    except agent_options.UnfitError as error:
+        scalar = isinstance(value, list) and "tuple" not in str(annotation)
+        only = f"; only {', '.join(AXES)} may be lists" if scalar else ""
+        raise ConfigError(f"{where} {name} {value!r}: {error}{only}") from error

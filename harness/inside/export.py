@@ -1,0 +1,103 @@
+"""Rebuilds the pruned network that a run ended with, times it, and writes it into files of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prunebench.envs.data import datasets
+from prunebench.envs.evaluation import timing
+from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.tasks import preparation
+from prunebench.envs.weights import export
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import read_json
+from prunebench.harness.inside.prepare import Report, set_threads
+from prunebench.harness.inside.rebuilt import rebuilt
+from prunebench.harness.record.incumbents import incumbent
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+
+_ROUNDS = 15  # of timing: enough for quartiles
+
+
+def export_one(
+    report: Report, config: ExperimentConfig, folder: Path, agent: str, seed: int, out: Path
+) -> dict[str, Any]:
+    """Rebuild one run's network, time it and write it, in a process of its own.
+
+    Args:
+        report: is told what is done, how much of it, and of how much.
+        config: of the experiment.
+        folder: of the experiment.
+        agent: the agent's label.
+        seed: of the run.
+        out: the folder of the files, which is made.
+
+    Returns:
+        What ``network.json`` says.
+    """
+    set_threads(config.threads)
+    experiment = Experiment(folder, config)
+    run = experiment.run(agent, seed)
+    preparation.ensure_prepared(config.task, report)
+    evaluator = preparation.load_evaluator(config.task)
+    line = incumbent(run)
+    model = rebuilt(evaluator, line, run.name)
+    facts = _facts(experiment, run, evaluator.layers["name"])
+    if facts["weights"] == "fine-tuned":
+        export.put_weights(model, run.finetuned_weights_path)
+    facts["latency"] = _timed(evaluator, line["channels"], config.threads, report)
+    report("exporting", 0, 1)
+    out.mkdir(parents=True)
+    export.write(out, model, facts, evaluator.reward)
+    return read_json(out / export.DESCRIPTION)
+
+
+def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any]:
+    """The description of a run's network but for what has yet to be measured."""
+    data = datasets.load(experiment.config.task)
+    status, tuned, line = run.status(), run.finetuned(), incumbent(run)
+    done = tuned if tuned is not None and tuned["status"] == "done" and tuned["channels"] == line["channels"] else None
+    facts = experiment.manifest()["task"]
+    return {
+        "model": experiment.config.task.model,
+        "classes": list(data.classes),
+        "input": {"channels": 3, "size": data.image_size},
+        "normalisation": {"mean": list(data.mean), "std": list(data.std), "of": "pixels from 0 to 1, RGB"},
+        "weights": "pruned" if done is None else "fine-tuned",
+        "channels": {"layers": layers, "kept": line["channels"], "dense": facts["channels"]},
+        "macs": line["macs"],
+        "parameters": line["parameters"],
+        "accuracy": {
+            "reward": {"accuracy": line["accuracy"], "loss": line["loss"]},
+            "test": status["test"],
+            "finetuned_test": None if done is None else done["test"],
+        },
+        "dense": facts["dense"],
+        "origin": _origin(experiment, run, line["index"], facts) | {"finetuning": done and done["settings"]},
+    }
+
+
+def _origin(experiment: Experiment, run: Run, evaluation: int, facts: dict[str, Any]) -> dict[str, Any]:
+    config = experiment.config
+    names = ("dataset", "split_seed", "scope", "importance", "reconstruction")
+    return {
+        "experiment": experiment.folder.resolve().name,
+        "agent": run.agent,
+        "seed": run.seed,
+        "evaluation": evaluation,
+        "preserve": config.preserve,
+        "cost": config.cost,
+        **{name: getattr(config.task, name) for name in names},
+        "weights_sha256": facts["weights_sha256"],
+    }
+
+
+def _timed(evaluator: Evaluator, channels: Sequence[int], threads: int, report: Report) -> dict[str, Any]:
+    """Seconds per batch, quartiles over rounds, of the pruned and the dense network as they are scored."""
+    bare = evaluator.folded()
+    batch = timing.timing_batch(bare)
+    dense, pruned = timing.whole_network_quartiles(bare, [bare.dense, channels], batch, _ROUNDS, report).tolist()
+    return {"seconds": pruned, "dense_seconds": dense, "images": len(batch), "threads": threads, "rounds": _ROUNDS}

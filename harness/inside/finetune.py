@@ -1,0 +1,105 @@
+"""Trains the pruned network that a run ended with on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from prunebench.envs.data import datasets
+from prunebench.envs.evaluation.evaluator import score_batches
+from prunebench.envs.tasks import preparation
+from prunebench.envs.weights import export, finetuning, training
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.files import write_json
+from prunebench.harness.inside.prepare import Report, set_threads
+from prunebench.harness.inside.rebuilt import rebuilt
+from prunebench.harness.inside.run import failure
+from prunebench.harness.record.incumbents import incumbent
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import Status
+from prunebench.harness.record.store import Experiment
+
+
+def resolve(report: Report, config: ExperimentConfig, settings: FinetuneSettings) -> dict[str, Any]:
+    """All settings as they are recorded.
+
+    Raises:
+        ConfigError: the data set is not for training.
+    """
+    data = datasets.load(config.task)
+    if not data.epochs:
+        raise ConfigError(f"dataset {config.task.dataset!r} is not trained on: expected an experiment on another one")
+    epochs = settings.epochs or finetuning.default_epochs(data)
+    return {
+        "epochs": float(epochs),
+        "learning_rate": settings.learning_rate,
+        "batch_size": training.BATCH,
+        "momentum": finetuning.MOMENTUM,
+        "weight_decay": finetuning.WEIGHT_DECAY,
+    }
+
+
+def prepare_training(report: Report, config: ExperimentConfig) -> None:
+    """See to the dense network, its calibration and the training images.
+
+    Raises:
+        TaskError: one of them cannot be had.
+    """
+    data = datasets.load(config.task)
+    data.progress = report
+    training.steps_per_epoch(data.train())
+    preparation.ensure_prepared(config.task, report)
+
+
+def finetune_one(
+    report: Report, config: ExperimentConfig, folder: Path, agent: str, seed: int, settings: dict[str, Any]
+) -> None:
+    """Fine-tune one run's incumbent, in a process of its own. What goes wrong is written down, not raised.
+
+    Args:
+        report: is told what is done, how much of it, and of how much.
+        config: of the experiment.
+        folder: of the experiment.
+        agent: the agent's label.
+        seed: of the run, and of fine-tuning.
+        settings: from :func:`resolve`.
+
+    Raises:
+        StoreError: the run is in use by another process, or its files are damaged.
+    """
+    run = Experiment(folder, config).run(agent, seed)
+    with run.open():
+        status = _begin(run, settings)
+        try:
+            status |= _trained(report, config, run, settings) | {"status": "done"}
+        except Exception as error:
+            status |= failure(error)
+        write_json(run.finetune_path, status)
+        if status["status"] == "done":
+            run.finetune_state_path.unlink(missing_ok=True)
+
+
+def _begin(run: Run, settings: dict[str, Any]) -> Status:
+    before, channels = run.finetuned(), incumbent(run)["channels"]
+    if before is None or (before["settings"], before["channels"]) != (settings, channels):
+        run.finetune_state_path.unlink(missing_ok=True)
+    status = {"agent": run.agent, "seed": run.seed, "status": "running", "settings": settings, "channels": channels}
+    status |= {"test": None, "seconds": None, "error": None}
+    write_json(run.finetune_path, status)
+    return status
+
+
+def _trained(report: Report, config: ExperimentConfig, run: Run, settings: dict[str, Any]) -> Status:
+    """Train and save the network, and score it on the test split: the one time that is used."""
+    started = time.perf_counter()
+    set_threads(config.threads)
+    evaluator, data = preparation.load_evaluator(config.task), datasets.load(config.task)
+    model = rebuilt(evaluator, incumbent(run), run.name)
+    rate = settings["learning_rate"]
+    finetuning.finetune(model, data, run.seed, settings["epochs"], rate, run.finetune_state_path, report)
+    export.save_weights(model, run.finetuned_weights_path)
+    score = score_batches(model, evaluator.test_split())
+    return {"test": {"accuracy": score.accuracy, "loss": score.loss}, "seconds": time.perf_counter() - started}

@@ -1,0 +1,29 @@
+"""Times the networks that runs ended with, when all runs have ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunebench.envs.evaluation import timing
+from prunebench.envs.tasks import preparation
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside.prepare import Report, set_threads
+
+
+def measure_latency(report: Report, config: ExperimentConfig, policies: list[list[int]]) -> dict[str, Any]:
+    """Time whole networks while nothing else runs: the dense one and those of policies, in rounds over all of them.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        config: of the experiment.
+        policies: channel counts.
+
+    Returns:
+        ``seconds`` per batch (of each policy), ``dense_seconds``, ``images`` (of the batch), ``threads``.
+    """
+    set_threads(config.threads)
+    preparation.ensure_prepared(config.task, report)
+    evaluator = preparation.load_evaluator(config.task).folded()
+    batch = timing.timing_batch(evaluator)
+    dense, *seconds = timing.whole_network_latencies(evaluator, [evaluator.dense, *policies], batch, progress=report)
+    return {"seconds": seconds, "dense_seconds": dense, "images": len(batch), "threads": config.threads}

@@ -1,0 +1,98 @@
+"""Prepares a task, and finds out what can be found out about experiments before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import gymnasium
+import torch
+
+import prunebench.envs  # noqa: F401 - registers the environment
+from prunebench.envs import cache
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.tasks import latency_budget, preparation
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+
+Report = Callable[..., None]
+"""Tells the parent process something; the arguments are plain values."""
+MakeEnvironment = Callable[[ExperimentConfig], gymnasium.Env[Any, Any]]
+
+
+def make_environment(config: ExperimentConfig) -> gymnasium.Env[Any, Any]:
+    """The environment of an experiment.
+
+    Raises:
+        TaskError: the task cannot be set up.
+        BudgetError: the lower bound does not allow the budget.
+    """
+    return gymnasium.make(
+        "prunebench/ChannelPruning-v0",
+        preserve=config.preserve,
+        cost=config.cost,
+        budget=config.budget,
+        lower_bound=config.lower_bound,
+        reward=config.reward,
+        disable_env_checker=True,
+        **dataclasses.asdict(config.task),
+    )
+
+
+def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str, Any]:
+    """Do once what every run needs, and find out whether it can be done at all.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        config: of the experiment.
+        threads: may be used meanwhile.
+
+    Returns:
+        The facts of :func:`prunebench.envs.tasks.preparation.prepare`.
+
+    Raises:
+        RegistryError: an agent cannot be imported, or its options are wrong.
+        TaskError: weights or data cannot be used.
+        BudgetError: the lower bound does not allow the budget.
+    """
+    set_threads(threads)
+    for agent in config.agents:
+        registry.check(agent)
+    preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    facts = preparation.prepare(config.task, report)
+    return facts | prepare_latency(report, config) if config.cost == "latency" else facts
+
+
+def prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
+    """Measure the cost that a budget on latency limits, with the threads of a run."""
+    set_threads(config.threads)
+    path = latency_budget.ensure_latency(config.task, report)
+    environment = cast(ChannelPruningEnv, make_environment(config).unwrapped)  # finds out whether the budget can be met
+    nanoseconds = environment.budget.limit / config.preserve
+    return {"latency_sha256": cache.sha256(path), "latency_ns": round(nanoseconds)}
+
+
+def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> None:
+    """Find out about several experiments whatever can be found out before anything is trained.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        configs: of the experiments.
+
+    Raises:
+        RegistryError, TaskError, BudgetError: as :func:`prepare`.
+    """
+    for agent in {agent.label: agent for config in configs for agent in config.agents}.values():
+        registry.check(agent)
+    budgets = dict.fromkeys(
+        (dataclasses.replace(c.task, split_seed=0), c.cost, c.preserve, c.lower_bound) for c in configs
+    )
+    for number, budget in enumerate(budgets):
+        report("checking the experiments", number, len(budgets))
+        preparation.check_budget(*budget)
+
+
+def set_threads(threads: int) -> None:
+    """Threads of this process."""
+    torch.set_num_threads(threads)

@@ -1,0 +1,170 @@
+"""One run, from its seed to the test accuracy of its incumbent."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.tasks.preparation import load_evaluator
+from prunebench.harness.errors import in_one_line
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import free_name
+from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
+from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
+from prunebench.harness.record.journal import Journal, Line, incumbent
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import ENDED, Status
+from prunebench.harness.record.store import Experiment
+
+
+def run_one(
+    report: Report,
+    config: ExperimentConfig,
+    agent: str,
+    seed: int,
+    folder: Path,
+    begun: int | None = None,
+    environment: MakeEnvironment = make_environment,
+) -> None:
+    """One run, in a process of its own. An agent's error is the run's result, not this function's.
+
+    Args:
+        report: is called after every evaluation with the number of evaluations, the incumbent's accuracy or None, and
+            how many of the evaluations were an earlier attempt's.
+        config: of the experiment.
+        agent: the agent's label.
+        seed: of the agent and of the global generators.
+        folder: of the experiment.
+        begun: how often the run had been begun when it was asked for. Where another process has come to an end with it
+            since, nothing is done.
+        environment: makes the environment.
+
+    Raises:
+        BusyError: another process does this run.
+        OSError: its files cannot be written.
+    """
+    run = Experiment(folder, config).run(agent, seed)
+    with run.open() as journal:
+        found = run.checked()
+        faster = begun is not None and found["attempts"] > begun and found["status"] in ENDED
+        if not journal.damaged and (faster or found["status"] == "done"):
+            return
+        status = _begin(run, journal)
+        process = os.getpid()
+        try:
+            set_threads(config.threads)
+            search = partial(_search, report, config, run, journal, status, environment)
+            recorder = _search_or_start_afresh(search, run, journal, status)
+            journal.verify()
+            status |= _result(recorder, journal.lines) | {"status": "done"}
+            status["seconds"]["closing"] = recorder.closing_seconds
+        except BaseException as error:  # SystemExit too: whatever an agent does is the run's result
+            status |= failure(error) | {"failures": status["failures"] + 1}
+        if os.getpid() != process:
+            os._exit(1)  # a copy that the agent made of its process: the run is not the copy's
+        run.write_status(status)
+
+
+def failure(error: BaseException) -> Status:
+    """What a failed run's status says."""
+    message = in_one_line(error)
+    details = "".join(traceback.format_exception(error))
+    return {"status": "failed", "error": {"type": type(error).__name__, "message": message, "traceback": details}}
+
+
+def _begin(run: Run, journal: Journal) -> Status:
+    before = run.mended()
+    again = {"status": "running", "attempts": before["attempts"] + 1, "error": None, "seconds": {}}
+    notices = [*before["notices"], *journal.notices]
+    status = before | again | {"incumbent": None, "test": None, "notes": None, "notices": notices}
+    status.pop("latency", None)
+    run.write_status(status)
+    return status
+
+
+def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: Journal, status: Status) -> Recorder:
+    """Search, replaying what is on disk; where the agent does not repeat itself, once more from nothing."""
+    try:
+        return search()
+    except ReplayMismatch as mismatch:
+        aside = free_name(journal.path, "nondeterministic")
+        status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
+        run.write_status(status)  # first: a kill in between must not hide it
+        journal.set_aside("nondeterministic")
+        load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times
+        return search()
+
+
+def _search(
+    report: Report,
+    config: ExperimentConfig,
+    run: Run,
+    journal: Journal,
+    status: Status,
+    environment: MakeEnvironment,
+) -> Recorder:
+    started = time.perf_counter()
+    make_agent = registry.factory(config.agent(run.agent))
+    env = environment(config)
+    seen: list[Line] = []
+    replayed = len(journal.lines)
+
+    def watch(line: Line) -> None:
+        seen.append(line)
+        best = incumbent(seen)
+        report(len(seen), best["accuracy"] if best else None, min(len(seen), replayed))
+
+    _seed_everything(run.seed)
+    status["seconds"]["setup"] = time.perf_counter() - started
+    recorder = Recorder(env, config.evaluations, journal.lines, journal.append, watch)
+    agent = make_agent(seed=run.seed)
+    with suppress(EvaluationsExhausted):
+        agent.search(recorder, config.evaluations)
+    recorder.finish()
+    status["notes"] = _notes(agent)
+    return recorder
+
+
+def _notes(agent: Any) -> dict[str, Any] | None:
+    """What an agent leaves about its search, once it is known to be writable."""
+    notes = getattr(agent, "notes", None)
+    if notes is not None and not isinstance(notes, dict):
+        raise TypeError(f"the agent's notes are of type {type(notes).__name__}: expected a dict")
+    try:
+        json.dumps(notes, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the agent's notes are no plain values as JSON has: {error}") from error
+    return notes
+
+
+def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:
+    """The incumbent, and its score on the test split: the one time that is used."""
+    if not lines:
+        raise RuntimeError("the agent ended without a single evaluation")
+    best = incumbent(lines)
+    if best is None:
+        return {"incumbent": None, "test": None, "lines": len(lines)}
+    evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
+    score = evaluator.test(tuple(best["channels"]))  # type: ignore[attr-defined]
+    test = {"accuracy": score.accuracy, "loss": score.loss}
+    return {"incumbent": best["index"], "test": test, "lines": len(lines)}
+
+
+def _seed_everything(seed: int) -> None:
+    """Seed the global generators: libraries draw from them."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,74 @@
+"""Scores one policy on the reward split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.tasks import inspection, preparation
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, prepare_latency, set_threads
+
+
+def score_policy(
+    report: Report,
+    config: ExperimentConfig,
+    policy: dict[str, list[float]],
+    clip: bool,
+    threads: int,
+    environment: MakeEnvironment = make_environment,
+) -> dict[str, Any]:
+    """Score one policy on the reward split.
+
+    Args:
+        report: is called with what is going on, how much is done, and of how much.
+        config: task and budget.
+        policy: under ``ratios`` or ``channels`` a number for every prunable layer.
+        clip: whether the policy is realised within the budget; else as it is.
+        threads: may be used while the task is prepared.
+        environment: makes the environment.
+
+    Returns:
+        The environment's evaluation, ``layers`` (names) and ``dense`` (channels, macs, parameters).
+
+    Raises:
+        ConfigError: the policy is not one of this network.
+        TaskError, BudgetError: the task cannot be set up.
+    """
+    set_threads(threads)
+    if environment is make_environment:
+        layers = inspection.prunable_layers(config.task)
+        _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
+        preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+        preparation.ensure_prepared(config.task, report)
+        if config.cost == "latency":
+            prepare_latency(report, config)
+    set_threads(config.threads)
+    env = environment(config)
+    _, info = env.reset(options=None if clip else {"budget": "none"})
+    names, costs = list(info["layers"]["name"]), cast(ChannelPruningEnv, env.unwrapped).evaluator.costs
+    dense = [int(channels) for channels in info["layers"]["channels"]]
+    for ratio in _ratios(policy, names, dense):
+        *_, last = env.step(np.array([ratio]))
+    counted = {name: int(costs[name](dense)) for name in ("macs", "parameters")}
+    return last["evaluation"] | {"layers": names, "dense": counted | {"channels": dense}}
+
+
+def _ratios(policy: dict[str, list[float]], names: Sequence[str], channels: Sequence[int]) -> list[float]:
+    """The preserve ratios of a policy, one for every layer."""
+    ((kind, values),) = policy.items()
+    if len(values) != len(channels):
+        first, last = names[0], names[-1]
+        raise ConfigError(
+            f"policy: {len(values)} {kind}: expected {len(channels)}, one for every prunable layer ({first} to {last})"
+        )
+    if kind == "ratios":
+        return values
+    for name, value, most in zip(names, values, channels, strict=True):
+        if value > most:
+            raise ConfigError(f"policy: {value:g} channels for layer {name}: expected 1 to {most}")
+    return [value / most for value, most in zip(values, channels, strict=True)]

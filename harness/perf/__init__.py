@@ -1,0 +1,1 @@
+"""What ``make perf`` and ``make latency`` measure."""

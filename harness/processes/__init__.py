@@ -1,0 +1,1 @@
+"""Starts, watches and ends processes, on this machine or on several; knows nothing of experiments."""

@@ -1,0 +1,57 @@
+"""Finds experiments in folders."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.record import store
+from prunebench.harness.record.store import NAME, Experiment
+
+
+def find(folders: Sequence[str | Path] = ()) -> list[Experiment]:
+    """The experiments in folders, at any depth, in the order of their paths.
+
+    Args:
+        folders: each an experiment's, or one that holds some; none is the newest experiment under ``results/``.
+
+    Raises:
+        ConfigError: there is none in one of the folders.
+        StoreError: an experiment's configuration is damaged.
+    """
+    if not folders:
+        return [store.load(_newest())]
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        below = sorted(_below(folder))
+        if not below:
+            raise ConfigError(f"folder {str(folder)!r} holds no experiment (no {NAME}){_hint(folder)}")
+        found |= {path.resolve(): path for path in below}
+    return [store.load(path) for path in sorted(found.values())]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The folders with an experiment; none is looked for inside of another."""
+    for path, inner, files in os.walk(folder):
+        if NAME in files:
+            yield Path(path)
+            inner.clear()
+
+
+def _newest() -> Path:
+    found = {path: path / "manifest.json" for path in _below(Path("results"))}
+    begun = [path for path, manifest in found.items() if manifest.is_file()]
+    if not begun:
+        raise ConfigError("no experiment under 'results': name the folder of one, or begin one with `prunebench bench`")
+    return max(begun, key=lambda path: found[path].stat().st_mtime)
+
+
+def _hint(folder: Path) -> str:
+    here = sorted(map(str, _below(Path("results"))))
+    near = difflib.get_close_matches(str(folder), here, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; experiments here: {', '.join(here)}" if here else ""

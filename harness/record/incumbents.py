@@ -1,0 +1,26 @@
+"""The incumbents that the runs of an experiment ended with."""
+
+from __future__ import annotations
+
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.record.journal import Line
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+
+
+def finished(experiment: Experiment) -> list[Run]:
+    """The runs that are done and have an incumbent.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    statuses = [(run, run.checked()) for run in experiment.runs()]
+    runs = [run for run, status in statuses if status["status"] == "done" and status["incumbent"] is not None]
+    if not runs:
+        raise ConfigError(f"experiment {str(experiment.folder)!r}: expected a finished run with an incumbent, has none")
+    return runs
+
+
+def incumbent(run: Run) -> Line:
+    """The line of a finished run's incumbent."""
+    return run.lines()[run.status()["incumbent"]]

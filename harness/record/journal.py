@@ -1,0 +1,190 @@
+"""The append-only record of one run: a line per evaluation, on disk before the agent sees the reward."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from prunebench.harness.errors import BusyError, DamagedError
+from prunebench.harness.files import free_name, make_folder, sync_folder
+
+Line = dict[str, Any]
+"""One evaluation, see :mod:`prunebench.harness.inside.recorder`."""
+
+
+class _Seconds(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    agent: float
+    reconstruction: float
+    forward: float
+    environment: float
+
+
+class _Evaluation(BaseModel):
+    """What a line is checked against when it is read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    index: int
+    requested: list[float]
+    realised: list[float]
+    channels: list[int]
+    accuracy: float
+    loss: float
+    reward: float
+    macs: int
+    parameters: int
+    cost: float
+    feasible: bool
+    probe: bool
+    repeat_of: int | None
+    seconds: _Seconds
+
+
+FIELDS = frozenset(_Evaluation.model_fields)
+
+
+def read(path: Path) -> list[Line]:
+    """The lines of a run; none where there is no file. A torn last line, being unanswered, is left out.
+
+    Raises:
+        DamagedError: anything else is wrong; names file and line.
+    """
+    return _parse(path, path.read_bytes())[0] if path.exists() else []
+
+
+def incumbent(lines: Sequence[Line]) -> Line | None:
+    """The feasible line of the highest accuracy on the reward split; of equals the lower loss, then the earlier."""
+    feasible = [line for line in lines if line["feasible"]]
+    return min(feasible, key=lambda line: (-line["accuracy"], line["loss"], line["index"]), default=None)
+
+
+class Journal:
+    """The lines of a run, opened for writing by the one process that may.
+
+    The lock is the kernel's, on the file itself, and goes with the process that holds it. A torn last line, which
+    nobody was told of, is dropped. A file with anything else wrong is kept beside this one, which begins afresh.
+
+    Attributes:
+        path: the file.
+        lines: what it held when it was opened, and what was appended since.
+        notices: what had to be mended when it was opened, a sentence each.
+        damaged: whether it began afresh for that.
+
+    Raises:
+        BusyError: another process has it open.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        make_folder(path.parent)
+        self._file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise BusyError(f"{path} is in use by another process: wait for it, or stop it") from None
+        self.notices: list[str] = []
+        self.damaged = False
+        self._problem: OSError | None = None
+        self._sum = 0  # of the whole content
+        self._file.seek(0)
+        self._mend(self._file.read())
+        sync_folder(path.parent)
+
+    def _mend(self, content: bytes) -> None:
+        try:
+            self.lines, whole = _parse(self.path, content)
+        except DamagedError as error:
+            self.damaged = True
+            self.notices.append(f"{error}; kept as {self.set_aside('damaged').name}, begun afresh")
+            return
+        if whole < len(content):
+            self.notices.append(f"a torn line after evaluation {len(self.lines)} was dropped")
+        self._file.truncate(whole)
+        self._sum = zlib.crc32(content[:whole])
+
+    def append(self, line: Line) -> None:
+        """Write a line; it is on disk when this returns.
+
+        Raises:
+            OSError: it could not be written. So does every later call: what followed a lost line would be of no use.
+        """
+        if self._problem is not None:
+            raise self._problem
+        text = json.dumps(line).encode() + b"\n"
+        rest = memoryview(text)
+        try:
+            while rest:  # a raw file may take less than it is given
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._problem = error
+            raise
+        self._sum = zlib.crc32(text, self._sum)
+        self.lines.append(line)
+
+    def verify(self) -> None:
+        """Raise DamagedError where the file does not hold what was written: an agent may reach it like anyone."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if zlib.crc32(content) != self._sum:
+            raise DamagedError(f"{self.path} does not hold the lines that were written: something else changed it")
+
+    def set_aside(self, why: str) -> Path:
+        """Keep the file under another name, that says why, and begin afresh; returns the other file."""
+        aside = free_name(self.path, why)
+        # A copy, so that this file, which carries the lock, stays what it is.
+        draft = aside.with_suffix(".tmp")
+        shutil.copyfile(self.path, draft)
+        with draft.open("rb") as copy:
+            os.fsync(copy.fileno())
+        draft.replace(aside)
+        sync_folder(aside.parent)
+        self._file.truncate(0)
+        self._sum = 0
+        self.lines = []
+        return aside
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _parse(path: Path, content: bytes) -> tuple[list[Line], int]:
+    """The lines, and how many bytes of the content they are."""
+    whole = content.rfind(b"\n") + 1
+    lines = [_line(path, number, text) for number, text in enumerate(content[:whole].split(b"\n")[:-1])]
+    return lines, whole
+
+
+def _line(path: Path, number: int, text: bytes) -> Line:
+    where = f"{path}, line {number + 1}"
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{where} is damaged: {error}") from error
+    try:
+        _Evaluation.model_validate(line)
+    except ValidationError as error:
+        raise DamagedError(f"{where} is not an evaluation: {first_fault(error)}") from error
+    if line["index"] != number:
+        raise DamagedError(f"{where} has index {line['index']}: expected {number}")
+    return line
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a file's content, in a few words."""
+    fault = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))

@@ -1,0 +1,141 @@
+"""The files of an experiment: where each lies, and how it is written.
+
+experiment.yaml                              the configuration and the command that made it
+manifest.json                                versions, machine, hashes, facts about the task
+runs/<network>/<agent>/seed-<k>.jsonl        a line per evaluation (prunebench.harness.record.journal)
+runs/<network>/<agent>/seed-<k>.json         the run's status
+runs/<network>/<agent>/seed-<k>.finetune.json            what became of its incumbent by fine-tuning
+(prunebench.harness.running.finetune)
+runs/<network>/<agent>/seed-<k>.finetuned.safetensors    the weights
+tables/                                      rebuilt from the above
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from prunebench.envs.networks import models
+from prunebench.harness.errors import ConfigError, DamagedError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.agentspec import folder_name
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.files import DRAFT, read_json
+from prunebench.harness.record.run import Run
+
+NAME = "experiment.yaml"
+"""The file that makes a folder an experiment's."""
+_LOCK = ".lock"  # what may be left behind, and means nothing
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock on an experiment's folder while its configuration and manifest are changed.
+
+    The lock is the kernel's and goes with the process that holds it; a run's lines have one of their own. It is on a
+    file: a network file system may lock files for all machines, but folders for one.
+    """
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment's folder and its configuration."""
+
+    folder: Path
+    config: ExperimentConfig
+
+    @property
+    def yaml_path(self) -> Path:
+        """The configuration."""
+        return self.folder / NAME
+
+    @property
+    def manifest_path(self) -> Path:
+        """Versions, machine, hashes, facts."""
+        return self.folder / "manifest.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says.
+
+        Raises:
+            DamagedError: it is not there, or damaged.
+        """
+        content = read_json(self.manifest_path)
+        if not isinstance(content.get("task"), dict) or not isinstance(content.get("sessions", []), list):
+            raise DamagedError(f"{self.manifest_path} is not what was written: expected facts about the task")
+        return content
+
+    @property
+    def tables_folder(self) -> Path:
+        """Tables, all of them rebuilt from the other files."""
+        return self.folder / "tables"
+
+    @property
+    def figures_folder(self) -> Path:
+        """Figures, likewise."""
+        return self.folder / "figures"
+
+    def run(self, agent: str, seed: int) -> Run:
+        """One run; the agent by its label."""
+        network = quote(models.slug(self.config.task.model), safe="")
+        return Run(self.folder / "runs" / _inside(network) / _inside(folder_name(agent)), agent, seed)
+
+    def runs(self) -> list[Run]:
+        """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""
+        return [self.run(agent.label, seed) for seed in range(self.config.seeds) for agent in self.config.agents]
+
+
+def _inside(name: str) -> str:
+    """A name without separators that cannot lead out of a folder either."""
+    return name.replace(".", "%2E") if not name.strip(".") else name
+
+
+def load(folder: Path) -> Experiment:
+    """The experiment in a folder.
+
+    Raises:
+        ConfigError: there is none.
+        StoreError: its configuration is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
+        hint = f"; experiments here: {', '.join(near)}" if near else ""
+        raise ConfigError(f"folder {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
+    return Experiment(folder, configs.read_yaml(path)[0])
+
+
+def _left_behind(path: Path) -> bool:
+    """Whether it is of a command that was killed before it had written anything, or of one that is just beginning."""
+    return path.name == _LOCK or (path.name.startswith(".") and path.suffix == DRAFT)
+
+
+def meet(folder: Path, wanted: ExperimentConfig) -> Experiment | None:
+    """The experiment that a folder holds already, with the seeds asked for; None where there is none yet.
+
+    Raises:
+        ConfigError: the folder holds something else, or the experiment differs in more than its seeds.
+    """
+    if not folder.exists() or (folder.is_dir() and all(map(_left_behind, folder.iterdir()))):
+        return None
+    if not (folder / NAME).is_file():
+        raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")
+    existing = load(folder)
+    if changes := configs.differences(existing.config, wanted):
+        raise ConfigError(
+            f"the experiment in {str(folder)!r} has other settings ({'; '.join(changes)}): only seeds can be added; "
+            "name another folder with --out"
+        )
+    return Experiment(folder, wanted if wanted.seeds > existing.config.seeds else existing.config)

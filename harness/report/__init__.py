@@ -1,0 +1,1 @@
+"""Formats numbers: tables, figures, captions, the page."""

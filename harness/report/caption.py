@@ -1,0 +1,110 @@
+"""What stands around a table: what was measured and how, and what is missing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.record import manifest
+from prunebench.harness.record.store import Experiment
+
+_COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
+_LATENCY = "nanoseconds per image"
+
+
+def headline(experiments: Sequence[Experiment]) -> str:
+    """What a table shows, in one sentence."""
+    configs = [experiment.config for experiment in experiments]
+    tasks = dict.fromkeys(
+        f"{c.task.model} ({c.task.dataset}, {100 * c.preserve:g} % of the {_COST_NAMES.get(c.cost, c.cost)})"
+        for c in configs
+    )
+    runs = dict.fromkeys(
+        f"{c.seeds} seed{'s' if c.seeds > 1 else ''} of {c.evaluations} evaluation{'s' if c.evaluations > 1 else ''}"
+        for c in configs
+    )
+    return f"Auto-pruning agents on {_and(list(tasks))}: {_and(list(runs))}."
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def protocol(experiments: Sequence[Experiment]) -> str:
+    """What was measured and how, in one paragraph: the tasks, then what they have in common."""
+    tasks = " ".join(f"{_task(experiment)}." for experiment in experiments)
+    rules = list(dict.fromkeys(_rules(experiment) for experiment in experiments))
+    return f"{tasks} {' '.join(rules)}"
+
+
+def _task(experiment: Experiment) -> str:
+    config, task = experiment.config, _facts(experiment)
+    splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
+    costs = [f"{task['dense'][name]:,} {_COST_NAMES[name]}" for name in _COST_NAMES]
+    if config.cost == "latency":
+        costs.insert(0, f"{task['latency_ns']:,} {_LATENCY}")
+    elif config.cost == "parameters":
+        costs.reverse()
+    limited, other = costs[0], ", ".join(costs[1:])
+    return (
+        f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
+        f"{limited} ({other}); images: {splits} (split seed {config.task.split_seed})"
+    )
+
+
+def _rules(experiment: Experiment) -> str:
+    config, content = experiment.config, experiment.manifest()
+    seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
+    jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
+    machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
+    return (
+        f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "
+        f"{config.reward}; {config.evaluations} evaluations per run, {seeds}. "
+        f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
+        f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
+        f"{config.threads} thread(s) per run, {jobs}, {' and '.join(machines)}."
+    )
+
+
+def _jobs(jobs: int | None) -> str:
+    return "on a Ray cluster" if jobs is None else f"{jobs} run(s) at a time"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    return f"{machine.get('processor', 'unknown processor')}, {machine['cores']} cores"
+
+
+def _pruning(task: TaskConfig) -> str:
+    """How networks are pruned, as far as the user has a choice."""
+    names = [f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction")]
+    return ", ".join([*names, *([f"device {task.device}"] if task.device != "cpu" else [])])
+
+
+def _facts(experiment: Experiment) -> dict[str, Any]:
+    return experiment.manifest()["task"]
+
+
+def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
+    """A line for every run that a table leaves out, or that calls for a remark."""
+    changed = manifest.changes(experiment.manifest())
+    remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
+    for row in runs.to_dict("records"):
+        name = f"{row['agent']} seed {row['seed']}"
+        if row["status"] == "damaged":
+            remarks.append(f"{name}: left out, its files are damaged: {row['error']}")
+        elif row["status"] in ("failed", "timeout"):
+            remarks.append(f"{name}: {row['status']} after {row['evaluations']} evaluations: {row['error']}")
+        elif row["status"] != "done":
+            remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
+        elif pd.isna(row["incumbent"]):
+            remarks.append(f"{name}: no evaluation met the budget")
+        if row["remarks"]:
+            remarks.append(f"{name}: {row['remarks']}")
+        if row["nondeterministic"]:
+            remarks.append(
+                f"{name}: nondeterministic (a replay differed, {row['nondeterministic']} times; begun afresh)"
+            )
+    return remarks

@@ -1,0 +1,203 @@
+"""The main job: prepare a task, run every agent with every seed, and leave an experiment's folder behind."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prunebench.harness.display import Display
+from prunebench.harness.errors import ConfigError, HarnessError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import DEFAULT, Execution
+from prunebench.harness.files import write_json, write_text
+from prunebench.harness.processes.local import Function, Job, JobCrash, Processes, cores
+from prunebench.harness.record import manifest, store
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running.rounds import Engine, Rounds
+
+_HASHES = ("weights_sha256", "network_version", "data_sha256", "latency_sha256")
+
+
+@dataclass
+class Session:
+    """What one call of the command did: its seconds, and the runs that it could not finish (name: why)."""
+
+    experiment: Experiment
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def bench(
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    execution: Execution = DEFAULT,
+    command: str,
+    display: Display,
+    others: tuple[int, int] = (0, 0),
+    prepare: Function = "prunebench.harness.inside.prepare:prepare",
+    run_one: Function = "prunebench.harness.inside.run:run_one",
+    measure_latency: Function = "prunebench.harness.inside.latency:measure_latency",
+) -> Session:
+    """Run what an experiment is still missing, and rebuild its tables.
+
+    Args:
+        config: what is wanted.
+        folder: of the experiment; made only when everything is known to work.
+        execution: how runs are executed.
+        command: as it was typed.
+        display: shows progress.
+        others: how many runs of the same session came before this experiment's, and how many come after.
+        prepare: runs in a process and returns the task's facts.
+        run_one: runs in a process and does one run.
+        measure_latency: runs in a process when all runs have ended, and times their incumbents.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it; nothing was written.
+        JobCrash: the preparation failed for another reason.
+    """
+    configs.check(config)
+    execution.check()
+    experiment = store.meet(folder, config) or Experiment(folder, config)
+    session = Session(experiment)
+    if config.seeds < experiment.config.seeds:
+        display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
+    missing = [run for run in experiment.runs() if run.checked()["status"] != "done"]
+    if missing:
+        with Processes(config.threads, registry.own_modules(config.agents)) as processes:
+            with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
+                facts = _prepare(processes, session, prepare, display)
+                _write_head(experiment, facts, command, execution)
+                _run_all(engine, session, missing, run_one, execution, display, others)
+            _measure_latency(processes, session, measure_latency, display)
+    elif _unmeasured(experiment):  # the last call was ended before it came to that
+        with Processes(config.threads) as processes:
+            _measure_latency(processes, session, measure_latency, display)
+    from prunebench.harness.report import tables  # pandas takes a second: not before the processes are on their way
+
+    try:
+        tables.write(store.load(folder))  # another harness may have added seeds
+    except OSError as error:
+        session.failed["tables"] = str(error)
+    return session
+
+
+def _prepare(processes: Processes, session: Session, prepare: Function, display: Display) -> dict[str, Any]:
+    display.step("starting", 0, 1)
+    session.seconds["start-up"] = processes.start_up()
+    display.end("starting")
+
+    def watch(what: str, done: int, total: int) -> None:
+        display.step(what, done, total)
+        if done >= total:
+            display.end(what, f"{what}: done")
+
+    started = time.perf_counter()
+    facts = processes.call(Job("preparation", prepare, (session.experiment.config, cores())), watch)
+    session.seconds["preparation"] = time.perf_counter() - started
+    return facts
+
+
+def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, execution: Execution) -> None:
+    """Write configuration and manifest, or see to it that they still hold. Another harness may do so just now."""
+    experiment.folder.mkdir(parents=True, exist_ok=True)
+    with store.locked(experiment.folder):
+        existing = store.meet(experiment.folder, experiment.config)
+        if experiment.manifest_path.exists():
+            content = experiment.manifest()
+            _check_facts(experiment, content["task"], facts)
+        else:
+            content = manifest.new(experiment.config, facts)
+        first = command if existing is None else configs.read_yaml(experiment.yaml_path)[1]
+        config = experiment.config if existing is None else existing.config  # with the seeds of whoever wants more
+        write_text(experiment.yaml_path, configs.to_yaml(config, first))
+        content["sessions"].append(
+            manifest.session(experiment.config, command, execution.runs_at_once(config), execution.engine)
+        )
+        write_json(experiment.manifest_path, content)
+
+
+def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in _HASHES:
+        if before.get(key) != now.get(key):
+            what = key.partition("_")[0]
+            raise ConfigError(
+                f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
+            )
+
+
+def _engine(execution: Execution, processes: Processes, config: ExperimentConfig) -> AbstractContextManager[Engine]:
+    """What executes the runs: the processes of this machine, or a cluster."""
+    if execution.engine == "local":
+        return nullcontext(processes)
+    from prunebench.harness.processes.ray_engine import RayProcesses
+
+    return RayProcesses(config.threads, attempts=execution.attempts, gpus=execution.gpus, address=execution.address)
+
+
+def _run_all(
+    engine: Engine,
+    session: Session,
+    runs: list[Run],
+    run_one: Function,
+    execution: Execution,
+    display: Display,
+    others: tuple[int, int],
+) -> None:
+    started = time.perf_counter()
+    experiment, config = session.experiment, session.experiment.config
+    folder = experiment.folder.resolve()
+
+    def job(run: Run) -> Job:
+        args = (config, run.agent, run.seed, folder, run.status()["attempts"])
+        return Job(run.name, run_one, args, execution.limits(), run.log_path)
+
+    rounds = Rounds(
+        experiment,
+        engine,
+        job,
+        at_once=execution.runs_at_once(config),
+        attempts=execution.attempts,
+        display=display,
+        others=others,
+    )
+    rounds.do(runs)
+    session.failed |= rounds.failed
+    session.seconds["runs"] = time.perf_counter() - started
+    setups = [s["seconds"]["setup"] for run in runs if (s := run.status())["status"] == "done"]
+    if setups:
+        session.seconds["each run's set-up"] = sum(setups) / len(setups)
+
+
+def _unmeasured(experiment: Experiment) -> list[Run]:
+    """Finished runs whose incumbent's latency is not known."""
+    statuses = ((run, run.checked()) for run in experiment.runs())
+    return [run for run, s in statuses if s["status"] == "done" and s["incumbent"] is not None and "latency" not in s]
+
+
+def _measure_latency(processes: Processes, session: Session, measure: Function, display: Display) -> None:
+    with store.locked(session.experiment.folder):  # two harnesses on one folder measure once
+        _measure_unmeasured(processes, session, measure, display)
+
+
+def _measure_unmeasured(processes: Processes, session: Session, measure: Function, display: Display) -> None:
+    runs = _unmeasured(session.experiment)
+    if not runs or any(run.busy() for run in session.experiment.runs()):  # whoever ends last measures
+        return
+    started = time.perf_counter()
+    policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
+    try:
+        found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
+        for run, seconds in zip(runs, found.pop("seconds"), strict=True):
+            run.amend_status(run.status() | {"latency": found | {"seconds": seconds}})
+    except (HarnessError, JobCrash, OSError) as error:  # the runs are done, and their results stand without it
+        session.failed["latency of the incumbents"] = str(error).splitlines()[0]
+        return
+    display.end("timing whole networks")
+    session.seconds["latency of the incumbents"] = time.perf_counter() - started

@@ -1,0 +1,130 @@
+"""After the search: train the pruned networks that the runs ended with on, run by run.
+
+``seed-<k>.finetune.json`` holds, besides agent and seed:
+
+status: running (or interrupted), done, failed.
+settings: epochs, learning_rate, batch_size, momentum, weight_decay.
+channels: of the network that is trained, the incumbent's.
+test: accuracy and loss on the test split afterwards, or None.
+seconds: of the process that finished it, from the first image to the test split; None before.
+error: None, or type, message and traceback.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prunebench.harness.display import Display
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
+from prunebench.harness.files import write_json
+from prunebench.harness.processes.local import End, Event, Function, Job, Processes
+from prunebench.harness.record.incumbents import finished
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running.bench import Session
+
+_INSIDE = "prunebench.harness.inside.finetune:"
+
+
+def finetune(
+    experiment: Experiment,
+    settings: FinetuneSettings = DEFAULT,
+    *,
+    jobs: int,
+    display: Display,
+    work: Function = _INSIDE + "finetune_one",
+) -> Session:
+    """Fine-tune the incumbent of every finished run that was not fine-tuned yet.
+
+    Args:
+        experiment: whose runs.
+        settings: must be those of the runs that were fine-tuned before.
+        jobs: runs at a time.
+        display: shows progress, and a line per run.
+        work: runs in a process and fine-tunes one run.
+
+    Returns:
+        What was done; ``failed`` names the runs that could not be fine-tuned.
+
+    Raises:
+        HarnessError, TaskError: the user can mend it; nothing was written.
+        JobCrash: the preparation failed for another reason.
+    """
+    settings.check()
+    configs.check_count("jobs", jobs)
+    session, runs = Session(experiment), finished(experiment)
+    with Processes(experiment.config.threads) as processes:
+        resolved = processes.call(Job("settings", _INSIDE + "resolve", (experiment.config, settings)))
+        _meet(experiment, runs, resolved)
+        missing = [run for run in runs if (run.finetuned() or {}).get("status") != "done"]
+        display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
+        if missing:
+            started = time.perf_counter()
+            processes.call(Job("preparation", _INSIDE + "prepare_training", (experiment.config,)), display.step)
+            session.seconds["preparation"] = time.perf_counter() - started
+            _finetune_all(processes, session, missing, resolved, work, jobs, display)
+    return session
+
+
+def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any]) -> None:
+    """Raise ConfigError where runs were fine-tuned with other settings; failed ones may be tried again with any."""
+    for run in runs:
+        before = run.finetuned()
+        if before is None or before["status"] == "failed" or before["settings"] == settings:
+            continue
+        keys = [key for key in settings if before["settings"].get(key) != settings[key]]
+        changes = [f"{key.replace('_', '-')} is {before['settings'].get(key)}, not {settings[key]}" for key in keys]
+        raise ConfigError(
+            f"runs of {str(experiment.folder)!r} were fine-tuned with other settings ({'; '.join(changes)}): "
+            "name those again, or remove runs/*/*/seed-*.finetune*"
+        )
+
+
+def _finetune_all(
+    processes: Processes,
+    session: Session,
+    runs: list[Run],
+    settings: dict[str, Any],
+    work: Function,
+    jobs: int,
+    display: Display,
+) -> None:
+    started = time.perf_counter()
+    experiment, by_name = session.experiment, {run.name: run for run in runs}
+    todo = [Job(r.name, work, (experiment.config, experiment.folder, r.agent, r.seed, settings)) for r in runs]
+    for event in processes.run(todo, jobs):
+        if isinstance(event, Event):
+            _, done, total = event.values or ("", 0, 1)
+            display.step(event.name, done, total)
+            continue
+        problem = _problem(by_name[event.name], event)
+        if problem is not None:
+            session.failed[event.name] = problem
+        display.end(event.name, f"{event.name}: failed: {problem}" if problem else _summary(by_name[event.name]))
+    session.seconds["fine-tuning"] = time.perf_counter() - started
+
+
+def _problem(run: Run, end: End) -> str | None:
+    """Why a run was not fine-tuned, in one line; a process that died could not write that down itself."""
+    status = run.finetuned()
+    if end.problem is None:
+        assert status is not None
+        error = status["error"]
+        return f"{error['type']}: {error['message']}" if error else None
+    if status is not None and status["status"] == "running":
+        died = {"type": "ProcessDied", "message": end.problem, "traceback": end.details}
+        write_json(run.finetune_path, status | {"status": "failed", "error": died})
+    return end.problem
+
+
+def _spoken(settings: dict[str, Any]) -> str:
+    return f"{settings['epochs']:g} epochs, learning rate {settings['learning_rate']:g}"
+
+
+def _summary(run: Run) -> str:
+    before, after = run.status()["test"], run.finetuned()
+    assert after is not None
+    return f"{run.name}: test {100 * before['accuracy']:.2f} % -> {100 * after['test']['accuracy']:.2f} %"

@@ -1,0 +1,78 @@
+"""What a command is to run: the experiments of a file of settings or of flags, each with its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments import grid, gridfile
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import DEFAULT, Execution
+from prunebench.harness.experiments.execution import FIELDS as execution_fields
+from prunebench.harness.record import store
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.store import Experiment
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command is to run.
+
+    Attributes:
+        experiments: one for every cell, each with its folder, in the order of the lists.
+        execution: how their runs are executed.
+    """
+
+    experiments: list[Experiment]
+    execution: Execution = DEFAULT
+
+
+def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
+    """The experiments of a file and of flags; nothing is written.
+
+    Args:
+        file: of settings, or None where the flags say it all.
+        given: by field, what was named explicitly: it takes the place of what the file says. ``out`` and how to
+            execute too.
+
+    Raises:
+        ConfigError, StoreError, TaskError: whatever can be seen to be wrong with any of the experiments without
+            reading weights or images; or its folder holds something else.
+    """
+    settings = grid.overridden({} if file is None else gridfile.read(file), given)
+    out = settings.pop("out", None)
+    execution = Execution(**{name: settings.pop(name) for name in list(settings) if name in execution_fields})
+    execution.check()
+    cells = grid.expand(settings)
+    for cell in cells:
+        configs.check(cell)
+    grid.check_distinct(cells)
+    experiments = _placed(cells, file, out)
+    for experiment in experiments:
+        store.meet(experiment.folder, experiment.config)
+    return Plan(experiments, execution)
+
+
+def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | None) -> list[Experiment]:
+    if len(cells) == 1:
+        return [Experiment(configs.default_folder(cells[0]) if out is None else Path(out), cells[0])]
+    assert file is not None  # flags alone are one experiment
+    root = Path("results") / file.stem if out is None else Path(out)
+    if (root / store.NAME).is_file() or root.is_file():
+        what = "holds an experiment" if root.is_dir() else "is a file"
+        raise ConfigError(f"out {str(root)!r} {what}: a grid of {len(cells)} experiments needs a folder of its own")
+    return [Experiment(root / configs.default_folder(cell).name, cell) for cell in cells]
+
+
+def missing(experiment: Experiment) -> list[Run]:
+    """The runs that an experiment still lacks, with the seeds that it has on disk already."""
+    return [run for run in present(experiment).runs() if run.checked()["status"] != "done"]
+
+
+def present(experiment: Experiment) -> Experiment:
+    """The experiment, with more seeds where its folder has more."""
+    return store.meet(experiment.folder, experiment.config) or experiment

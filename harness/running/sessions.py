@@ -1,0 +1,90 @@
+"""Several experiments, one after another: what goes wrong with one does not cost the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prunebench.harness.display import Display, display
+from prunebench.harness.errors import USER_ERRORS
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.processes.local import Function, Job, JobCrash, Processes
+from prunebench.harness.record.store import Experiment
+from prunebench.harness.running import bench as benches
+from prunebench.harness.running import plan as plans
+from prunebench.harness.running.bench import Session
+from prunebench.harness.running.plan import Plan
+
+CHECK_AHEAD = "prunebench.harness.inside.prepare:check_ahead"
+"""What finds out in a process whatever can be found out about experiments before anything is trained."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one experiment: its session, or the reason why there is none, in one line."""
+
+    experiment: Experiment
+    session: Session | None = None
+    problem: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether something is missing."""
+        return self.session is None or bool(self.session.failed)
+
+
+def run(
+    plan: Plan,
+    command: str,
+    *,
+    work: Callable[..., Session] = benches.bench,
+    check: Function = CHECK_AHEAD,
+    show: Callable[[], Display] = display,
+) -> Iterator[Outcome]:
+    """Run what a plan's experiments are still missing, and yield each as it ends.
+
+    Args:
+        plan: of :func:`prunebench.harness.running.plan.plan`.
+        command: as it was typed.
+        work: runs one experiment.
+        check: runs in a process before the first of several experiments, on all that are not done.
+        show: makes a display, one for every experiment.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it, and it was found before anything was written: with
+            the only experiment, or by the check of several.
+        JobCrash: likewise.
+    """
+    left = [len(plans.missing(experiment)) for experiment in plan.experiments]
+    if len(left) > 1 and any(left):
+        unfinished = [e.config for e, runs in zip(plan.experiments, left, strict=True) if runs]
+        with show() as shown:
+            _check(unfinished, check, shown)
+    for number, experiment in enumerate(plan.experiments):
+        settings: dict[str, Any] = {
+            "execution": plan.execution,
+            "command": command,
+            "others": (sum(left[:number]), sum(left[number + 1 :])),
+        }
+        try:
+            with show() as shown:
+                session = work(experiment.config, experiment.folder, display=shown, **settings)
+            outcome = Outcome(experiment, session)
+        except (*USER_ERRORS, OSError, JobCrash) as error:
+            if len(left) == 1:
+                raise
+            outcome = Outcome(experiment, problem=(str(error) or type(error).__name__).splitlines()[0])
+        yield outcome
+
+
+def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) -> None:
+    """Find out in a process what can be found out about all experiments without training anything."""
+    agents = [agent for config in unfinished for agent in config.agents]
+    with Processes(unfinished[0].threads, registry.own_modules(agents)) as processes:
+        shown.step("starting", 0, 1)
+        processes.start_up()
+        shown.end("starting")
+        processes.call(Job("checking the experiments", check, (unfinished,)), shown.step)
+        shown.end("checking the experiments")

@@ -1,0 +1,1 @@
+"""A benchmark harness comparing auto-pruning agents for CNNs."""
