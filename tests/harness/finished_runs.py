@@ -18,7 +18,7 @@ from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.record import manifest
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.running import finetune
+from prunebench.harness.inside import finetune
 
 MODULES = (
     "prunebench.harness.inside.run",
