@@ -48,9 +48,15 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imported(source: str, known: Mapping[str, object]) -> Iterator[str]:
-    """Our modules that a source imports, inside functions and for types too; ``known`` tells modules from names."""
-    for node in ast.walk(ast.parse(source)):
+def imported(source: str, known: Mapping[str, object], types: bool = True) -> Iterator[str]:
+    """Our modules that a source imports, inside functions too.
+
+    Args:
+        source: text of a module.
+        known: tells modules from other names.
+        types: whether those count that are imported for types alone.
+    """
+    for node in _nodes(ast.parse(source), types):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -62,6 +68,14 @@ def imported(source: str, known: Mapping[str, object]) -> Iterator[str]:
             assert root not in CHAINS, f"{name}: the import name is {PACKAGE}.{name}"
             if root == PACKAGE and rest:
                 yield rest if rest in known else rest.rpartition(".")[0]
+
+
+def _nodes(tree: ast.AST, types: bool) -> Iterator[ast.AST]:
+    """A tree's nodes, without those below ``if TYPE_CHECKING`` unless ``types``."""
+    for node in ast.iter_child_nodes(tree):
+        if types or not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _nodes(node, types)
 
 
 def forbidden(module: str, source: str) -> list[str]:
@@ -103,12 +117,12 @@ def _level(module: str) -> int:
 
 @cache
 def graph() -> dict[str, frozenset[str]]:
-    """What every module imports of its own package."""
+    """What every module imports of its own package when it runs."""
     known = modules()
     return {
         name: frozenset(
             other
-            for other in imported(path.read_text(), known)
+            for other in imported(path.read_text(), known, types=False)
             if other != name and other.partition(".")[0] == name.partition(".")[0] and known[other].stem != "__init__"
         )
         for name, path in known.items()

@@ -26,8 +26,6 @@ from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.bench import Session
 
-_INSIDE = "prunebench.harness.inside.finetune:"
-
 
 def finetune(
     experiment: Experiment,
@@ -35,7 +33,7 @@ def finetune(
     *,
     jobs: int,
     display: Display,
-    work: Function = _INSIDE + "finetune_one",
+    work: Function = "prunebench.harness.inside.finetune:finetune_one",
 ) -> Session:
     """Fine-tune the incumbent of every finished run that was not fine-tuned yet.
 
@@ -57,13 +55,18 @@ def finetune(
     configs.check_count("jobs", jobs)
     session, runs = Session(experiment), finished(experiment)
     with Processes(experiment.config.threads) as processes:
-        resolved = processes.call(Job("settings", _INSIDE + "resolve", (experiment.config, settings)))
+        resolved = processes.call(
+            Job("settings", "prunebench.harness.inside.finetune:resolve", (experiment.config, settings))
+        )
         _meet(experiment, runs, resolved)
         missing = [run for run in runs if (run.finetuned() or {}).get("status") != "done"]
         display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
         if missing:
             started = time.perf_counter()
-            processes.call(Job("preparation", _INSIDE + "prepare_training", (experiment.config,)), display.step)
+            processes.call(
+                Job("preparation", "prunebench.harness.inside.finetune:prepare_training", (experiment.config,)),
+                display.step,
+            )
             session.seconds["preparation"] = time.perf_counter() - started
             _finetune_all(processes, session, missing, resolved, work, jobs, display)
     return session
