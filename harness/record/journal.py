@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from prunebench.harness.errors import BusyError, DamagedError
 from prunebench.harness.files import free_name, make_folder, sync_folder
 
+
 class Seconds(BaseModel):
     """Seconds since the previous evaluation; writing the line belongs to none of them.
 
