@@ -37,17 +37,15 @@ def recorded(experiment: Experiment) -> dict[str, Seconds]:
     """Per agent, of its finished runs: seconds from the beginning of set-up to the last evaluation."""
     runs = frames.runs_frame(experiment)
     done = runs[runs["status"] == "done"]
-    setup = [
-        experiment.run(a, s).status()["seconds"]["setup"] for a, s in zip(done["agent"], done["seed"], strict=True)
-    ]
+    setup = [experiment.run(a, s).status().seconds["setup"] for a, s in zip(done["agent"], done["seed"], strict=True)]
     seconds = done["seconds"].to_numpy() + np.array(setup)
     return {str(agent): seconds[(done["agent"] == agent).to_numpy()] for agent in done["agent"].unique()}
 
 
 def closing_seconds(experiment: Experiment) -> float:
     """Of one run's incumbent when all are over: timed so often, and each time after a pass that is not."""
-    statuses = (run.status() for run in experiment.runs())
-    return float(np.mean([2 * ROUNDS * status["latency"]["seconds"] for status in statuses if "latency" in status]))
+    latencies = (run.status().latency for run in experiment.runs())
+    return float(np.mean([2 * ROUNDS * latency.seconds for latency in latencies if latency]))
 
 
 def draw(times: dict[str, Seconds], runs: int, generator: np.random.Generator) -> Seconds:

@@ -43,8 +43,13 @@ def in_one_line(error: BaseException) -> str:
 
 def plain_line(text: str) -> str:
     """A text as one line of bounded length that UTF-8 can hold."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode("utf-8").split())
+    line = " ".join(plain(text).split())
     return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]} ..."
+
+
+def plain(text: str) -> str:
+    """A text that UTF-8 can hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 USER_ERRORS = (HarnessError, TaskError, BudgetError)

@@ -14,6 +14,7 @@ from prunebench.harness.errors import ConfigError, plain_line
 from prunebench.harness.experiments.config import ExperimentConfig, differences
 from prunebench.harness.record.journal import Line, incumbent
 from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import TestScore
 from prunebench.harness.record.store import Experiment
 
 _EVALUATION = ("reconstruction", "forward", "environment")
@@ -172,7 +173,7 @@ def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
     for agent in experiment.config.agents:
         for seed in range(experiment.config.seeds):
             run = experiment.run(agent.label, seed)
-            if run.checked()["status"] == "damaged":
+            if run.checked().state == "damaged":
                 continue
             rows += [{"agent": run.agent, "seed": seed} | row for row in _evaluations(run.lines(), dense)]
     return pd.DataFrame(rows, columns=["agent", "seed", *_EVALUATION_COLUMNS])
@@ -187,20 +188,20 @@ _EVALUATION_COLUMNS = (
 def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str, Any]]:
     elapsed, thought, best = 0.0, 0.0, -math.inf
     for line in lines:
-        seconds = sum(line["seconds"].values())
+        seconds = line.seconds.total
         elapsed += seconds
-        thought += line["seconds"]["agent"]
-        if line["feasible"]:
-            best = max(best, 100 * line["accuracy"])
+        thought += line.seconds.agent
+        if line.feasible:
+            best = max(best, 100 * line.accuracy)
         yield {
-            "index": line["index"],
-            "accuracy": 100 * line["accuracy"],
-            "loss": line["loss"],
-            "macs_kept": 100 * line["macs"] / dense["macs"],
-            "parameters_kept": 100 * line["parameters"] / dense["parameters"],
-            "cost_kept": 100 * line["cost"],
-            "feasible": line["feasible"],
-            "probe": line["probe"],
+            "index": line.index,
+            "accuracy": 100 * line.accuracy,
+            "loss": line.loss,
+            "macs_kept": 100 * line.macs / dense["macs"],
+            "parameters_kept": 100 * line.parameters / dense["parameters"],
+            "cost_kept": 100 * line.cost,
+            "feasible": line.feasible,
+            "probe": line.probe,
             "seconds": seconds,
             "elapsed": elapsed,
             "agent_elapsed": thought,
@@ -210,37 +211,36 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
 
 def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
     status = run.checked()
-    lines = [] if status["status"] == "damaged" else run.lines()
+    lines = [] if status.state == "damaged" else run.lines()
     best = incumbent(lines)
-    test, latency = status["test"], status.get("latency")
-    tuned = _finetuned(run)
+    test, latency, tuned = status.test, status.latency, _finetuned(run)
     return {
         "agent": run.agent,
         "seed": run.seed,
-        "status": status["status"],
-        "attempts": status["attempts"],
-        "nondeterministic": len(status["nondeterministic"]),
+        "status": status.state,
+        "attempts": status.attempts,
+        "nondeterministic": len(status.nondeterministic),
         "evaluations": len(lines),
-        "incumbent": best["index"] if best else None,
-        "reward_accuracy": 100 * best["accuracy"] if best else None,
-        "reward_loss": best["loss"] if best else None,
-        "test_accuracy": 100 * test["accuracy"] if test else None,
-        "finetuned_accuracy": 100 * tuned["test"]["accuracy"] if tuned else None,
-        "macs": best["macs"] if best else None,
-        "parameters": best["parameters"] if best else None,
-        "macs_kept": 100 * best["macs"] / dense["macs"] if best else None,
-        "parameters_kept": 100 * best["parameters"] / dense["parameters"] if best else None,
-        "latency_ms": 1e3 * latency["seconds"] / latency["images"] if latency else None,
-        "latency_kept": 100 * latency["seconds"] / latency["dense_seconds"] if latency else None,
-        **_seconds(lines, status["seconds"].get("closing", 0.0)),
-        "remarks": "; ".join(filter(None, [*status["notices"], _remarks(status["notes"] or {})])),
-        "error": f"{status['error']['type']}: {status['error']['message']}" if status["error"] else None,
+        "incumbent": best.index if best else None,
+        "reward_accuracy": 100 * best.accuracy if best else None,
+        "reward_loss": best.loss if best else None,
+        "test_accuracy": 100 * test.accuracy if test else None,
+        "finetuned_accuracy": 100 * tuned.accuracy if tuned else None,
+        "macs": best.macs if best else None,
+        "parameters": best.parameters if best else None,
+        "macs_kept": 100 * best.macs / dense["macs"] if best else None,
+        "parameters_kept": 100 * best.parameters / dense["parameters"] if best else None,
+        "latency_ms": 1e3 * latency.seconds / latency.images if latency else None,
+        "latency_kept": 100 * latency.seconds / latency.dense_seconds if latency else None,
+        **_seconds(lines, status.seconds.get("closing", 0.0)),
+        "remarks": "; ".join(filter(None, [*status.notices, _remarks(status.notes or {})])),
+        "error": str(status.error) if status.error else None,
     }
 
 
-def _finetuned(run: Run) -> dict[str, Any] | None:
+def _finetuned(run: Run) -> TestScore | None:
     found = run.finetuned()
-    return found if found and found["status"] == "done" else None
+    return found.test if found and found.state == "done" else None
 
 
 def _remarks(notes: dict[str, Any]) -> str:
@@ -250,7 +250,7 @@ def _remarks(notes: dict[str, Any]) -> str:
 
 
 def _seconds(lines: list[Line], closing: float) -> dict[str, float]:
-    parts = {name: sum(line["seconds"][name] for line in lines) for name in ("agent", *_EVALUATION)}
+    parts = {name: sum(getattr(line.seconds, name) for line in lines) for name in ("agent", *_EVALUATION)}
     agent = parts.pop("agent") + closing
     evaluation = sum(parts.values())
     return {

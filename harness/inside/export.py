@@ -48,7 +48,7 @@ def export_one(
     facts = _facts(experiment, run, evaluator.layers["name"])
     if facts["weights"] == "fine-tuned":
         export.put_weights(model, run.finetuned_weights_path)
-    facts["latency"] = _timed(evaluator, line["channels"], config.threads, report)
+    facts["latency"] = _timed(evaluator, line.channels, config.threads, report)
     report("exporting", 0, 1)
     out.mkdir(parents=True)
     export.write(out, model, facts, evaluator.reward)
@@ -59,7 +59,7 @@ def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any
     """The description of a run's network but for what has yet to be measured."""
     data = datasets.load(experiment.config.task)
     status, tuned, line = run.status(), run.finetuned(), incumbent(run)
-    done = tuned if tuned is not None and tuned["status"] == "done" and tuned["channels"] == line["channels"] else None
+    done = tuned if tuned is not None and tuned.state == "done" and tuned.channels == line.channels else None
     facts = experiment.manifest()["task"]
     return {
         "model": experiment.config.task.model,
@@ -67,16 +67,16 @@ def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any
         "input": {"channels": 3, "size": data.image_size},
         "normalisation": {"mean": list(data.mean), "std": list(data.std), "of": "pixels from 0 to 1, RGB"},
         "weights": "pruned" if done is None else "fine-tuned",
-        "channels": {"layers": layers, "kept": line["channels"], "dense": facts["channels"]},
-        "macs": line["macs"],
-        "parameters": line["parameters"],
+        "channels": {"layers": layers, "kept": line.channels, "dense": facts["channels"]},
+        "macs": line.macs,
+        "parameters": line.parameters,
         "accuracy": {
-            "reward": {"accuracy": line["accuracy"], "loss": line["loss"]},
-            "test": status["test"],
-            "finetuned_test": None if done is None else done["test"],
+            "reward": {"accuracy": line.accuracy, "loss": line.loss},
+            "test": status.test and status.test.model_dump(),
+            "finetuned_test": done and done.test and done.test.model_dump(),
         },
         "dense": facts["dense"],
-        "origin": _origin(experiment, run, line["index"], facts) | {"finetuning": done and done["settings"]},
+        "origin": _origin(experiment, run, line.index, facts) | {"finetuning": done and done.settings},
     }
 
 

@@ -13,13 +13,11 @@ from prunebench.envs.weights import export, finetuning, training
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.finetuning import FinetuneSettings
-from prunebench.harness.files import write_json
 from prunebench.harness.inside.prepare import Report, set_threads
 from prunebench.harness.inside.rebuilt import rebuilt
-from prunebench.harness.inside.run import failure
 from prunebench.harness.record.incumbents import incumbent
 from prunebench.harness.record.run import Run
-from prunebench.harness.record.status import Status
+from prunebench.harness.record.status import FinetuneStatus, Problem, TestScore
 from prunebench.harness.record.store import Experiment
 
 
@@ -74,32 +72,33 @@ def finetune_one(
     with run.open():
         status = _begin(run, settings)
         try:
-            status |= _trained(report, config, run, settings) | {"status": "done"}
+            _train(report, config, run, status)
+            status.state = "done"
         except Exception as error:
-            status |= failure(error)
-        write_json(run.finetune_path, status)
-        if status["status"] == "done":
+            status.state, status.error = "failed", Problem.of(error)
+        run.write_finetuned(status)
+        if status.state == "done":
             run.finetune_state_path.unlink(missing_ok=True)
 
 
-def _begin(run: Run, settings: dict[str, Any]) -> Status:
-    before, channels = run.finetuned(), incumbent(run)["channels"]
-    if before is None or (before["settings"], before["channels"]) != (settings, channels):
+def _begin(run: Run, settings: dict[str, Any]) -> FinetuneStatus:
+    before, channels = run.finetuned(), incumbent(run).channels
+    if before is None or (before.settings, before.channels) != (settings, channels):
         run.finetune_state_path.unlink(missing_ok=True)
-    status = {"agent": run.agent, "seed": run.seed, "status": "running", "settings": settings, "channels": channels}
-    status |= {"test": None, "seconds": None, "error": None}
-    write_json(run.finetune_path, status)
+    status = FinetuneStatus(status="running", settings=settings, channels=channels)
+    run.write_finetuned(status)
     return status
 
 
-def _trained(report: Report, config: ExperimentConfig, run: Run, settings: dict[str, Any]) -> Status:
+def _train(report: Report, config: ExperimentConfig, run: Run, status: FinetuneStatus) -> None:
     """Train and save the network, and score it on the test split: the one time that is used."""
     started = time.perf_counter()
     set_threads(config.threads)
     evaluator, data = preparation.load_evaluator(config.task), datasets.load(config.task)
     model = rebuilt(evaluator, incumbent(run), run.name)
-    rate = settings["learning_rate"]
-    finetuning.finetune(model, data, run.seed, settings["epochs"], rate, run.finetune_state_path, report)
+    epochs, rate = status.settings["epochs"], status.settings["learning_rate"]
+    finetuning.finetune(model, data, run.seed, epochs, rate, run.finetune_state_path, report)
     export.save_weights(model, run.finetuned_weights_path)
     score = score_batches(model, evaluator.test_split())
-    return {"test": {"accuracy": score.accuracy, "loss": score.loss}, "seconds": time.perf_counter() - started}
+    status.test = TestScore(accuracy=score.accuracy, loss=score.loss)
+    status.seconds = time.perf_counter() - started

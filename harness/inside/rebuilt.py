@@ -19,11 +19,11 @@ def rebuilt(evaluator: Evaluator, line: Line, name: str) -> nn.Module:
     Raises:
         StoreError: it does not score what was recorded.
     """
-    model = evaluator.unfolded(line["channels"])
+    model = evaluator.unfolded(line.channels)
     loss = score_batches(model, evaluator.reward).loss
-    if not math.isclose(loss, line["loss"], rel_tol=_TOLERANCE):
+    if not math.isclose(loss, line.loss, rel_tol=_TOLERANCE):
         raise StoreError(
-            f"{name}: the incumbent's loss on the reward split is {loss:.6g}, expected {line['loss']:.6g} as recorded: "
+            f"{name}: the incumbent's loss on the reward split is {loss:.6g}, expected {line.loss:.6g} as recorded: "
             "the dense network's weights or the data are not those of the search"
         )
     return model

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
-from prunebench.harness.record.journal import Line
+from prunebench.harness.record.journal import Line, Seconds
 
 if TYPE_CHECKING:
     from prunebench.envs.evaluation.evaluator import Evaluator
@@ -30,12 +30,6 @@ class ReplayMismatch(Exception):
 
 class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Records each evaluation before the agent sees it, and allows no more of them than were paid for.
-
-    A line holds what ``info["evaluation"]`` does (see
-    :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`), ``index``,
-    ``probe``, ``repeat_of`` (index of the first evaluation of the same realised policy, or null) and ``seconds``
-    since the previous evaluation: ``agent`` (outside the environment), ``reconstruction`` and ``forward`` (the
-    evaluator's) and ``environment`` (the rest of what was spent inside). Writing the line belongs to none of them.
 
     **Replay**: the first ``len(past)`` evaluations are those of ``past``. They are checked, not written, and cost
     nothing: their scores are put back into the environment's memory.
@@ -74,7 +68,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._problem: ReplayMismatch | OSError | None = None  # raised at every further step, should it be swallowed
         self._left = 0.0  # when the agent was last given back control
         for line in self._past:
-            self._pruning.memory[tuple(line["channels"])] = Score(line["accuracy"], line["loss"])
+            self._pruning.memory[tuple(line.channels)] = Score(line.accuracy, line.loss)
         self._restart_clock()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -132,23 +126,24 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             except OSError as error:
                 self._problem = error
                 raise
-        self._first.setdefault(tuple(line["channels"]), self.count)
+        self._first.setdefault(tuple(line.channels), self.count)
         self.count += 1
         self._watch(line)
 
     def _line(self, evaluation: dict[str, Any]) -> Line:
         spent = {name: now - self._scorer_before[name] for name, now in self._scorer_seconds.items()}
-        return {
-            "index": self.count,
+        seconds = {"agent": self._agent, **spent, "environment": self._environment - sum(spent.values())}
+        return Line(
+            index=self.count,
             **evaluation,
-            "probe": self._probe,
-            "repeat_of": self._first.get(tuple(evaluation["channels"])),
-            "seconds": {"agent": self._agent, **spent, "environment": self._environment - sum(spent.values())},
-        }
+            probe=self._probe,
+            repeat_of=self._first.get(tuple(evaluation["channels"])),
+            seconds=Seconds(**seconds),
+        )
 
     def _compare(self, line: Line, evaluation: dict[str, Any]) -> None:
-        same = np.allclose(line["requested"], evaluation["requested"], rtol=0, atol=_TOLERANCE)
-        if not (same and line["channels"] == evaluation["channels"] and line["probe"] == self._probe):
+        same = np.allclose(line.requested, evaluation["requested"], rtol=0, atol=_TOLERANCE)
+        if not (same and line.channels == evaluation["channels"] and line.probe == self._probe):
             self._differs(f"evaluation {self.count} is of another policy than the recorded one")
 
     def _differs(self, how: str) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,7 +17,6 @@ import torch
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
 from prunebench.envs.tasks.preparation import load_evaluator
-from prunebench.harness.errors import in_one_line
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import free_name
@@ -26,7 +24,7 @@ from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_envi
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
 from prunebench.harness.record.journal import Journal, Line, incumbent
 from prunebench.harness.record.run import Run
-from prunebench.harness.record.status import ENDED, Status
+from prunebench.harness.record.status import ENDED, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
 
 
@@ -59,8 +57,8 @@ def run_one(
     run = Experiment(folder, config).run(agent, seed)
     with run.open() as journal:
         found = run.checked()
-        faster = begun is not None and found["attempts"] > begun and found["status"] in ENDED
-        if not journal.damaged and (faster or found["status"] == "done"):
+        faster = begun is not None and found.attempts > begun and found.state in ENDED
+        if not journal.damaged and (faster or found.state == "done"):
             return
         status = _begin(run, journal)
         process = os.getpid()
@@ -69,28 +67,24 @@ def run_one(
             search = partial(_search, report, config, run, journal, status, environment)
             recorder = _search_or_start_afresh(search, run, journal, status)
             journal.verify()
-            status |= _result(recorder, journal.lines) | {"status": "done"}
-            status["seconds"]["closing"] = recorder.closing_seconds
+            _settle(status, recorder, journal.lines)
         except BaseException as error:  # SystemExit too: whatever an agent does is the run's result
-            status |= failure(error) | {"failures": status["failures"] + 1}
+            status.state, status.error = "failed", Problem.of(error)
+            status.failures += 1
         if os.getpid() != process:
             os._exit(1)  # a copy that the agent made of its process: the run is not the copy's
         run.write_status(status)
 
 
-def failure(error: BaseException) -> Status:
-    """What a failed run's status says."""
-    message = in_one_line(error)
-    details = "".join(traceback.format_exception(error))
-    return {"status": "failed", "error": {"type": type(error).__name__, "message": message, "traceback": details}}
-
-
 def _begin(run: Run, journal: Journal) -> Status:
     before = run.mended()
-    again = {"status": "running", "attempts": before["attempts"] + 1, "error": None, "seconds": {}}
-    notices = [*before["notices"], *journal.notices]
-    status = before | again | {"incumbent": None, "test": None, "notes": None, "notices": notices}
-    status.pop("latency", None)
+    status = Status(
+        status="running",
+        attempts=before.attempts + 1,
+        failures=before.failures,
+        notices=[*before.notices, *journal.notices],
+        nondeterministic=before.nondeterministic,
+    )
     run.write_status(status)
     return status
 
@@ -101,7 +95,7 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
         return search()
     except ReplayMismatch as mismatch:
         aside = free_name(journal.path, "nondeterministic")
-        status["nondeterministic"] = [*status["nondeterministic"], {"lines": aside.name, "reason": str(mismatch)}]
+        status.nondeterministic.append({"lines": aside.name, "reason": str(mismatch)})
         run.write_status(status)  # first: a kill in between must not hide it
         journal.set_aside("nondeterministic")
         load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times
@@ -125,16 +119,16 @@ def _search(
     def watch(line: Line) -> None:
         seen.append(line)
         best = incumbent(seen)
-        report(len(seen), best["accuracy"] if best else None, min(len(seen), replayed))
+        report(len(seen), best.accuracy if best else None, min(len(seen), replayed))
 
     _seed_everything(run.seed)
-    status["seconds"]["setup"] = time.perf_counter() - started
+    status.seconds["setup"] = time.perf_counter() - started
     recorder = Recorder(env, config.evaluations, journal.lines, journal.append, watch)
     agent = make_agent(seed=run.seed)
     with suppress(EvaluationsExhausted):
         agent.search(recorder, config.evaluations)
     recorder.finish()
-    status["notes"] = _notes(agent)
+    status.notes = _notes(agent)
     return recorder
 
 
@@ -144,23 +138,23 @@ def _notes(agent: Any) -> dict[str, Any] | None:
     if notes is not None and not isinstance(notes, dict):
         raise TypeError(f"the agent's notes are of type {type(notes).__name__}: expected a dict")
     try:
-        json.dumps(notes, allow_nan=False)
+        return json.loads(json.dumps(notes, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise TypeError(f"the agent's notes are no plain values as JSON has: {error}") from error
-    return notes
 
 
-def _result(recorder: Recorder, lines: Sequence[Line]) -> Status:
+def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
     """The incumbent, and its score on the test split: the one time that is used."""
     if not lines:
         raise RuntimeError("the agent ended without a single evaluation")
     best = incumbent(lines)
-    if best is None:
-        return {"incumbent": None, "test": None, "lines": len(lines)}
-    evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
-    score = evaluator.test(tuple(best["channels"]))  # type: ignore[attr-defined]
-    test = {"accuracy": score.accuracy, "loss": score.loss}
-    return {"incumbent": best["index"], "test": test, "lines": len(lines)}
+    if best is not None:
+        evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
+        score = evaluator.test(tuple(best.channels))  # type: ignore[attr-defined]
+        status.incumbent, status.test = best.index, TestScore(accuracy=score.accuracy, loss=score.loss)
+    status.lines = len(lines)
+    status.seconds["closing"] = recorder.closing_seconds
+    status.state = "done"
 
 
 def _seed_everything(seed: int) -> None:

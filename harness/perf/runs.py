@@ -21,6 +21,7 @@ from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside import prepare, run
 from prunebench.harness.processes.local import End, Job, Processes, cores
+from prunebench.harness.record.journal import Seconds
 from prunebench.harness.record.store import Experiment
 
 AGENTS = ("random", "bo", "ddpg")
@@ -76,10 +77,9 @@ def _shares(report: Callable[..., None], config: ExperimentConfig, agent: str, f
     run.run_one(lambda *_: ends.append(time.perf_counter()), config, agent, 0, folder)
     lines = Experiment(folder, config).run(agent, 0).lines()[1:]
     span = ends[-1] - ends[0]
-    parts = {name: sum(line["seconds"][name] for line in lines) / span for name in lines[0]["seconds"]}
+    parts = {name: sum(getattr(line.seconds, name) for line in lines) / span for name in Seconds.model_fields}
     harness = 1 - parts["agent"] - parts["reconstruction"] - parts["forward"]
-    names = ("agent", "reconstruction", "forward", "environment")
-    return [agent, len(lines), span, *(parts[name] for name in names), harness]
+    return [agent, len(lines), span, *parts.values(), harness]
 
 
 def _print_speed_up(processes: Processes, config: ExperimentConfig, folder: Path) -> None:

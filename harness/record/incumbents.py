@@ -15,7 +15,7 @@ def finished(experiment: Experiment) -> list[Run]:
         ConfigError: there is none.
     """
     statuses = [(run, run.checked()) for run in experiment.runs()]
-    runs = [run for run, status in statuses if status["status"] == "done" and status["incumbent"] is not None]
+    runs = [run for run, status in statuses if status.state == "done" and status.incumbent is not None]
     if not runs:
         raise ConfigError(f"experiment {str(experiment.folder)!r}: expected a finished run with an incumbent, has none")
     return runs
@@ -23,4 +23,6 @@ def finished(experiment: Experiment) -> list[Run]:
 
 def incumbent(run: Run) -> Line:
     """The line of a finished run's incumbent."""
-    return run.lines()[run.status()["incumbent"]]
+    number = run.status().incumbent
+    assert number is not None
+    return run.lines()[number]

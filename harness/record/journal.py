@@ -10,29 +10,48 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunebench.harness.errors import BusyError, DamagedError
 from prunebench.harness.files import free_name, make_folder, sync_folder
 
-Line = dict[str, Any]
-"""One evaluation, see :mod:`prunebench.harness.inside.recorder`."""
 
+class Seconds(BaseModel):
+    """Seconds since the previous evaluation; writing the line belongs to none of them.
 
-class _Seconds(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    Attributes:
+        agent: outside the environment.
+        reconstruction: the evaluator's least squares.
+        forward: the evaluator's forward pass.
+        environment: the rest of what was spent inside.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     agent: float
     reconstruction: float
     forward: float
     environment: float
 
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return sum((self.agent, self.reconstruction, self.forward, self.environment))
 
-class _Evaluation(BaseModel):
-    """What a line is checked against when it is read."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+class Line(BaseModel):
+    """One evaluation: what ``info["evaluation"]`` holds, and what the harness knows of it.
+
+    What is not described here stands in :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`.
+
+    Attributes:
+        index: counts evaluations from 0.
+        probe: whether the budget was set aside for this episode.
+        repeat_of: index of the first evaluation of the same realised policy, or None.
+        seconds: where the time went.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     index: int
     requested: list[float]
     realised: list[float]
@@ -46,10 +65,7 @@ class _Evaluation(BaseModel):
     feasible: bool
     probe: bool
     repeat_of: int | None
-    seconds: _Seconds
-
-
-FIELDS = frozenset(_Evaluation.model_fields)
+    seconds: Seconds
 
 
 def read(path: Path) -> list[Line]:
@@ -63,8 +79,8 @@ def read(path: Path) -> list[Line]:
 
 def incumbent(lines: Sequence[Line]) -> Line | None:
     """The feasible line of the highest accuracy on the reward split; of equals the lower loss, then the earlier."""
-    feasible = [line for line in lines if line["feasible"]]
-    return min(feasible, key=lambda line: (-line["accuracy"], line["loss"], line["index"]), default=None)
+    feasible = [line for line in lines if line.feasible]
+    return min(feasible, key=lambda line: (-line.accuracy, line.loss, line.index), default=None)
 
 
 class Journal:
@@ -120,7 +136,7 @@ class Journal:
         """
         if self._problem is not None:
             raise self._problem
-        text = json.dumps(line).encode() + b"\n"
+        text = json.dumps(line.model_dump()).encode() + b"\n"
         rest = memoryview(text)
         try:
             while rest:  # a raw file may take less than it is given
@@ -172,15 +188,13 @@ def _parse(path: Path, content: bytes) -> tuple[list[Line], int]:
 def _line(path: Path, number: int, text: bytes) -> Line:
     where = f"{path}, line {number + 1}"
     try:
-        line = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{where} is damaged: {error}") from error
-    try:
-        _Evaluation.model_validate(line)
+        line = Line.model_validate_json(text)
     except ValidationError as error:
-        raise DamagedError(f"{where} is not an evaluation: {first_fault(error)}") from error
-    if line["index"] != number:
-        raise DamagedError(f"{where} has index {line['index']}: expected {number}")
+        broken = error.errors()[0]["type"] == "json_invalid"
+        what = "is damaged" if broken else "is not an evaluation"
+        raise DamagedError(f"{where} {what}: {first_fault(error)}") from error
+    if line.index != number:
+        raise DamagedError(f"{where} has index {line.index}: expected {number}")
     return line
 
 

@@ -6,10 +6,12 @@ import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
-from prunebench.harness.errors import DamagedError
-from prunebench.harness.files import free_name, read_json, write_json
-from prunebench.harness.record.journal import Journal, Line, read
-from prunebench.harness.record.status import NOTHING_YET, Status, checked, damaged
+from prunebench.harness.errors import DamagedError, StoreError
+from prunebench.harness.files import free_name, write_json
+from prunebench.harness.record import journal
+from prunebench.harness.record import status as statuses
+from prunebench.harness.record.journal import Journal, Line
+from prunebench.harness.record.status import FinetuneStatus, Status
 
 
 @dataclass(frozen=True)
@@ -55,42 +57,44 @@ class Run:
         """``seed-<k>.finetune.partial``, the state of fine-tuning while it goes on."""
         return self.folder / f"seed-{self.seed}.finetune.partial"
 
-    def finetuned(self) -> Status | None:
-        """What became of the incumbent by fine-tuning (see :mod:`prunebench.harness.running.finetune`); None where it
-        was never begun."""
-        return read_json(self.finetune_path) if self.finetune_path.exists() else None
+    def finetuned(self) -> FinetuneStatus | None:
+        """What became of the incumbent by fine-tuning; None where it was never begun."""
+        return statuses.read(FinetuneStatus, self.finetune_path) if self.finetune_path.exists() else None
+
+    def _status(self) -> Status:
+        """The status; raises DamagedError where the file cannot be used."""
+        return statuses.read(Status, self.status_path) if self.status_path.exists() else Status(status="waiting")
 
     def status(self) -> Status:
         """The status; ``waiting`` where the run was never begun, ``damaged`` where the file cannot be used."""
-        if not self.status_path.exists():
-            return {"status": "waiting", **NOTHING_YET}
         try:
-            return checked(self.status_path, NOTHING_YET | read_json(self.status_path))
+            return self._status()
         except DamagedError as error:
-            return damaged(error)
+            return Status.damaged(error)
 
     def checked(self) -> Status:
         """The status; ``damaged`` also where the lines are, or where some of a finished run's are missing."""
-        status = self.status()
+        found = self.status()
         try:
             count = len(self.lines())
-            if status["status"] == "done" and count != status.get("lines", count):
-                raise DamagedError(f"{self.lines_path} has {count} lines, expected {status['lines']}")
+            if found.state == "done" and found.lines not in (count, None):
+                raise DamagedError(f"{self.lines_path} has {count} lines, expected {found.lines}")
         except DamagedError as error:
-            return damaged(error)
-        return status
+            return Status.damaged(error)
+        return found
 
     def mended(self) -> Status:
         """The status, to go on from: a damaged file is kept beside and the run counts as never begun."""
-        status = self.status()
-        return status if status["status"] != "damaged" else self.begin_status_afresh(status)
+        try:
+            return self._status()
+        except DamagedError as error:
+            return self.begin_status_afresh(error)
 
-    def begin_status_afresh(self, status: Status) -> Status:
-        """Keep the file of a damaged ``status`` beside; the run counts as never begun."""
+    def begin_status_afresh(self, why: StoreError) -> Status:
+        """Keep a file that cannot be used beside; the run counts as never begun."""
         aside = free_name(self.status_path, "damaged")
         self.status_path.replace(aside)
-        notice = f"{status['error']['message']}; kept as {aside.name}"
-        return {"status": "waiting", **NOTHING_YET, "notices": [notice]}
+        return Status(status="waiting", notices=[f"{why}; kept as {aside.name}"])
 
     def busy(self) -> bool:
         """Whether some process is doing this run."""
@@ -105,7 +109,7 @@ class Run:
 
     def write_status(self, status: Status) -> None:
         """Replace the status."""
-        write_json(self.status_path, {"agent": self.agent, "seed": self.seed} | status)
+        write_json(self.status_path, {"agent": self.agent, "seed": self.seed} | status.content())
 
     def amend_status(self, status: Status) -> None:
         """Replace the status of a run that nobody is doing; what had to be mended for that is among its notices.
@@ -113,12 +117,18 @@ class Run:
         Raises:
             BusyError: somebody is.
         """
-        with self.open() as journal:
-            self.write_status(status | {"notices": [*status["notices"], *journal.notices]})
+        with self.open() as lines:
+            status.notices = [*status.notices, *lines.notices]
+            self.write_status(status)
+
+    def write_finetuned(self, status: FinetuneStatus) -> None:
+        """Replace what became of the incumbent by fine-tuning."""
+        content = status.model_dump(by_alias=True)
+        write_json(self.finetune_path, {"agent": self.agent, "seed": self.seed} | content)
 
     def lines(self) -> list[Line]:
         """The evaluations so far; needs no lock."""
-        return read(self.lines_path)
+        return journal.read(self.lines_path)
 
     def open(self) -> Journal:
         """The evaluations, to be added to; raises BusyError while another process does."""

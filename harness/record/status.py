@@ -1,88 +1,144 @@
-"""What became of a run: its status, as it stands in ``seed-<k>.json``."""
+"""What became of a run, and of fine-tuning what it ended with: ``seed-<k>.json`` and ``seed-<k>.finetune.json``."""
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from prunebench.harness.errors import DamagedError, StoreError
+from prunebench.harness.errors import DamagedError, StoreError, in_one_line, plain
+from prunebench.harness.files import read_json
 from prunebench.harness.record.journal import first_fault
-
-Status = dict[str, Any]
-"""A run's status as JSON-able values:
-
-status: waiting (never begun, not on disk), running (or interrupted), done, failed, timeout; damaged where the file, or
-    that of the lines, is not what was written.
-attempts: how often it was begun.
-failures: how often it failed: interruptions do not count.
-notices: what had to be mended when the run's files were opened, a sentence each.
-nondeterministic: a dict for every time that a replay failed: the file its lines were kept in, and the reason.
-error: None, or type, message and traceback.
-lines: how many there are, once it is done.
-incumbent: index of a line, None while there is none.
-test: accuracy and loss of the incumbent on the test split, or None.
-notes: what the agent left about its search (see :class:`prunebench.agents.base.Agent`), or None.
-latency: of the incumbent's network, measured when all runs had ended (absent before that): seconds and dense_seconds
-    (of the dense network) per batch, images of the batch, threads.
-seconds: setup (before the search), closing (of the agent, after its last evaluation).
-"""
 
 ENDED = ("done", "failed", "timeout")
 """States in which a run has come to an end."""
-NOTHING_YET: Status = {
-    "attempts": 0,
-    "failures": 0,
-    "notices": [],
-    "nondeterministic": [],
-    "error": None,
-    "incumbent": None,
-    "test": None,
-    "notes": None,
-    "seconds": {},
-}
 
 
-class _Problem(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Problem(_Part):
+    """Why something failed; as a string the type and the message, which is one line."""
+
     type: str
     message: str
-    traceback: str
+    traceback: str = ""
+
+    @field_validator("traceback", mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        return plain(value) if isinstance(value, str) else value
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """The problem that an exception is."""
+        details = "".join(traceback.format_exception(error))
+        return cls(type=type(error).__name__, message=in_one_line(error), traceback=details)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
 
 
-class _Score(BaseModel):
+class TestScore(_Part):
+    """Accuracy and loss on the test split."""
+
+    __test__ = False  # no test class
+
     accuracy: float
     loss: float
 
 
-class _StatusFile(BaseModel):
-    """What a status is checked against when it is read; see :data:`Status`."""
+class Latency(_Part):
+    """Seconds per batch of the incumbent's network and of the dense one, with images of the batch and threads."""
 
-    model_config = ConfigDict(strict=True)
-    status: Literal["waiting", "running", "done", "failed", "timeout"]
-    attempts: int
-    failures: int
-    notices: list[str]
-    nondeterministic: list[dict[str, str]]
-    error: _Problem | None
+    dense_seconds: float
+    images: int
+    threads: int
+    seconds: float
+
+
+class Status(BaseModel):
+    """A run's status. Values that are set are checked as those that are read.
+
+    Attributes:
+        state: ``status`` on disk: waiting (never begun, not on disk), running (or interrupted), done, failed, timeout;
+            damaged, which is not written either, where this file, or that of the lines, is not what was written.
+        attempts: how often it was begun.
+        failures: how often it failed: interruptions do not count.
+        notices: what had to be mended when the run's files were opened, a sentence each.
+        nondeterministic: for every time that a replay failed the file its lines were kept in, and the reason.
+        error: why it failed, or None.
+        lines: how many there are, once it is done; absent on disk before.
+        incumbent: index of a line, None while there is none.
+        test: of the incumbent, or None.
+        notes: what the agent left about its search (see :class:`prunebench.agents.base.Agent`), or None.
+        latency: of the incumbent's network, measured when all runs had ended; absent on disk before.
+        seconds: setup (before the search), closing (of the agent, after its last evaluation).
+    """
+
+    model_config = ConfigDict(strict=True, validate_assignment=True)
+    attempts: int = 0
+    failures: int = 0
+    notices: list[str] = []
+    nondeterministic: list[dict[str, str]] = []
+    error: Problem | None = None
+    incumbent: int | None = None
+    test: TestScore | None = None
+    notes: dict[str, Any] | None = None
+    seconds: dict[str, float] = {}
+    state: Literal["waiting", "running", "done", "failed", "timeout", "damaged"] = Field(alias="status")
     lines: int | None = None
-    incumbent: int | None
-    test: _Score | None
-    notes: dict[str, Any] | None
-    latency: dict[str, float] | None = None
-    seconds: dict[str, float]
+    latency: Latency | None = None
+
+    @classmethod
+    def damaged(cls, error: StoreError) -> Self:
+        """The status of a run whose files are not what was written."""
+        return cls(status="damaged", error=Problem(type="DamagedError", message=str(error)))
+
+    def content(self) -> dict[str, Any]:
+        """As it is written."""
+        absent = {name for name in ("lines", "latency") if getattr(self, name) is None}
+        return self.model_dump(by_alias=True, exclude=absent)
 
 
-def checked(path: Path, status: Status) -> Status:
-    """The status that was read from a file; raises DamagedError unless it is one."""
+class FinetuneStatus(BaseModel):
+    """What became of a run's incumbent by fine-tuning. Values that are set are checked as those that are read.
+
+    Attributes:
+        state: ``status`` on disk: running (or interrupted), done, failed.
+        settings: epochs, learning_rate, batch_size, momentum, weight_decay.
+        channels: of the network that is trained, the incumbent's.
+        test: afterwards, or None.
+        seconds: of the process that finished it, from the first image to the test split; None before.
+        error: why it failed, or None.
+    """
+
+    model_config = ConfigDict(strict=True, validate_assignment=True)
+    state: Literal["running", "done", "failed"] = Field(alias="status")
+    settings: dict[str, Any]
+    channels: list[int]
+    test: TestScore | None = None
+    seconds: float | None = None
+    error: Problem | None = None
+
+
+_Any = TypeVar("_Any", Status, FinetuneStatus)
+
+
+def read(kind: type[_Any], path: Path) -> _Any:
+    """The status in a file.
+
+    Raises:
+        DamagedError: the file is not what was written.
+        StoreError: it is another version's.
+    """
     try:
-        _StatusFile.model_validate(status)
+        status = kind.model_validate(read_json(path))
     except ValidationError as error:
         raise DamagedError(f"{path} is not what was written: {first_fault(error)}") from error
+    if status.state == "damaged":
+        raise DamagedError(f"{path} is not what was written: status: 'damaged' is never written")
     return status
-
-
-def damaged(error: StoreError) -> Status:
-    """The status of a run whose files are not what was written."""
-    reason = {"type": "DamagedError", "message": str(error), "traceback": ""}
-    return {"status": "damaged", **NOTHING_YET, "error": reason}

@@ -5,7 +5,7 @@ manifest.json                                versions, machine, hashes, facts ab
 runs/<network>/<agent>/seed-<k>.jsonl        a line per evaluation (prunebench.harness.record.journal)
 runs/<network>/<agent>/seed-<k>.json         the run's status
 runs/<network>/<agent>/seed-<k>.finetune.json            what became of its incumbent by fine-tuning
-(prunebench.harness.running.finetune)
+(prunebench.harness.record.status)
 runs/<network>/<agent>/seed-<k>.finetuned.safetensors    the weights
 tables/                                      rebuilt from the above
 """

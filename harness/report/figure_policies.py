@@ -58,7 +58,7 @@ def preserve_ratios(experiment: Experiment, runs: pd.DataFrame, evaluations: pd.
 
 def _ratios(experiment: Experiment, row: Mapping[Any, Any]) -> list[float]:
     run = experiment.run(row["agent"], int(row["seed"]))
-    return [float(ratio) for ratio in run.lines()[int(row["incumbent"])]["realised"]]
+    return [float(ratio) for ratio in run.lines()[int(row["incumbent"])].realised]
 
 
 def pareto(experiment: Experiment, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Figure | None:
@@ -137,7 +137,7 @@ def clusters(experiment: Experiment, runs: pd.DataFrame, evaluations: pd.DataFra
     """For every agent that clusters layers: its tree, and below it the clusters of every stage of its best run."""
     found = []
     for row in best_runs(runs).to_dict("records"):
-        notes = experiment.run(row["agent"], int(row["seed"])).status()["notes"] or {}
+        notes = experiment.run(row["agent"], int(row["seed"])).status().notes or {}
         if _has_clusters(notes):
             found.append((f"{short_run(row)}", notes))
     if not found:

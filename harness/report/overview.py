@@ -47,25 +47,24 @@ def settings(experiment: Experiment) -> str:
 
 
 def _state(config: ExperimentConfig, experiment: Experiment) -> str:
-    statuses = [run.checked()["status"] for run in experiment.runs()]
+    statuses = [run.checked().state for run in experiment.runs()]
     counts = {name: statuses.count(name) for name in dict.fromkeys(statuses)}
     return f"{len(statuses)} runs, {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
 
 def _row(run: Run, asked: int) -> list[str]:
     status = run.checked()
-    lines = [] if status["status"] == "damaged" else run.lines()
+    lines = [] if status.state == "damaged" else run.lines()
     best = incumbent(lines)
-    error = status["error"]
-    problem = f"{error['type']}: {error['message']}" if error else ""
+    problem = str(status.error or "")
     return [
         run.agent,
         str(run.seed),
-        status["status"],
+        status.state,
         f"{len(lines)}/{asked}",
-        "-" if best is None else f"{100 * best['accuracy']:.2f} %",
-        f"{sum(sum(line['seconds'].values()) for line in lines):.1f}" if lines else "-",
-        str(status["attempts"]),
+        "-" if best is None else f"{100 * best.accuracy:.2f} %",
+        f"{sum(line.seconds.total for line in lines):.1f}" if lines else "-",
+        str(status.attempts),
         problem if len(problem) <= _LONGEST else f"{problem[: _LONGEST - 3]}...",
     ]
 

@@ -17,7 +17,9 @@ from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.processes.local import Function, Job, JobCrash, Processes, cores
 from prunebench.harness.record import manifest, store
+from prunebench.harness.record.incumbents import incumbent
 from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import Latency
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.rounds import Engine, Rounds
 
@@ -68,7 +70,7 @@ def bench(
     session = Session(experiment)
     if config.seeds < experiment.config.seeds:
         display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
-    missing = [run for run in experiment.runs() if run.checked()["status"] != "done"]
+    missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
         with Processes(config.threads, registry.own_modules(config.agents)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
@@ -155,7 +157,7 @@ def _run_all(
     folder = experiment.folder.resolve()
 
     def job(run: Run) -> Job:
-        args = (config, run.agent, run.seed, folder, run.status()["attempts"])
+        args = (config, run.agent, run.seed, folder, run.status().attempts)
         return Job(run.name, run_one, args, execution.limits(), run.log_path)
 
     rounds = Rounds(
@@ -170,7 +172,7 @@ def _run_all(
     rounds.do(runs)
     session.failed |= rounds.failed
     session.seconds["runs"] = time.perf_counter() - started
-    setups = [s["seconds"]["setup"] for run in runs if (s := run.status())["status"] == "done"]
+    setups = [s.seconds["setup"] for run in runs if (s := run.status()).state == "done"]
     if setups:
         session.seconds["each run's set-up"] = sum(setups) / len(setups)
 
@@ -178,7 +180,7 @@ def _run_all(
 def _unmeasured(experiment: Experiment) -> list[Run]:
     """Finished runs whose incumbent's latency is not known."""
     statuses = ((run, run.checked()) for run in experiment.runs())
-    return [run for run, s in statuses if s["status"] == "done" and s["incumbent"] is not None and "latency" not in s]
+    return [run for run, s in statuses if s.state == "done" and s.incumbent is not None and s.latency is None]
 
 
 def _measure_latency(processes: Processes, session: Session, measure: Function, display: Display) -> None:
@@ -191,11 +193,13 @@ def _measure_unmeasured(processes: Processes, session: Session, measure: Functio
     if not runs or any(run.busy() for run in session.experiment.runs()):  # whoever ends last measures
         return
     started = time.perf_counter()
-    policies = [run.lines()[run.status()["incumbent"]]["channels"] for run in runs]
+    policies = [incumbent(run).channels for run in runs]
     try:
         found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
         for run, seconds in zip(runs, found.pop("seconds"), strict=True):
-            run.amend_status(run.status() | {"latency": found | {"seconds": seconds}})
+            status = run.status()
+            status.latency = Latency(**found, seconds=seconds)
+            run.amend_status(status)
     except (HarnessError, JobCrash, OSError) as error:  # the runs are done, and their results stand without it
         session.failed["latency of the incumbents"] = str(error).splitlines()[0]
         return

@@ -108,7 +108,7 @@ def choose(experiment: Experiment, agent: str | None, seed: int | None) -> Run:
         asked = [f"agent {agent!r}" if agent is not None else "", f"seed {seed}" if seed is not None else ""]
         raise ConfigError(f"{' '.join(filter(None, asked))}: expected a finished run with an incumbent, there is none")
     lines = [incumbent(run) for run in runs]
-    best = min(range(len(runs)), key=lambda number: (-lines[number]["accuracy"], lines[number]["loss"], number))
+    best = min(range(len(runs)), key=lambda number: (-lines[number].accuracy, lines[number].loss, number))
     return runs[best]
 
 

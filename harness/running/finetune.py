@@ -1,14 +1,4 @@
-"""After the search: train the pruned networks that the runs ended with on, run by run.
-
-``seed-<k>.finetune.json`` holds, besides agent and seed:
-
-status: running (or interrupted), done, failed.
-settings: epochs, learning_rate, batch_size, momentum, weight_decay.
-channels: of the network that is trained, the incumbent's.
-test: accuracy and loss on the test split afterwards, or None.
-seconds: of the process that finished it, from the first image to the test split; None before.
-error: None, or type, message and traceback.
-"""
+"""After the search: train the pruned networks that the runs ended with on, run by run."""
 
 from __future__ import annotations
 
@@ -19,10 +9,10 @@ from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
-from prunebench.harness.files import write_json
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
 from prunebench.harness.record.incumbents import finished
 from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import Problem
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.bench import Session
 
@@ -59,7 +49,7 @@ def finetune(
             Job("settings", "prunebench.harness.inside.finetune:resolve", (experiment.config, settings))
         )
         _meet(experiment, runs, resolved)
-        missing = [run for run in runs if (run.finetuned() or {}).get("status") != "done"]
+        missing = [run for run in runs if (found := run.finetuned()) is None or found.state != "done"]
         display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
         if missing:
             started = time.perf_counter()
@@ -76,10 +66,10 @@ def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any]) -> 
     """Raise ConfigError where runs were fine-tuned with other settings; failed ones may be tried again with any."""
     for run in runs:
         before = run.finetuned()
-        if before is None or before["status"] == "failed" or before["settings"] == settings:
+        if before is None or before.state == "failed" or before.settings == settings:
             continue
-        keys = [key for key in settings if before["settings"].get(key) != settings[key]]
-        changes = [f"{key.replace('_', '-')} is {before['settings'].get(key)}, not {settings[key]}" for key in keys]
+        keys = [key for key in settings if before.settings.get(key) != settings[key]]
+        changes = [f"{key.replace('_', '-')} is {before.settings.get(key)}, not {settings[key]}" for key in keys]
         raise ConfigError(
             f"runs of {str(experiment.folder)!r} were fine-tuned with other settings ({'; '.join(changes)}): "
             "name those again, or remove runs/*/*/seed-*.finetune*"
@@ -115,11 +105,11 @@ def _problem(run: Run, end: End) -> str | None:
     status = run.finetuned()
     if end.problem is None:
         assert status is not None
-        error = status["error"]
-        return f"{error['type']}: {error['message']}" if error else None
-    if status is not None and status["status"] == "running":
-        died = {"type": "ProcessDied", "message": end.problem, "traceback": end.details}
-        write_json(run.finetune_path, status | {"status": "failed", "error": died})
+        return str(status.error) if status.error else None
+    if status is not None and status.state == "running":
+        status.state = "failed"
+        status.error = Problem(type="ProcessDied", message=end.problem, traceback=end.details)
+        run.write_finetuned(status)
     return end.problem
 
 
@@ -128,6 +118,8 @@ def _spoken(settings: dict[str, Any]) -> str:
 
 
 def _summary(run: Run) -> str:
-    before, after = run.status()["test"], run.finetuned()
-    assert after is not None
-    return f"{run.name}: test {100 * before['accuracy']:.2f} % -> {100 * after['test']['accuracy']:.2f} %"
+    before, after = run.status(), run.finetuned()
+    assert before.test
+    assert after
+    assert after.test
+    return f"{run.name}: test {100 * before.test.accuracy:.2f} % -> {100 * after.test.accuracy:.2f} %"

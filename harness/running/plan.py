@@ -70,7 +70,7 @@ def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | Non
 
 def missing(experiment: Experiment) -> list[Run]:
     """The runs that an experiment still lacks, with the seeds that it has on disk already."""
-    return [run for run in present(experiment).runs() if run.checked()["status"] != "done"]
+    return [run for run in present(experiment).runs() if run.checked().state != "done"]
 
 
 def present(experiment: Experiment) -> Experiment:

@@ -6,13 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from prunebench.harness.display import Display
 from prunebench.harness.errors import BusyError, StoreError
 from prunebench.harness.processes.local import End, Event, Job
 from prunebench.harness.record.run import Run
-from prunebench.harness.record.status import ENDED, Status
+from prunebench.harness.record.status import ENDED, Problem, Status
 from prunebench.harness.record.store import Experiment
 
 _LETTING_GO = 5.0  # seconds that a killed process may take to be gone
@@ -84,7 +84,7 @@ class Rounds:
             elif event.cause == "busy":
                 busy.append(run)
                 self._display.end(run.name)
-            elif event.cause == "died" and self._settle(run, event)["failures"] < self._attempts:
+            elif event.cause == "died" and self._settle(run, event).failures < self._attempts:
                 again.append(run)
                 self._display.end(run.name, f"{run.name}: {event.problem}; it is begun again")
             else:
@@ -102,30 +102,30 @@ class Rounds:
     def _problem(self, run: Run, end: End) -> str | None:
         """Why a run is not done, in one line; a process that was ended could not write that down itself."""
         status = run.checked() if end.problem is None else self._settle(run, end)
-        if status["status"] in ("failed", "timeout", "damaged"):
-            return f"{status['error']['type']}: {status['error']['message']}" if end.problem is None else end.problem
+        if end.problem is None and status.state in ("failed", "timeout", "damaged"):
+            return str(status.error)
         return end.problem
 
     def _settle(self, run: Run, end: End) -> Status:
         """The status of a run whose process did not live to write it, written down where that is possible."""
         status = _found(run)
-        if status["status"] in ("waiting", "running"):
+        if status.state in ("waiting", "running"):
             self._failures[run.name] += 1
-            kind = "timeout" if end.cause == "time" else "failed"
-            error = {"type": _TYPES.get(end.cause, "Error"), "message": end.problem, "traceback": end.details}
-            failures = max(status["failures"] + 1, self._failures[run.name])
-            status |= {"status": kind, "error": error, "failures": failures}
+            status.state = "timeout" if end.cause == "time" else "failed"
+            kind = _TYPES.get(end.cause, "Error")
+            status.error = Problem(type=kind, message=end.problem or "", traceback=end.details)
+            status.failures = max(status.failures + 1, self._failures[run.name])
             with suppress(OSError, BusyError):  # a full disk, another process: it is said at least
                 _write(run, status)
         return status
 
     def _given_up(self, run: Run) -> bool:
         status = run.checked()
-        if status["failures"] < self._attempts:
+        if status.failures < self._attempts:
             return False
-        reason = status["error"]["message"] if status["error"] else "its process died"
+        reason = status.error.message if status.error else "its process died"
         self.failed[run.name] = (
-            f"it has failed {status['failures']} times ({reason}): --attempts {status['failures'] + 1} begins it again"
+            f"it has failed {status.failures} times ({reason}): --attempts {status.failures + 1} begins it again"
         )
         self._over += 1
         return True
@@ -145,8 +145,8 @@ class Rounds:
     def _ended_elsewhere(self, run: Run) -> bool:
         """Whether another process has come to an end with a run: what died there it will begin again itself."""
         status = run.checked()
-        died = status["status"] == "failed" and status["error"]["type"] == _TYPES["died"]
-        return status["status"] in ENDED and not (died and status["failures"] < self._attempts)
+        died = status.state == "failed" and status.error is not None and status.error.type == _TYPES["died"]
+        return status.state in ENDED and not (died and status.failures < self._attempts)
 
 
 def _found(run: Run) -> Status:
@@ -154,7 +154,7 @@ def _found(run: Run) -> Status:
     try:
         return run.mended()
     except StoreError as error:  # of another version: it was not when the run was begun
-        return run.begin_status_afresh({"error": {"message": str(error)}})
+        return run.begin_status_afresh(error)
 
 
 def _write(run: Run, status: Status) -> None:
@@ -171,11 +171,11 @@ _TYPES = {"died": "ProcessDied", "time": "TimeLimit", "memory": "MemoryLimit", "
 def summary(run: Run) -> str:
     """A line about a run that is done."""
     status, lines = run.status(), run.lines()
-    best = None if status["incumbent"] is None else lines[status["incumbent"]]["accuracy"]
-    notices = "".join(f"; {notice}" for notice in status["notices"])
+    best = None if status.incumbent is None else lines[status.incumbent].accuracy
+    notices = "".join(f"; {notice}" for notice in status.notices)
     return f"{run.name}: done, evaluations: {len(lines)}, {incumbent_text(best)}{notices}"
 
 
-def incumbent_text(accuracy: Any) -> str:
+def incumbent_text(accuracy: float | None) -> str:
     """How an incumbent's accuracy is shown."""
     return "no incumbent yet" if accuracy is None else f"incumbent {100 * accuracy:.2f} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import FinetuneStatus, Status, TestScore
 from prunebench.harness.record.store import Experiment
 
 LAYERS = 5
@@ -95,20 +98,30 @@ def write_run(
     count = 1 if agent == "uniform" else made.config.evaluations
     lines = [line(rng, index, level) for index in range(count)]
     lines[0] |= {"feasible": True, "macs": 500_000, "cost": 0.5}
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    put_lines(run, lines)
     best = min((e for e in lines if e["feasible"]), key=lambda e: (-e["accuracy"], e["loss"], e["index"]))
     test = float(np.clip(best["accuracy"] - 0.02 + rng.normal(0, 0.01), 0, 1))
-    status = run.status() | {
-        "status": "done",
-        "attempts": 1,
-        "incumbent": best["index"],
-        "test": {"accuracy": test, "loss": 1.0},
-        "seconds": {"setup": 1.0, "closing": 0.25},
-        "latency": {"seconds": float(rng.uniform(0.4, 0.6)), "dense_seconds": 1.0, "images": 100, "threads": 1},
-        "notes": NOTES if agent == "clustered_bo" else None,
-    }
-    run.write_status(status)
+    amend(
+        run,
+        status="done",
+        attempts=1,
+        incumbent=best["index"],
+        test={"accuracy": test, "loss": 1.0},
+        seconds={"setup": 1.0, "closing": 0.25},
+        latency={"seconds": float(rng.uniform(0.4, 0.6)), "dense_seconds": 1.0, "images": 100, "threads": 1},
+        notes=NOTES if agent == "clustered_bo" else None,
+    )
     if finetuned:
-        tuned = {"agent": agent, "seed": seed, "status": "done", "test": {"accuracy": (test + 0.93) / 2, "loss": 0.5}}
-        write_json(run.finetune_path, tuned)
+        score = TestScore(accuracy=(test + 0.93) / 2, loss=0.5)
+        run.write_finetuned(FinetuneStatus(status="done", settings={}, channels=[], test=score))
+
+
+def amend(run: Run, **changes: Any) -> None:
+    """Change a run's status as it stands on disk."""
+    run.write_status(Status.model_validate(run.status().content() | changes))
+
+
+def put_lines(run: Run, lines: Sequence[dict[str, Any]]) -> None:
+    """Replace a run's lines."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))

@@ -18,6 +18,8 @@ from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.inside import finetune
 from prunebench.harness.record import manifest
+from prunebench.harness.record.journal import Line
+from prunebench.harness.record.status import Status, TestScore
 from prunebench.harness.record.store import Experiment
 
 MODULES = (
@@ -78,14 +80,14 @@ def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
         macs, parameters = (int(evaluator.costs[name](counts)) for name in ("macs", "parameters"))
         with run.open() as journal:
             journal.append(
-                {"index": 0, "requested": [], "realised": [], "channels": counts, "accuracy": 0.25 + 0.1 * number}
-                | {"loss": score.loss, "reward": 0.0, "macs": macs, "parameters": parameters, "cost": 0.5}
-                | {"feasible": True, "probe": False, "repeat_of": None, "seconds": SECONDS}
+                Line(
+                    **{"index": 0, "requested": [], "realised": [], "channels": counts, "accuracy": 0.25 + 0.1 * number}
+                    | {"loss": score.loss, "reward": 0.0, "macs": macs, "parameters": parameters, "cost": 0.5}
+                    | {"feasible": True, "probe": False, "repeat_of": None, "seconds": SECONDS}
+                )
             )
-            run.write_status(
-                {"status": "done", "attempts": 1, "nondeterministic": [], "error": None, "incumbent": 0}
-                | {"test": {"accuracy": test.accuracy, "loss": test.loss}, "notes": None, "seconds": {}}
-            )
+            tested = TestScore(accuracy=test.accuracy, loss=test.loss)
+            run.write_status(Status(status="done", attempts=1, incumbent=0, test=tested))
     return experiment
 
 
@@ -93,6 +95,8 @@ def some_fail(
     report: Any, config: ExperimentConfig, folder: Path, agent: str, seed: int, settings: dict[str, Any]
 ) -> None:
     """One run's process is killed, another run's fine-tuning fails."""
+    from prunebench.harness.inside import finetune
+
     if (agent, seed) == ("uniform", 0):
         finetune._begin(Experiment(folder, config).run(agent, seed), settings)
         os.kill(os.getpid(), signal.SIGKILL)

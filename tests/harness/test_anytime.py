@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,7 +188,7 @@ def test_the_table_counts_runs_that_are_done(tmp_path: Path) -> None:
 
 def put(experiment: Experiment, agent: str, seed: int, evaluations: list[Evaluation], status: str) -> None:
     run = experiment.run(agent, seed)
-    run.write_status(run.status() | {"status": status})
+    fake.amend(run, status=status)
     lines = [
         {
             "index": index,
@@ -208,4 +208,4 @@ def put(experiment: Experiment, agent: str, seed: int, evaluations: list[Evaluat
         }
         for index, (accuracy, feasible, seconds) in enumerate(evaluations)
     ]
-    run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    fake.put_lines(run, lines)

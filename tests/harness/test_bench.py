@@ -77,13 +77,13 @@ def test_a_killed_process_fails_its_run_alone_and_is_resumed(config: ExperimentC
     assert "ZeroDivisionError: on purpose" in session.failed["failing seed 0"]
     experiment = store.load(folder)
     dying = experiment.run("dying", 0)
-    assert dying.status()["status"] == "failed"
-    assert "SIGKILL" in dying.status()["error"]["message"]
+    assert dying.status().state == "failed"
+    assert "SIGKILL" in str(dying.status().error)
     assert len(dying.lines()) == 3
-    assert experiment.run("sampler", 0).status()["status"] == "done"
+    assert experiment.run("sampler", 0).status().state == "done"
     session = bench(config, folder)
     assert set(session.failed) == {"failing seed 0"}
-    assert (dying.status()["status"], dying.status()["attempts"]) == ("done", 2)
+    assert (dying.status().state, dying.status().attempts) == ("done", 2)
     assert lines(folder)["dying seed 0"] == lines(folder)["sampler seed 0"]
 
 
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_the_runs_and_is_resumable(config: ExperimentConfig, tmp_pat
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(20) == 130
     assert all(can_open(run) for run in runs)
-    assert all(run.status()["status"] == "running" for run in runs)
+    assert all(run.status().state == "running" for run in runs)
     assert not bench(config, folder).failed
 
 

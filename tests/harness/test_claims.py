@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -212,12 +211,12 @@ def test_a_preset_that_is_a_pair_of_its_own_stands_in_for_no_other(tmp_path: Pat
 def timed(experiment: Experiment, agent: str, seed: int, steps: list[float], own: float) -> None:
     """Give a run these accuracies, evaluations of 1 s and ``own`` seconds of the agent before each."""
     run = experiment.run(agent, seed)
-    lines = run.lines()[: len(steps)]
+    seconds = {"agent": own, "reconstruction": 0.25, "forward": 0.75, "environment": 0.0}
+    lines = [line.model_dump() for line in run.lines()[: len(steps)]]
     for line, accuracy in zip(lines, steps, strict=True):
-        seconds = {"agent": own, "reconstruction": 0.25, "forward": 0.75, "environment": 0.0}
         line |= {"accuracy": accuracy, "feasible": True, "seconds": seconds}
-    run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run.write_status(run.status() | {"incumbent": int(np.argmax(steps)), "status": "done"})
+    fake.put_lines(run, lines)
+    fake.amend(run, incumbent=int(np.argmax(steps)), status="done")
 
 
 def target() -> Claim:
@@ -261,9 +260,8 @@ def test_a_target_that_the_uniform_policy_has_for_nothing_is_none(tmp_path: Path
 def test_a_run_without_a_policy_within_the_budget_leaves_no_target(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 3, agents=("ddpg", "clustered_bo"))
     run = made.run("ddpg", 1)
-    lines = [line | {"feasible": False} for line in run.lines()]
-    run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run.write_status(run.status() | {"incumbent": None, "test": None})
+    fake.put_lines(run, [line.model_dump() | {"feasible": False} for line in run.lines()])
+    fake.amend(run, incumbent=None, test=None)
     found = claims.evaluate(target(), [made], frames.joined([made]))
     assert (found.outcome, "no policy within the budget" in found.measured) == (NOT_TESTED, True)
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fake
 import finished_runs
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_the_best_run_is_exported_and_its_latency_told(
     assert facts["input"] == {"channels": 3, "size": finished_runs.SIZE}
     assert facts["origin"]["agent"] == "random"
     assert facts["channels"]["layers"][0] == "layer1.0.conv1"
-    assert facts["channels"]["kept"] == experiment.run("random", 1).lines()[0]["channels"]
+    assert facts["channels"]["kept"] == experiment.run("random", 1).lines()[0].channels
     assert str(experiment.folder) not in (folder / "network.json").read_text()
     assert not [path for path in folder.parent.iterdir() if path != folder]
     evaluator = preparation.load_evaluator(experiment.config.task)
@@ -105,8 +106,8 @@ def test_fine_tuned_weights_are_preferred(experiment: Experiment, tmp_path: Path
     tuned = experiment.run("uniform", 0).finetuned()
     assert tuned is not None
     assert facts["weights"] == "fine-tuned"
-    assert facts["accuracy"]["finetuned_test"] == tuned["test"]
-    assert facts["origin"]["finetuning"] == tuned["settings"]
+    assert facts["accuracy"]["finetuned_test"] == tuned.model_dump()["test"]
+    assert facts["origin"]["finetuning"] == tuned.settings
     from safetensors.torch import load_file
 
     trained = load_file(experiment.run("uniform", 0).finetuned_weights_path)
@@ -121,7 +122,7 @@ def test_which_run(experiment: Experiment) -> None:
     assert choose(experiment, None, 0).name == "random seed 0"
     assert choose(experiment, "uniform", 0).name == "uniform seed 0"
     best = experiment.run("random", 1)
-    best.write_status(best.status() | {"status": "running"})
+    fake.amend(best, status="running")
     assert choose(experiment, None, None).name == "uniform seed 1"
     with pytest.raises(ConfigError, match="agent 'random' seed 1: expected a finished run"):
         choose(experiment, "random", 1)
@@ -135,15 +136,15 @@ def test_of_equally_accurate_runs_the_lower_loss_decides(experiment: Experiment)
     losses = []
     for run in experiment.runs():
         (line,) = run.lines()
-        run.lines_path.write_text(json.dumps(line | {"accuracy": 0.5}) + "\n")
-        losses.append((line["loss"], run.name))
+        fake.put_lines(run, [line.model_dump() | {"accuracy": 0.5}])
+        losses.append((line.loss, run.name))
     assert choose(experiment, None, None).name == min(losses)[1]
 
 
 def test_where_it_fails_nothing_is_left(experiment: Experiment, tmp_path: Path) -> None:
     run = experiment.run("random", 1)
     (line,) = run.lines()
-    run.lines_path.write_text(json.dumps(line | {"loss": 2 * line["loss"]}) + "\n")
+    fake.put_lines(run, [line.model_dump() | {"loss": 2 * line.loss}])
     before = sorted(tmp_path.rglob("*"))
     for out in (None, tmp_path / "not" / "yet"):
         with pytest.raises(JobError, match="are not those of the search"):

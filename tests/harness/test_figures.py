@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import fake
 import matplotlib
 import numpy as np
 import pytest
@@ -59,8 +59,8 @@ def put(experiment: Experiment, agent: str, seed: int, number: int, **status: An
     lines = [line(index, rng) for index in range(number)]
     run = experiment.run(agent, seed)
     test = {"accuracy": float(rng.uniform(0.7, 0.9)), "loss": 1.0}
-    run.write_status(run.status() | {"status": "done", "incumbent": 0, "test": test} | status)
-    run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    fake.amend(run, **({"status": "done", "incumbent": 0, "test": test} | status))
+    fake.put_lines(run, lines)
 
 
 def empty(folder: Path, seeds: int = 3) -> Experiment:
@@ -137,7 +137,7 @@ def test_dots_bars_and_ratios_are_the_frames(experiment: Experiment) -> None:
     cells = drawn["preserve_ratios"].axes[0].collections[0].get_array()
     best = runs[runs["status"] == "done"].sort_values("reward_accuracy").groupby("agent").tail(1).sort_index()
     rows = best.to_dict("records")
-    ratios = [experiment.run(r["agent"], r["seed"]).lines()[int(r["incumbent"])]["realised"] for r in rows]
+    ratios = [experiment.run(r["agent"], r["seed"]).lines()[int(r["incumbent"])].realised for r in rows]
     np.testing.assert_array_equal(np.reshape(cells, (4, 4)), ratios)
 
 
@@ -203,7 +203,7 @@ def test_extreme_values_are_drawn(tmp_path: Path, accuracy: float) -> None:
             "probe": False,
         }
         entry["seconds"] = dict.fromkeys(entry["seconds"], 0.0)
-        experiment.run(agent, 0).lines_path.write_text(json.dumps(entry) + "\n")
+        fake.put_lines(experiment.run(agent, 0), [entry])
     assert set(figures.write(experiment)) == set(figures.TITLES) - {"clusters"}
 
 

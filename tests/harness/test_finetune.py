@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fake
 import finished_runs
 import pytest
 import torch
@@ -20,19 +21,19 @@ from prunebench.harness.commands import finetune as finetune_command
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.finetuning import FinetuneSettings
-from prunebench.harness.files import write_json
 from prunebench.harness.inside.finetune import finetune_one, resolve
 from prunebench.harness.processes import local
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.record import store
-from prunebench.harness.record.status import Status
+from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import FinetuneStatus
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import finetune as module
 from prunebench.harness.running.bench import Session
 from prunebench.harness.running.finetune import finetune
 
 SETTINGS = FinetuneSettings(1, 0.01)
-KEYS = {"schema", "agent", "seed", "status", "settings", "channels", "test", "seconds", "error"}
+KEYS = ["schema", "agent", "seed", "status", "settings", "channels", "test", "seconds", "error"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,12 @@ def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def one(experiment: Experiment, report: Any = lambda *values: None, **changes: Any) -> Status:
+def state(run: Run) -> str | None:
+    found = run.finetuned()
+    return found and found.state
+
+
+def one(experiment: Experiment, report: Any = lambda *values: None, **changes: Any) -> FinetuneStatus:
     settings = resolve(report, experiment.config, SETTINGS) | changes
     finetune_one(report, experiment.config, experiment.folder, "random", 1, settings)
     found = experiment.run("random", 1).finetuned()
@@ -72,7 +78,7 @@ def one(experiment: Experiment, report: Any = lambda *values: None, **changes: A
 
 def test_every_finished_run_is_trained_on_once(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
     waiting = experiment.run("uniform", 1)
-    waiting.write_status(waiting.status() | {"status": "running"})
+    fake.amend(waiting, status="running")
     session = finetune(experiment, SETTINGS, jobs=2, display=Lines())
     assert not session.failed
     said = capsys.readouterr().err
@@ -81,11 +87,14 @@ def test_every_finished_run_is_trained_on_once(experiment: Experiment, capsys: p
     for run in module.finished(experiment):
         found = run.finetuned()
         assert found is not None
-        assert set(found) == KEYS
-        assert (found["agent"], found["seed"], found["status"]) == (run.agent, run.seed, "done")
-        assert found["channels"] == run.lines()[0]["channels"]
-        before = run.status()["test"]["accuracy"]
-        assert f"{run.name}: test {100 * before:.2f} % -> {100 * found['test']['accuracy']:.2f} %" in said
+        written = json.loads(run.finetune_path.read_text())
+        assert list(written) == KEYS
+        assert (written["agent"], written["seed"], written["status"]) == (run.agent, run.seed, "done")
+        assert (found.state, found.channels) == ("done", run.lines()[0].channels)
+        before = run.status().test
+        assert before is not None
+        assert found.test is not None
+        assert f"{run.name}: test {100 * before.accuracy:.2f} % -> {100 * found.test.accuracy:.2f} %" in said
         assert run.finetuned_weights_path.exists()
         assert not run.finetune_state_path.exists()
 
@@ -108,7 +117,7 @@ def test_runs_that_fail_do_not_stop_the_others(experiment: Experiment, capsys: p
     assert set(session.failed) == {"uniform seed 0", "uniform seed 1"}
     assert "SIGKILL" in session.failed["uniform seed 0"]
     assert "expected a smaller one" in session.failed["uniform seed 1"]
-    statuses = {run.name: (run.finetuned() or {})["status"] for run in experiment.runs()}
+    statuses = {run.name: state(run) for run in experiment.runs()}
     assert statuses == dict.fromkeys(session.failed, "failed") | {"random seed 0": "done", "random seed 1": "done"}
     assert "uniform seed 0: failed: the process was killed" in capsys.readouterr().err
     module._meet(experiment, experiment.runs()[:1], {"learning_rate": 5.0})  # failed ones may be tried otherwise
@@ -138,16 +147,16 @@ def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
 
     with pytest.raises(Interrupted):
         one(experiment, report, epochs=2.0)
-    assert (run.finetuned() or {})["status"] == "running"
+    assert state(run) == "running"
     assert run.finetune_state_path.exists()
     with pytest.raises(ConfigError, match="other settings"):
-        module._meet(experiment, [run], undisturbed["settings"] | {"momentum": 0.5})
+        module._meet(experiment, [run], undisturbed.settings | {"momentum": 0.5})
     if other:  # settings that were changed by hand
-        write_json(run.finetune_path, (run.finetuned() or {}) | {"settings": {"epochs": 9}})
+        run.write_finetuned(undisturbed.model_copy(update={"settings": {"epochs": 9}}))
     resumed = one(experiment, report, epochs=2.0)
     assert steps[3:] == ([1, 2, 3, 4] if other else [3, 4])
     assert run.finetuned_weights_path.read_bytes() == weights
-    assert resumed["test"] == undisturbed["test"]
+    assert resumed.test == undisturbed.test
     assert not run.finetune_state_path.exists()
 
 
@@ -157,25 +166,28 @@ def test_it_is_this_network_that_was_trained(experiment: Experiment) -> None:
 
     found = one(experiment)
     evaluator = preparation.load_evaluator(experiment.config.task)
-    model = evaluator.unfolded(found["channels"])
+    model = evaluator.unfolded(found.channels)
     before = score_batches(model, evaluator.test_split())
-    recorded = experiment.run("random", 1).status()["test"]
-    assert before.loss == pytest.approx(recorded["loss"], rel=1e-4)
+    recorded = experiment.run("random", 1).status().test
+    assert recorded is not None
+    assert before.loss == pytest.approx(recorded.loss, rel=1e-4)
     export.put_weights(model, experiment.run("random", 1).finetuned_weights_path)
     after = score_batches(model, evaluator.test_split())
-    assert after.accuracy == found["test"]["accuracy"]
-    assert after.loss == pytest.approx(found["test"]["loss"], rel=1e-4)
+    assert found.test is not None
+    assert after.accuracy == found.test.accuracy
+    assert after.loss == pytest.approx(found.test.loss, rel=1e-4)
     assert before.loss != after.loss
 
 
 def test_another_dense_network_is_noticed(experiment: Experiment) -> None:
     run = experiment.run("random", 1)
     line = run.lines()[0]
-    run.lines_path.write_text(json.dumps(line | {"loss": line["loss"] * 1.01}) + "\n")
+    fake.put_lines(run, [line.model_dump() | {"loss": line.loss * 1.01}])
     found = one(experiment)
-    assert found["status"] == "failed"
-    assert "are not those of the search" in found["error"]["message"]
-    assert found["error"]["type"] == "StoreError"
+    assert found.state == "failed"
+    assert found.error is not None
+    assert "are not those of the search" in found.error.message
+    assert found.error.type == "StoreError"
 
 
 def test_data_that_cannot_be_trained_on_are_refused_before_anything_is_written(
@@ -260,4 +272,4 @@ def test_weights_on_disk_are_those_of_the_network(experiment: Experiment) -> Non
     one(experiment)
     state = load_file(experiment.run("random", 1).finetuned_weights_path)
     assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
-    assert state["layer1.0.conv1.weight"].shape[0] == experiment.run("random", 1).lines()[0]["channels"][0]
+    assert state["layer1.0.conv1.weight"].shape[0] == experiment.run("random", 1).lines()[0].channels[0]

@@ -13,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prunebench.harness.errors import DamagedError
-from prunebench.harness.record.journal import FIELDS, Journal, incumbent, read
+from prunebench.harness.record.journal import Journal, Line, incumbent, read
 
 SECONDS = dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.0)
 
 
-def line(index: int, **values: Any) -> dict[str, Any]:
+def entry(index: int, **values: Any) -> dict[str, Any]:
     other = {"feasible": True, "probe": False, "requested": [], "realised": [], "channels": [], "seconds": SECONDS}
-    return dict.fromkeys(sorted(FIELDS), 0) | other | {"index": index, "loss": 1.0} | values
+    return dict.fromkeys(Line.model_fields, 0) | other | {"index": index, "loss": 1.0} | values
+
+
+def line(index: int, **values: Any) -> Line:
+    return Line(**entry(index, **values))
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
     keep = whole.rindex(b"\n", 0, -1) + 1
     for cut in range(keep, len(whole)):
         path.write_bytes(whole[:cut])
-        assert [entry["index"] for entry in read(path)] == [0, 1]
+        assert [found.index for found in read(path)] == [0, 1]
         with Journal(path) as journal:
             assert len(journal.lines) == 2
             assert journal.notices == (["a torn line after evaluation 2 was dropped"] if cut > keep else [])
@@ -66,12 +70,12 @@ def test_a_tail_torn_anywhere_is_dropped_and_overwritten(path: Path) -> None:
         (lambda lines: [lines[0], lines[2]], "line 2 has index 2: expected 1"),
         (lambda lines: [lines[0], b"17"], "line 2 is not an evaluation"),
         (
-            lambda lines: [lines[0], json.dumps(line(1, accuracy=None)).encode()],
+            lambda lines: [lines[0], json.dumps(entry(1, accuracy=None)).encode()],
             "line 2 is not an evaluation: accuracy",
         ),
-        (lambda lines: [lines[0], json.dumps(line(1, channels=3)).encode()], "line 2 is not an evaluation: channels"),
+        (lambda lines: [lines[0], json.dumps(entry(1, channels=3)).encode()], "line 2 is not an evaluation: channels"),
         (
-            lambda lines: [lines[0], json.dumps(line(1, seconds={})).encode()],
+            lambda lines: [lines[0], json.dumps(entry(1, seconds={})).encode()],
             "line 2 is not an evaluation: seconds.agent",
         ),
         (lambda lines: [lines[0], b'{"index": 1}'], "line 2 is not an evaluation"),
@@ -108,7 +112,7 @@ def test_after_a_line_that_could_not_be_written_none_is(path: Path) -> None:
         journal._file = file
         with pytest.raises(OSError, match="No space left"):
             journal.append(line(2))
-    assert [entry["index"] for entry in read(path)] == [0]
+    assert [found.index for found in read(path)] == [0]
 
 
 def test_only_one_process_may_write(path: Path) -> None:
@@ -144,16 +148,37 @@ def test_no_feasible_line_is_no_incumbent() -> None:
 def test_the_incumbent_beats_every_other_feasible_line(values: list[tuple[bool, int, int]]) -> None:
     lines = [line(i, feasible=f, accuracy=a, loss=b) for i, (f, a, b) in enumerate(values)]
     best = incumbent(lines)
-    feasible = [entry for entry in lines if entry["feasible"]]
+    feasible = [each for each in lines if each.feasible]
     assert (best is None) == (not feasible)
     for other in feasible:
         assert best is not None
-        if best["accuracy"] != other["accuracy"]:
-            assert best["accuracy"] > other["accuracy"]
-        elif best["loss"] != other["loss"]:
-            assert best["loss"] < other["loss"]
+        if best.accuracy != other.accuracy:
+            assert best.accuracy > other.accuracy
+        elif best.loss != other.loss:
+            assert best.loss < other.loss
         else:
-            assert best["index"] <= other["index"]
+            assert best.index <= other.index
+
+
+AS_WRITTEN = (  # by the first version, in a reference study
+    b'{"index": 0, "requested": [0.7031, 1e-05], "realised": [0.7031, 1.0], "channels": [45, 35], "accuracy": 0.99, '
+    b'"loss": 0.02452194861353194, "reward": 0.99, "macs": 3914790, "parameters": 8315052, "cost": 0.49994610765473, '
+    b'"feasible": true, "probe": false, "repeat_of": null, "seconds": {"agent": 0.0216667000058805, "reconstruction": '
+    b'0.09610719899501419, "forward": 0.3401608630010742, "environment": 0.0013862009946024045}}\n'
+    b'{"index": 1, "requested": [0.84375, 1.0], "realised": [0.84375, 1.0], "channels": [54, 58], "accuracy": 0.0, '
+    b'"loss": NaN, "reward": 0.0, "macs": 39152036, "parameters": 6027738, "cost": 0.49999882509579047, "feasible": '
+    b'true, "probe": true, "repeat_of": 0, "seconds": {"agent": 0.0002179529910790734, "reconstruction": '
+    b'7.281800208147615e-05, "forward": 0.39564344300015364, "environment": 0.001303686010942}}\n'
+)
+
+
+def test_lines_that_are_on_disk_stay_what_they_are(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("old.jsonl").write_bytes(AS_WRITTEN)
+    with Journal(path) as journal:
+        for found in read(path.with_name("old.jsonl")):
+            journal.append(found)
+    assert path.read_bytes() == AS_WRITTEN
 
 
 def test_a_line_is_one_line_of_json(path: Path) -> None:

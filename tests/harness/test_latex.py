@@ -29,7 +29,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     )
     error = {"type": "ValueError", "message": "x_1 < 2 & {50 %} \\ failed", "traceback": ""}
     run = made.run(label, 9)
-    run.write_status(run.status() | {"status": "failed", "error": error})
+    fake.amend(run, status="failed", error=error)
     tables.write(made)
     return made
 

@@ -27,7 +27,6 @@ from prunebench.harness.processes import local, ray_cluster
 from prunebench.harness.processes.local import End, Event, Job, Limits, Processes
 from prunebench.harness.processes.ray_engine import RayProcesses
 from prunebench.harness.record import store
-from prunebench.harness.record.journal import Line
 from prunebench.harness.record.run import Run
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
@@ -53,11 +52,11 @@ def jobs(config: ExperimentConfig, folder: Path) -> list[Job]:
     ]
 
 
-def lines(config: ExperimentConfig, folder: Path) -> dict[str, list[Line]]:
+def lines(config: ExperimentConfig, folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {run.name: toy_runs.without_times(run.lines()) for run in store.Experiment(folder, config).runs()}
 
 
-def locally(config: ExperimentConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Line]]:
+def locally(config: ExperimentConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
     """The lines of this machine's engine."""
     monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
     with Processes(1) as processes:
@@ -180,7 +179,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(
     found = ends(engine.run(jobs(slow, tmp_path / "ray")), disturber)
     assert disturber.done
     assert [end.problem for end in found.values()] == [None, None]
-    assert run.status()["attempts"] == 2
+    assert run.status().attempts == 2
     assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local", monkeypatch)
 
 
@@ -213,8 +212,9 @@ def test_failures_have_reason_and_traceback(engine: RayProcesses, tmp_path: Path
     found = ends(engine.run(todo))
     assert found["failing seed 0"].problem is None  # an agent's error is the run's result
     status = store.Experiment(tmp_path, config).run("failing", 0).status()
-    assert status["error"]["type"] == "ZeroDivisionError"
-    assert "toy_runs.py" in status["error"]["traceback"]
+    assert status.error is not None
+    assert status.error.type == "ZeroDivisionError"
+    assert "toy_runs.py" in status.error.traceback
     assert found["crash"].cause == "error"
     assert "in crashing" in found["crash"].details
     assert (found["refuse"].cause, found["refuse"].problem) == ("user", "no such weights")

@@ -14,7 +14,6 @@ from toy_runs import LAYERS, Sampler, environment
 from prunebench.agents.base import run_episode
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
-from prunebench.harness.record.journal import FIELDS
 
 POLICY = np.full(LAYERS, 0.4)
 
@@ -55,9 +54,8 @@ def test_the_line_is_written_before_the_agent_sees_the_reward(config: Experiment
         assert not written
         _, reward, terminated, _, info = recorder.step(np.array([0.4], dtype=np.float32))
         assert terminated == (number == LAYERS - 1)
-    assert written[0]["reward"] == reward
-    assert set(written[0]) == FIELDS
-    assert {key: written[0][key] for key in info["evaluation"]} == info["evaluation"]
+    assert written[0].reward == reward
+    assert written[0].model_dump(include=set(info["evaluation"])) == info["evaluation"]
 
 
 def test_a_failing_write_keeps_the_reward_from_the_agent(config: ExperimentConfig) -> None:
@@ -77,10 +75,10 @@ def test_repeats_and_probes_are_marked(config: ExperimentConfig) -> None:
     for options, ratio in ((None, 0.3), ({"budget": "none"}, 1.0), (None, 0.3), (None, 0.2)):
         recorder.reset(options=options)
         run_episode(recorder, np.full(LAYERS, ratio))
-    assert [line["probe"] for line in written] == [False, True, False, False]
-    assert [line["repeat_of"] for line in written] == [None, None, 0, None]
-    assert [line["feasible"] for line in written] == [True, False, True, True]
-    assert [line["index"] for line in written] == [0, 1, 2, 3]
+    assert [line.probe for line in written] == [False, True, False, False]
+    assert [line.repeat_of for line in written] == [None, None, 0, None]
+    assert [line.feasible for line in written] == [True, False, True, True]
+    assert [line.index for line in written] == [0, 1, 2, 3]
 
 
 def test_an_abandoned_episode_is_not_charged(config: ExperimentConfig) -> None:
@@ -90,7 +88,7 @@ def test_an_abandoned_episode_is_not_charged(config: ExperimentConfig) -> None:
     recorder.step(np.array([0.9], dtype=np.float32))
     recorder.reset()
     run_episode(recorder, POLICY)
-    assert np.allclose(written[0]["requested"], POLICY)
+    assert np.allclose(written[0].requested, POLICY)
 
 
 def test_seconds_go_to_whom_they_belong(config: ExperimentConfig) -> None:
@@ -119,11 +117,11 @@ def test_seconds_go_to_whom_they_belong(config: ExperimentConfig) -> None:
     time.sleep(0.1)
     recorder.finish()
     for line in written:
-        seconds = line["seconds"]
-        assert 0.2 <= seconds["agent"] < 0.29  # neither the scoring nor the writing
-        assert seconds["reconstruction"] == pytest.approx(0.03)
-        assert seconds["forward"] == pytest.approx(0.05)
-        assert 0.04 <= seconds["environment"] < 0.1
+        seconds = line.seconds
+        assert 0.2 <= seconds.agent < 0.29  # neither the scoring nor the writing
+        assert seconds.reconstruction == pytest.approx(0.03)
+        assert seconds.forward == pytest.approx(0.05)
+        assert 0.04 <= seconds.environment < 0.1
     assert 0.1 <= recorder.closing_seconds < 0.19
 
 
@@ -131,7 +129,7 @@ def test_replay_answers_from_the_record(config: ExperimentConfig) -> None:
     _, whole = recorded(config, 7)
     recorder, added = recorded(config, 7, past=whole[:4])
     assert toy_runs.without_times(added) == toy_runs.without_times(whole[4:])
-    new = {tuple(line["channels"]) for line in whole} - {tuple(line["channels"]) for line in whole[:4]}
+    new = {tuple(line.channels) for line in whole} - {tuple(line.channels) for line in whole[:4]}
     assert recorder.unwrapped.evaluator.calls == len(new)  # type: ignore[attr-defined]
 
 
@@ -140,14 +138,14 @@ def test_replay_tells_the_same_rewards(config: ExperimentConfig) -> None:
     recorder = Recorder(environment(config), 3, past)
     for line in past:
         recorder.reset()
-        assert run_episode(recorder, np.array(line["requested"]))["reward"] == line["reward"]
+        assert run_episode(recorder, np.array(line.requested))["reward"] == line.reward
 
 
 @pytest.mark.parametrize("change", ["requested", "channels", "probe"])
 def test_replay_of_something_else_is_refused(config: ExperimentConfig, change: str) -> None:
     _, past = recorded(config, 3)
     other = {"requested": [0.9] * LAYERS, "channels": [1] * LAYERS, "probe": True}[change]
-    past[1] = past[1] | {change: other}
+    past[1] = past[1].model_copy(update={change: other})
     with pytest.raises(ReplayMismatch, match="evaluation 1"):
         recorded(config, 3, past=past)
 

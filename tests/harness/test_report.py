@@ -276,7 +276,7 @@ def test_splits_have_variance_components(tmp_path: Path) -> None:
 def test_an_unfinished_experiment_has_a_report(tmp_path: Path) -> None:
     experiment = fake.experiment(tmp_path, 2)
     for run in experiment.runs()[1:]:
-        run.write_status(run.status() | {"status": "running", "test": None})
+        fake.amend(run, status="running", test=None)
     page = Page(report_page.write([experiment]).read_text())
     assert "1 of 10 runs are done" in " ".join(page.verdicts)
     for run in experiment.runs():
@@ -291,8 +291,8 @@ def test_an_agent_without_a_policy_within_the_budget_is_never_the_best(tmp_path:
     for seed in range(seeds):
         run = experiment.run("bo", seed)
         lines = [json.loads(text) | {"feasible": False} for text in run.lines_path.read_text().splitlines()]
-        run.lines_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        run.write_status(run.status() | {"incumbent": None, "test": None})
+        fake.put_lines(run, lines)
+        fake.amend(run, incumbent=None, test=None)
     page = Page(report_page.write([experiment]).read_text())
     assert page.verdicts[0].startswith("Best on the test split: random, ")
     assert "nan" not in " ".join(page.verdicts)

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fake
 import pytest
 
 from prunebench.harness.display import Lines
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes.local import End, Event, Job
 from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import Status
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.rounds import Rounds
 
@@ -46,10 +48,12 @@ def done(experiment: Experiment, act: Callable[[Run, int], dict[str, Any]], atte
 
 
 def running(run: Run) -> None:
-    run.write_status(run.mended() | {"status": "running"})
+    status = run.mended()
+    status.state = "running"
+    run.write_status(status)
 
 
-def status_of(experiment: Experiment) -> dict[str, Any]:
+def status_of(experiment: Experiment) -> Status:
     return experiment.runs()[0].status()
 
 
@@ -73,7 +77,8 @@ def test_a_run_that_spoils_its_status_and_dies_is_given_up_all_the_same(
     assert engine.begun == 3
     assert rounds.failed == {"random seed 0": DIED["problem"]}
     found = status_of(experiment)
-    assert (found["status"], found["failures"], found["error"]["type"]) == ("failed", 3, "ProcessDied")
+    assert found.error is not None
+    assert (found.state, found.failures, found.error.type) == ("failed", 3, "ProcessDied")
     assert len(list(experiment.runs()[0].folder.glob("*damaged*"))) == (0 if content is None else 3)
 
 
@@ -100,11 +105,11 @@ def test_what_another_process_came_to_an_end_with_is_not_begun_again(
     def act(run: Run, number: int) -> dict[str, Any]:
         if number == 2:
             running(run)
-            run.write_status(run.status() | {"status": "done"})
+            fake.amend(run, status="done")
             return {}
         said = {"type": error, "message": "its words", "traceback": ""}
         kind = "timeout" if error == "TimeLimit" else "failed"
-        run.write_status(run.status() | {"status": kind, "error": said, "failures": failures})
+        fake.amend(run, status=kind, error=said, failures=failures)
         return {"problem": "busy", "cause": "busy"}
 
     engine, rounds = done(experiment, act)
@@ -119,4 +124,4 @@ def test_what_was_mended_to_write_a_status_is_among_its_notices(experiment: Expe
         return DIED
 
     done(experiment, act, attempts=1)
-    assert status_of(experiment)["notices"] == ["a torn line after evaluation 0 was dropped"]
+    assert status_of(experiment).notices == ["a torn line after evaluation 0 was dropped"]

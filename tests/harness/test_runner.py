@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import pytest
 import toy_runs
@@ -14,7 +14,7 @@ from toy_runs import environment, without_times
 
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside.run import run_one
-from prunebench.harness.record.journal import incumbent
+from prunebench.harness.record.journal import incumbent, read
 from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
 
@@ -33,17 +33,18 @@ def test_a_run_ends_with_its_incumbent_on_the_test_split(config: ExperimentConfi
     status, lines = run.status(), run.lines()
     best = incumbent(lines)
     assert best is not None
-    assert (status["status"], status["attempts"], status["error"], status["nondeterministic"]) == ("done", 1, None, [])
+    assert (status.state, status.attempts, status.error, status.nondeterministic) == ("done", 1, None, [])
     assert len(lines) == config.evaluations
-    assert best["accuracy"] == max(line["accuracy"] for line in lines if line["feasible"])
-    assert status["incumbent"] == best["index"]
-    assert status["test"]["accuracy"] == best["accuracy"] / 2
+    assert best.accuracy == max(line.accuracy for line in lines if line.feasible)
+    assert status.incumbent == best.index
+    assert status.test is not None
+    assert status.test.accuracy == best.accuracy / 2
     assert run.lines_path == tmp_path / "runs" / config.task.model / "sampler" / "seed-0.jsonl"
 
 
 def test_an_agent_cannot_overspend(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "overspender")
-    assert run.status()["status"] == "done"
+    assert run.status().state == "done"
     assert len(run.lines()) == config.evaluations
 
 
@@ -66,11 +67,11 @@ def test_resuming_after_any_line_gives_the_undisturbed_run(
     whole = run.lines()
     texts = run.lines_path.read_bytes().splitlines(keepends=True)
     run.lines_path.write_bytes(b"".join(texts[:kept]) + (texts[kept][:17] if kept < len(texts) else b""))
-    run.write_status(run.status() | {"status": "running"})
+    fake.amend(run, status="running")
     again = do(config, tmp_path, agent)
     assert without_times(again.lines()) == without_times(whole)
     assert again.lines()[:kept] == whole[:kept]  # with their times
-    assert (again.status()["status"], again.status()["attempts"]) == ("done", 2)
+    assert (again.status().state, again.status().attempts) == ("done", 2)
 
 
 def test_what_another_process_has_done_is_left_alone(config: ExperimentConfig, tmp_path: Path) -> None:
@@ -95,12 +96,12 @@ def test_damaged_files_are_kept_and_the_run_begun_afresh(
     whole = run.lines()
     damaged = run.lines_path if lines_too else run.status_path
     damaged.write_text("{}\n" + damaged.read_text())
-    assert run.checked()["status"] == "damaged"
+    assert run.checked().state == "damaged"
     again = do(config, tmp_path)
     assert without_times(again.lines()) == without_times(whole)
     status = again.checked()
-    assert status["status"] == "done"
-    [notice] = status["notices"]
+    assert status.state == "done"
+    [notice] = status.notices
     assert f"kept as seed-0.damaged-1{damaged.suffix}" in notice
     assert (run.folder / f"seed-0.damaged-1{damaged.suffix}").read_text().startswith("{}\n")
 
@@ -109,14 +110,14 @@ def test_lost_lines_of_a_finished_run_are_noticed(config: ExperimentConfig, tmp_
     run = do(config, tmp_path)
     run.lines_path.write_bytes(b"".join(run.lines_path.read_bytes().splitlines(keepends=True)[:-1]))
     status = run.checked()
-    assert status["status"] == "damaged"
-    assert "5 lines, expected 6" in status["error"]["message"]
+    assert status.state == "damaged"
+    assert "5 lines, expected 6" in str(status.error)
 
 
 def test_what_is_replayed_is_reported_as_such(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path)
     run.lines_path.write_bytes(b"".join(run.lines_path.read_bytes().splitlines(keepends=True)[:4]))
-    run.write_status(run.status() | {"status": "running"})
+    fake.amend(run, status="running")
     heard: list[Any] = []
     config = dataclasses.replace(config, agents=("sampler",))
     run_one(lambda *values: heard.append(values), config, "sampler", 0, tmp_path, environment=environment)
@@ -128,13 +129,13 @@ def test_an_agent_that_does_not_repeat_itself_is_noted_and_begun_afresh(
 ) -> None:
     run = do(config, tmp_path, "capricious")
     old = run.lines()
-    run.write_status(run.status() | {"status": "running"})
+    fake.amend(run, status="running")
     again = do(config, tmp_path, "capricious")
     status = again.status()
-    assert status["status"] == "done"
-    [note] = status["nondeterministic"]
+    assert status.state == "done"
+    [note] = status.nondeterministic
     aside = again.folder / note["lines"]
-    assert [json.loads(text) for text in aside.read_text().splitlines()] == old
+    assert read(aside) == old
     assert len(again.lines()) == config.evaluations
     assert without_times(again.lines()) != without_times(old)
 
@@ -142,17 +143,18 @@ def test_an_agent_that_does_not_repeat_itself_is_noted_and_begun_afresh(
 def test_a_failing_agent_leaves_its_traceback(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "failing")
     status = run.status()
-    assert status["status"] == "failed"
-    assert (status["error"]["type"], status["error"]["message"]) == ("ZeroDivisionError", "on purpose")
-    assert "toy_runs.py" in status["error"]["traceback"]
+    assert status.state == "failed"
+    assert status.error is not None
+    assert (status.error.type, status.error.message) == ("ZeroDivisionError", "on purpose")
+    assert "toy_runs.py" in status.error.traceback
     assert len(run.lines()) == 2
-    assert status["test"] is None
+    assert status.test is None
 
 
 def test_a_run_without_an_evaluation_is_a_failure(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "idle")
-    assert run.status()["status"] == "failed"
-    assert "without a single evaluation" in run.status()["error"]["message"]
+    assert run.status().state == "failed"
+    assert "without a single evaluation" in str(run.status().error)
 
 
 def test_the_status_says_running_while_it_runs(
@@ -163,7 +165,7 @@ def test_the_status_says_running_while_it_runs(
     before = toy_runs.Sampler.policy
 
     def policy(self: Any, number: int) -> Any:
-        seen.append(run.status()["status"])
+        seen.append(run.status().state)
         assert len(run.lines()) == number  # what the agent was told is on disk
         return before(self, number)
 
@@ -174,13 +176,14 @@ def test_the_status_says_running_while_it_runs(
 
 def test_an_agent_is_made_with_its_options_and_its_notes_are_kept(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "noting:factor=0.5")
-    assert run.status()["notes"] == {"factor": 0.5, "evaluations": 6}
+    assert run.status().notes == {"factor": 0.5, "evaluations": 6}
     assert run.lines_path.parent.name == "noting@factor=0.5"
-    assert do(config, tmp_path).status()["notes"] is None
+    assert do(config, tmp_path).status().notes is None
 
 
 def test_notes_that_json_does_not_have_fail_the_run(config: ExperimentConfig, tmp_path: Path) -> None:
     run = do(config, tmp_path, "noting:factor=nan")
-    assert (run.status()["status"], run.status()["error"]["type"]) == ("failed", "TypeError")
-    assert "the agent's notes" in run.status()["error"]["message"]
+    assert run.status().state == "failed"
+    assert str(run.status().error).startswith("TypeError: ")
+    assert "the agent's notes" in str(run.status().error)
     assert len(run.lines()) == config.evaluations

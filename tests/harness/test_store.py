@@ -8,12 +8,14 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from prunebench.harness.errors import ConfigError, DamagedError, in_one_line
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.record import store
 from prunebench.harness.record.run import Run
+from prunebench.harness.record.status import Problem, Status
 from prunebench.harness.record.store import Experiment
 
 
@@ -30,6 +32,7 @@ def run(tmp_path: Path) -> Run:
         "[" * 100_000,
         '{"schema": 1}',
         '{"schema": 1, "status": "lost"}',
+        '{"schema": 1, "status": "damaged"}',
         '{"schema": 1, "status": "done", "failures": "2"}',
         '{"schema": 1, "status": "done", "incumbent": "first"}',
         '{"schema": 1, "status": "done", "test": {"accuracy": 1}}',
@@ -43,14 +46,91 @@ def test_a_status_that_is_not_what_was_written_is_damaged_and_can_be_begun_afres
     run.folder.mkdir(parents=True)
     run.status_path.write_text(content)
     for found in (run.status(), run.checked()):
-        assert found["status"] == "damaged"
-        assert str(run.status_path) in found["error"]["message"]
-    assert run.mended()["status"] == "waiting"
+        assert found.state == "damaged"
+        assert found.error is not None
+        assert str(run.status_path) in found.error.message
+    assert run.mended().state == "waiting"
     assert (run.folder / "seed-0.damaged-1.json").read_text() == content
 
 
+AS_WRITTEN = """{
+  "schema": 1,
+  "agent": "random",
+  "seed": 0,
+  "attempts": 2,
+  "failures": 1,
+  "notices": [
+    "a torn line after evaluation 3 was dropped"
+  ],
+  "nondeterministic": [
+    {
+      "lines": "seed-0.nondeterministic-1.jsonl",
+      "reason": "evaluation 2 is of another policy than the recorded one"
+    }
+  ],
+  "error": null,
+  "incumbent": 26,
+  "test": {
+    "accuracy": 0.9872222222222222,
+    "loss": 0.04537986474254423
+  },
+  "notes": {
+    "steps": [
+      1,
+      0.5
+    ]
+  },
+  "seconds": {
+    "setup": 0.6157989010025631,
+    "closing": 7.281800208147615e-05
+  },
+  "status": "done",
+  "lines": 100,
+  "latency": {
+    "dense_seconds": 0.13854835699748946,
+    "images": 100,
+    "threads": 1,
+    "seconds": 0.07907263699598843
+  }
+}
+"""  # by the first version, in a reference study
+
+
+@pytest.mark.parametrize("without", [(), ("lines", "latency")])
+def test_a_status_that_is_on_disk_stays_what_it_is(run: Run, without: tuple[str, ...]) -> None:
+    content = {key: value for key, value in json.loads(AS_WRITTEN).items() if key not in without}
+    text = json.dumps(content, indent=2) + "\n"
+    assert without or text == AS_WRITTEN
+    run.folder.mkdir(parents=True)
+    run.status_path.write_text(text)
+    run.write_status(run.status())
+    assert run.status_path.read_text() == text
+
+
+def test_the_order_of_keys_means_nothing(run: Run) -> None:
+    run.folder.mkdir(parents=True)
+    run.status_path.write_text(json.dumps(dict(reversed(json.loads(AS_WRITTEN).items()))))
+    run.write_status(run.status())
+    assert run.status_path.read_text() == AS_WRITTEN
+
+
+def test_an_error_that_utf8_has_not_can_be_read_back(run: Run) -> None:
+    run.write_status(Status(status="failed", error=Problem.of(ValueError("two\nlines \udcff"))))
+    found = run.status().error
+    assert found is not None
+    assert (found.type, found.message) == ("ValueError", "two lines \\udcff")
+    assert str(found) == "ValueError: two lines \\udcff"
+    assert "ValueError: two" in found.traceback
+
+
+def test_a_status_takes_nothing_that_it_would_not_read() -> None:
+    status = Status(status="running")
+    with pytest.raises(ValidationError):
+        status.attempts = "2"  # type: ignore[assignment]
+
+
 def test_an_error_of_the_system_is_no_damage(run: Run) -> None:
-    run.write_status(run.status() | {"status": "done"})
+    run.write_status(Status(status="done"))
     before = run.status_path.read_bytes()
     run.status_path.unlink()
     run.status_path.mkdir()  # reading it is an OSError
@@ -58,7 +138,7 @@ def test_an_error_of_the_system_is_no_damage(run: Run) -> None:
         run.mended()
     run.status_path.rmdir()
     run.status_path.write_bytes(before)
-    assert run.mended()["status"] == "done"
+    assert run.mended().state == "done"
 
 
 @pytest.mark.parametrize("content", [{}, {"task": []}, {"task": {}, "sessions": {}}])

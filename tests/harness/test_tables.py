@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+import fake
 import pytest
 from toy_runs import FACTS
 
@@ -53,8 +53,8 @@ def experiment(tmp_path: Path) -> Experiment:
 
     def put(agent: str, seed: int, lines: list[dict[str, Any]], **status: Any) -> None:
         run = experiment.run(agent, seed)
-        run.write_status(run.status() | status)
-        run.lines_path.write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+        fake.amend(run, **status)
+        fake.put_lines(run, lines)
 
     done = {"status": "done", "seconds": {"setup": 9.0, "closing": 0.5}}
     timed = [{"seconds": s, "dense_seconds": 2.0, "images": 50, "threads": 1} for s in (1.0, 1.4)]
@@ -176,7 +176,7 @@ def test_the_files_hold_every_run(experiment: Experiment) -> None:
 
 def test_nothing_done_is_still_a_table(experiment: Experiment) -> None:
     for run in experiment.runs():
-        run.write_status(run.status() | {"status": "running"})
+        fake.amend(run, status="running")
     assert "0 of 2" in tables.render(experiment, "terminal")
 
 

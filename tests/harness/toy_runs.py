@@ -22,6 +22,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside import run, score
+from prunebench.harness.record.journal import Line
 
 LAYERS = 4
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
@@ -172,8 +173,8 @@ def run_one(
     run.run_one(report, config, agent, seed, folder, begun, environment)
 
 
-def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+def without_times(lines: list[Line]) -> list[dict[str, Any]]:
+    return [line.model_dump(exclude={"seconds"}) for line in lines]
 
 
 def refusing(report: Any, config: ExperimentConfig, threads: int) -> None:
