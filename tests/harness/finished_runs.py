@@ -16,7 +16,6 @@ from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
-from prunebench.harness.inside import finetune
 from prunebench.harness.record import manifest
 from prunebench.harness.record.journal import Line
 from prunebench.harness.record.status import Status, TestScore
