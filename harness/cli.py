@@ -16,7 +16,10 @@ from prunebench.harness.processes.local import JobCrash
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(None, "-V", "--version", package_name="prunebench")
 def cli() -> None:
-    """Compare auto-pruning agents on one environment, with one budget and one evaluator."""
+    """Compare auto-pruning agents: programs that choose how many channels each layer of a CNN keeps.
+
+    `prunebench bench` runs a comparison; the other commands look at what it left, or take it further.
+    """
 
 
 for _module in (bench, show, table, report, score, finetune, export, check_agent, listing):

@@ -1,4 +1,4 @@
-"""``prunebench bench``: the main job."""
+"""``prunebench bench``: runs experiments and prints their tables."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from prunebench.harness.running.sessions import Outcome
 
 
 @click.command("bench")
-@click.argument("file", required=False)
-@click.option("--dry-run", is_flag=True, help="Only say what would be run, and about how long it takes.")
+@click.argument("file", required=False, type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Only print what would run, and about how long it takes.")
 @click.pass_context
 def command(context: click.Context, /, file: str | None, dry_run: bool, **options: Any) -> int:
     """Run every agent with every seed and print the table. The same command again goes on where it stopped.
 
-    FILE (YAML) holds settings under the names of the options; model, preserve and split_seed may be lists, and every
-    combination is an experiment. Options that are named here as well take the place of the file's.
+    FILE is a YAML file of settings, named like the options below. In it model, preserve and split_seed may be lists:
+    every combination is an experiment. An option on the command line takes the place of the file's setting.
     """
     plan = plans.plan(None if file is None else Path(file), explicit(context, options))
     if dry_run:

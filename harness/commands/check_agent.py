@@ -1,4 +1,4 @@
-"""``prunebench check-agent``: the contract of agents."""
+"""``prunebench check-agent``: checks that an agent keeps the contract."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import warnings
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
@@ -13,9 +14,12 @@ from prunebench.harness.processes.local import limit_threads
 
 
 @click.command("check-agent")
-@click.argument("agent")
+@click.argument("agent", shell_complete=completion.agent)
 def command(agent: str) -> int:
-    """Check that AGENT (as it is named to `bench`, options included) keeps the contract that all agents are under."""
+    """Check that an agent keeps the rules that `bench` relies on. It takes seconds, on a small toy task.
+
+    AGENT is named as in `bench --agents`, with options where it has some: my_pkg.module:MyAgent:step=0.1.
+    """
     spec = AgentSpec.from_plain(agent)
     registry.check_name(spec.name)
     limit_threads(1)

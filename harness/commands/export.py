@@ -1,4 +1,4 @@
-"""``prunebench export``: a run's pruned network as files of its own."""
+"""``prunebench export``: writes the pruned network of a run into files of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.record import store
 from prunebench.harness.record.folders import find
@@ -13,15 +14,25 @@ from prunebench.harness.running.export import export
 
 
 @click.command("export")
-@click.argument("folder", required=False)
-@click.option("--agent", help="Label of the run's agent.  [default: that of the best run]")
-@click.option("--seed", type=int, help="Of the run.  [default: that of the best run]")
-@click.option("--out", help="Where the files go.  [default: FOLDER/export/<agent>-seed-<k>]")
+@click.argument("folder", required=False, shell_complete=completion.experiment)
+@click.option(
+    "--agent",
+    metavar="NAME",
+    shell_complete=completion.agent,
+    help="Agent of the run, as the table names it.  [default: that of the best run]",
+)
+@click.option("--seed", type=int, metavar="K", help="Seed of the run.  [default: that of the best run]")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    shell_complete=completion.folder,
+    help="New or empty folder for the files.  [default: <experiment>/export/<agent>-seed-<k>]",
+)
 def command(folder: str | None, agent: str | None, seed: int | None, out: str | None) -> int:
-    """Write the pruned network of one run in FOLDER as safetensors and ONNX, and time it against the dense one.
+    """Write the pruned network of one run as safetensors and ONNX. It is timed against the dense network.
 
-    Without FOLDER it is the newest experiment in results/. The best run is that of the highest accuracy on the reward
-    split.
+    FOLDER is the run's experiment (default: the newest in results/). Without options it is the experiment's best run,
+    that of the highest accuracy on the reward split.
     """
     experiment = find()[0] if folder is None else store.load(Path(folder))
     with display() as shown:

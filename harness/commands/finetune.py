@@ -1,9 +1,10 @@
-"""``prunebench finetune``: the networks of an experiment's runs, trained on."""
+"""``prunebench finetune``: trains the pruned networks of experiments on."""
 
 from __future__ import annotations
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.experiments.finetuning import FinetuneSettings
@@ -14,19 +15,29 @@ _DEFAULT = FinetuneSettings()
 
 
 @click.command("finetune")
-@click.argument("folders", nargs=-1)
+@click.argument("folders", nargs=-1, shell_complete=completion.experiment)
 @click.option(
-    "--epochs", type=float, help="Passes over the training split.  [default: a quarter of the dense network's]"
+    "--epochs",
+    type=float,
+    metavar="N",
+    help="Passes over the training images.  [default: a quarter of what the dense network was trained for]",
 )
 @click.option(
-    "--learning-rate", type=float, default=_DEFAULT.learning_rate, show_default=True, help="At the beginning."
+    "--learning-rate",
+    type=float,
+    metavar="X",
+    default=_DEFAULT.learning_rate,
+    show_default=True,
+    help="Learning rate of the first step; it falls to zero.",
 )
-@click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]")
+@click.option(
+    "--jobs", type=int, metavar="N", help="Networks trained at a time.  [default: cores / threads; 1 on a GPU]"
+)
 def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None) -> int:
-    """Train the pruned network of every finished run in FOLDERS on, score it on the test split, and print the table.
+    """Fine-tune the pruned networks of experiments and print the table, with their test accuracy.
 
-    Without FOLDERS it is the newest experiment in results/. The same command again goes on where it stopped, and skips
-    what is done.
+    The network of every finished run is trained on, then scored on the test split. FOLDERS are experiments or hold some (default: the newest in results/). The same command again goes on where it
+    stopped, and skips what is done.
     """
     settings = FinetuneSettings(epochs, learning_rate)
     experiments = find(folders)

@@ -9,8 +9,11 @@ import click
 from click.core import ParameterSource
 
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
+from prunebench.envs.data import datasets
 from prunebench.envs.environment.channel_pruning import BUDGET_MODES, COSTS
 from prunebench.envs.environment.rewards import REWARDS
+from prunebench.harness.commands import completion
+from prunebench.harness.commands.completion import Choice
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agentspec, registry
 from prunebench.harness.experiments import config as configs
@@ -40,81 +43,194 @@ def _classes(context: click.Context, parameter: click.Parameter, text: str | Non
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
-def _or(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
-
-
-def _task_option(name: str, text: str) -> Callable[..., Any]:
+def _task_option(name: str, **attributes: Any) -> Callable[..., Any]:
     default = getattr(_DEFAULT.task, name)
-    return click.option(
-        f"--{name.replace('_', '-')}", type=type(default), default=default, show_default=True, help=text
-    )
+    return click.option(f"--{name.replace('_', '-')}", default=default, show_default=True, **attributes)
+
+
+def _choice(name: str, choices: Iterable[str], default: str, text: str) -> Callable[..., Any]:
+    return click.option(f"--{name}", type=Choice(name, choices), default=default, show_default=True, help=text)
 
 
 TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option("--model", default=_DEFAULT.task.model, show_default=True, help="Network, see `prunebench list`."),
-    click.option("--weights", help="Checkpoint of the dense network.  [default: published, or trained]"),
-    click.option("--dataset", default=_DEFAULT.task.dataset, show_default=True, help="Data set."),
-    click.option("--data", help="Folder of the images (imagefolder, imagenet; cifar: where it is kept)."),
-    click.option("--image-size", type=int, help="Pixels per side (imagefolder, imagenet)."),
-    click.option("--mean", callback=_numbers, help="Of normalisation, as 0.4,0.4,0.4 (cifar, imagefolder)."),
-    click.option("--std", callback=_numbers, help="Likewise."),
-    click.option(
-        "--classes", callback=_classes, help="Class folders in the network's order, with commas (imagefolder)."
+    _task_option(
+        "model",
+        metavar="NAME",
+        shell_complete=completion.network,
+        help="The network: see `prunebench list models`; torchvision:<name>; your own as package.module:function.",
     ),
-    click.option("--split-seed", type=int, default=_DEFAULT.task.split_seed, show_default=True, help="Of the splits."),
-    click.option("--reward-images", type=int, help="Size of the reward split.  [default: the data set's own]"),
-    _task_option("calibration_images", "For least squares, at most."),
-    _task_option("batch_size", "Images per forward pass."),
-    _task_option("scope", f"Channels that may be pruned: {_or(SCOPES)}."),
-    _task_option("importance", f"Which channels are kept first: {_or(CRITERIA)}."),
-    _task_option("reconstruction", f"Before a policy is scored: {_or(RECONSTRUCTIONS)}."),
-    _task_option("device", f"{_or(DEVICES)}.".capitalize()),
-    click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32."),
+    click.option(
+        "--weights",
+        metavar="FILE",
+        type=click.Path(),
+        help="Checkpoint of the dense network.  [default: published for torchvision's, otherwise trained; your own needs one]",
+    ),
+    _choice("dataset", datasets.names(), _DEFAULT.task.dataset, "The data set; digits is embedded, no download."),
+    click.option(
+        "--data",
+        metavar="FOLDER",
+        shell_complete=completion.folder,
+        help="Where the images are (needed by imagefolder and imagenet; cifar is downloaded unless it is there).",
+    ),
+    click.option(
+        "--image-size", type=int, metavar="N", help="Pixels per side of an image (for imagefolder and imagenet)."
+    ),
+    click.option(
+        "--mean",
+        metavar="R,G,B",
+        callback=_numbers,
+        help="Means of the colours that normalise images, as 0.5,0.5,0.5 (for cifar and imagefolder).",
+    ),
+    click.option(
+        "--std",
+        metavar="R,G,B",
+        callback=_numbers,
+        help="Standard deviations of the colours that normalise images (for cifar and imagefolder).",
+    ),
+    click.option(
+        "--classes",
+        metavar="NAMES",
+        callback=_classes,
+        help="Class folders in the order of the network's outputs, separated by commas (for imagefolder).",
+    ),
+    _task_option(
+        "split_seed", type=int, metavar="N", help="Seed that divides images into calibration, reward and test split."
+    ),
+    click.option(
+        "--reward-images",
+        type=int,
+        metavar="N",
+        help="Number of images that score a policy during the search.  [default: the data set's own]",
+    ),
+    _task_option(
+        "calibration_images",
+        type=int,
+        metavar="N",
+        help="Most images that the least-squares reconstruction is fitted on.",
+    ),
+    _task_option("batch_size", type=int, metavar="N", help="Images per forward pass."),
+    _choice(
+        "scope",
+        SCOPES,
+        _DEFAULT.task.scope,
+        "Channels that may be pruned: those inside blocks, or also those that shortcuts tie together.",
+    ),
+    _choice(
+        "importance",
+        CRITERIA,
+        _DEFAULT.task.importance,
+        "Criterion that says which channels of a layer are kept first; see `prunebench list options`.",
+    ),
+    _choice(
+        "reconstruction",
+        RECONSTRUCTIONS,
+        _DEFAULT.task.reconstruction,
+        "How the remaining weights are adapted before a policy is scored; see `prunebench list options`.",
+    ),
+    _choice("device", DEVICES, _DEFAULT.task.device, "Where networks run."),
+    click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32: faster, less exact."),
 )
 """What is pruned and how it is scored."""
 
 SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--agents",
+        metavar="NAMES",
         default=" ".join(agent.label for agent in _DEFAULT.agents),
         show_default=True,
         callback=_agents,
-        help="Names, with options as bo:preset=gpyopt2021,initial=5; classes that are not installed as "
-        f"my_pkg.module:MyAgent. Those of {', '.join(registry.CONTROLS)} that are not named run too.",
+        shell_complete=completion.agents,
+        help="Agents to compare, separated by spaces or commas; options as in bo:preset=gpyopt2021,initial=5; a class "
+        f"that is not installed as my_pkg.module:MyAgent. The controls {', '.join(registry.CONTROLS)} always join.",
     ),
     click.option(
-        "--seeds", type=int, default=_DEFAULT.seeds, show_default=True, help="Runs per agent; may grow later."
+        "--seeds",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.seeds,
+        show_default=True,
+        help="Runs per agent, each with a seed of its own; may be raised later.",
     ),
-    click.option("--evaluations", type=int, default=_DEFAULT.evaluations, show_default=True, help="Per run."),
+    click.option(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.evaluations,
+        show_default=True,
+        help="Policies that an agent may try in one run.",
+    ),
 )
 """Who searches, and for how long."""
 
 BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option("--preserve", type=float, default=_DEFAULT.preserve, show_default=True, help="Fraction of the cost."),
-    click.option("--cost", default=_DEFAULT.cost, show_default=True, help=f"What is limited: {_or(COSTS)}."),
-    click.option("--budget", default=_DEFAULT.budget, show_default=True, help=f"How: {_or(BUDGET_MODES)}."),
-    click.option("--lower-bound", type=float, default=_DEFAULT.lower_bound, show_default=True, help="Of every ratio."),
-    click.option("--reward", default=_DEFAULT.reward, show_default=True, help=f"{_or(REWARDS)}.".capitalize()),
-    click.option("--threads", type=int, default=_DEFAULT.threads, show_default=True, help="Per run."),
+    click.option(
+        "--preserve",
+        type=float,
+        metavar="FRACTION",
+        default=_DEFAULT.preserve,
+        show_default=True,
+        help="The budget: the fraction of the dense network's cost that may be kept.",
+    ),
+    _choice("cost", COSTS, _DEFAULT.cost, "The cost that the budget limits."),
+    _choice(
+        "budget",
+        BUDGET_MODES,
+        _DEFAULT.budget,
+        "How the budget is kept: wall limits every layer in turn (AMC), project moves a whole policy onto the budget.",
+    ),
+    click.option(
+        "--lower-bound",
+        type=float,
+        metavar="RATIO",
+        default=_DEFAULT.lower_bound,
+        show_default=True,
+        help="The smallest fraction of its channels that a layer may keep.",
+    ),
+    _choice("reward", REWARDS, _DEFAULT.reward, "What agents maximise; accuracy-guaranteed also rewards fewer MACs."),
+    click.option(
+        "--threads",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.threads,
+        show_default=True,
+        help="Threads of a run's process; they change the last digits of an accuracy.",
+    ),
 )
 """What a policy may cost, and what a run's process may use."""
 
 EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option("--jobs", type=int, help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
-    click.option("--time-limit", type=float, help="Seconds of a run.  [default: none]"),
-    click.option("--memory-limit", type=float, help="GiB of a run and of what it starts.  [default: none]"),
+    click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
+    click.option(
+        "--time-limit", type=float, metavar="SECONDS", help="Time after which a run is ended.  [default: none]"
+    ),
+    click.option(
+        "--memory-limit",
+        type=float,
+        metavar="GIB",
+        help="Memory of a run and of what it starts, beyond which it is ended.  [default: none]",
+    ),
     click.option(
         "--attempts",
         type=int,
+        metavar="N",
         default=_EXECUTION.attempts,
         show_default=True,
-        help="How often a run may fail before it is not begun again.",
+        help="How often a run may fail before it is given up.",
     ),
-    click.option("--engine", default=_EXECUTION.engine, show_default=True, help=f"{_or(ENGINES)}.".capitalize()),
-    click.option("--address", help="Of a Ray cluster.  [default: a local one, for the time of the command]"),
-    click.option("--gpus", type=float, default=_EXECUTION.gpus, show_default=True, help="Per run, as 0.5 (Ray)."),
+    _choice("engine", ENGINES, _EXECUTION.engine, "Where runs are executed: on this machine, or on a Ray cluster."),
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster to use.  [default: one on this machine, for the time of the command]",
+    ),
+    click.option(
+        "--gpus",
+        type=float,
+        metavar="N",
+        default=_EXECUTION.gpus,
+        show_default=True,
+        help="GPUs that Ray reserves for a run; 0.5 lets two runs share one.",
+    ),
 )
 """How runs are executed; none of this decides their numbers."""
 
@@ -123,11 +239,16 @@ OPTIONS = (
     *SEARCH_OPTIONS,
     *BUDGET_OPTIONS,
     *EXECUTION_OPTIONS,
-    click.option("--out", help="Folder of the experiment.  [default: results/<made from the settings>]"),
+    click.option(
+        "--out",
+        metavar="FOLDER",
+        shell_complete=completion.folder,
+        help="Where the experiment is written.  [default: results/<made from the settings>]",
+    ),
 )
 
 
 def explicit(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """Those options that were named by the user."""
+    """The options that the user named on the command line."""
     sources = {name: context.get_parameter_source(name) for name in options}
     return {name: value for name, value in options.items() if sources[name] not in (None, ParameterSource.DEFAULT)}

@@ -1,4 +1,4 @@
-"""``prunebench report``: from runs to tables, figures and one HTML file."""
+"""``prunebench report``: writes tables, figures and one HTML page about experiments."""
 
 from __future__ import annotations
 
@@ -6,19 +6,37 @@ from pathlib import Path
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.record.folders import find
 
 
 @click.command("report")
-@click.argument("folders", nargs=-1)
-@click.option("--reference", help="Agent that the others are compared with.  [default: random, or the first]")
-@click.option("--target", "targets", type=float, multiple=True, help="Accuracy to be reached, in per cent; repeatable.")
-@click.option("--html", help="File of the report.  [default: report.html in the folder of the experiments]")
+@click.argument("folders", nargs=-1, shell_complete=completion.experiment)
+@click.option(
+    "--reference",
+    metavar="AGENT",
+    shell_complete=completion.agent,
+    help="Agent that the others are compared with.  [default: random, or the first]",
+)
+@click.option(
+    "--target",
+    "targets",
+    type=float,
+    metavar="PERCENT",
+    multiple=True,
+    help="An accuracy: the report says how long each agent took to reach it. May be given several times.",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(),
+    help="Where the page is written.  [default: report.html in the folder of the experiments]",
+)
 def command(folders: tuple[str, ...], reference: str | None, targets: tuple[float, ...], html: str | None) -> int:
-    """Write tables, figures and the report of the experiments in FOLDERS (default: the newest in results/).
+    """Write tables, figures and one HTML page about experiments.
 
-    A folder is an experiment's own, or holds some at any depth: they are reported together.
+    FOLDERS are experiments or hold some (default: the newest in results/). Several are reported together.
     """
     experiments = find(folders)
     from prunebench.harness.report import page  # pandas and matplotlib take a second

@@ -1,4 +1,4 @@
-"""``prunebench score``: one policy on the reward split."""
+"""``prunebench score``: scores one policy on the reward split."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.commands.options import BUDGET_OPTIONS, TASK_OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError
@@ -16,18 +17,28 @@ from prunebench.harness.running import score as scoring
 
 
 @click.command("score")
-@click.option("--policy", required=True, help="JSON or YAML: a list of preserve ratios, or `ratios:`, or `channels:`.")
-@click.option("--clip", is_flag=True, help="Realise the policy within the budget, as in a search.")
-@click.option("--out", help="Folder of an experiment whose settings are used, instead of the options above.")
+@click.argument("folder", required=False, shell_complete=completion.experiment)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    type=click.Path(),
+    required=True,
+    help="The policy, as JSON or YAML: a list of preserve ratios, or a mapping with `ratios` or with `channels`.",
+)
+@click.option("--clip", is_flag=True, help="Fit the policy into the budget first, as a search would.")
 @click.pass_context
-def command(context: click.Context, /, policy: str, clip: bool, out: str | None, **options: Any) -> int:
-    """Score a policy: its channels, accuracy, loss, cost, and whether it meets the budget. No results are written."""
+def command(context: click.Context, /, folder: str | None, policy: str, clip: bool, **options: Any) -> int:
+    """Score one policy: its channels, accuracy, loss, cost, and whether it meets the budget.
+
+    FOLDER is an experiment whose settings are used; without it the options describe network, data and budget. Nothing
+    is added to any experiment.
+    """
     given = explicit(context, options)
-    if out is not None and given:
+    if folder is not None and given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigError(f"out {out!r}: its experiment's settings are used: leave out {named}")
+        raise ConfigError(f"folder {folder!r}: its experiment's settings are used: leave out {named}")
     wanted = scoring.read(Path(policy))
-    config = grid.single(given) if out is None else store.load(Path(out)).config
+    config = grid.single(given) if folder is None else store.load(Path(folder)).config
     with display() as shown:
         found = scoring.score(wanted, config, clip=clip, display=shown)
     click.echo(scoring.text(found, config))

@@ -1,19 +1,20 @@
-"""``prunebench show``: experiments as they are now."""
+"""``prunebench show``: prints experiments as they are now."""
 
 from __future__ import annotations
 
 import click
 
+from prunebench.harness.commands import completion
 from prunebench.harness.record.folders import find
 from prunebench.harness.report import overview
 
 
 @click.command("show")
-@click.argument("folders", nargs=-1)
+@click.argument("folders", nargs=-1, shell_complete=completion.experiment)
 def command(folders: tuple[str, ...]) -> int:
-    """Show settings, every run's state and the table of experiments, finished or not.
+    """Show the settings, the state of every run and the table of experiments, finished or not.
 
-    FOLDERS are experiments or hold some.  [default: the newest under results/]
+    FOLDERS are experiments or hold some (default: the newest in results/).
     """
     click.echo("\n\n".join(overview.text(experiment).rstrip("\n") for experiment in find(folders)))
     return 0

@@ -1,29 +1,40 @@
-"""``prunebench table``: the table of one or several experiments, rebuilt."""
+"""``prunebench table``: rebuilds the tables of experiments, and prints one."""
 
 from __future__ import annotations
 
 import click
 
-from prunebench.envs.errors import check_choice
+from prunebench.harness.commands import completion
+from prunebench.harness.commands.completion import Choice
 from prunebench.harness.record.folders import find
 
 _FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 @click.command("table")
-@click.argument("folders", nargs=-1)
-@click.option("--out", help="Folder of an experiment, as it was named to `bench`.")
-@click.option("--format", "form", default="terminal", show_default=True, help=", ".join(_FORMATS) + ".")
-@click.option("--caption", help="Of the table, in place of the generated one.")
-@click.option("--reference", help="Agent that the others are compared with.  [default: random, or the first]")
-def command(folders: tuple[str, ...], out: str | None, form: str, caption: str | None, reference: str | None) -> int:
-    """Rebuild the tables of the experiments in FOLDERS (default: the newest in results/) from the lines on disk.
+@click.argument("folders", nargs=-1, shell_complete=completion.experiment)
+@click.option(
+    "--format",
+    "form",
+    type=Choice("format", _FORMATS),
+    default="terminal",
+    show_default=True,
+    help="Form of the printed table.",
+)
+@click.option("--caption", metavar="TEXT", help="Caption of the printed table.  [default: one made from the settings]")
+@click.option(
+    "--reference",
+    metavar="AGENT",
+    shell_complete=completion.agent,
+    help="Agent that the others are compared with.  [default: random, or the first]",
+)
+def command(folders: tuple[str, ...], form: str, caption: str | None, reference: str | None) -> int:
+    """Rebuild the tables of experiments from their runs on disk, and print the main one.
 
-    Every experiment's tables are written into its folder; the one that is printed has a row per agent, or per network
-    and agent where there are several experiments.
+    FOLDERS are experiments or hold some (default: the newest in results/). Every experiment's tables are written into
+    its folder. The printed one has a row per agent, or per network and agent where there are several experiments.
     """
-    check_choice("format", form, _FORMATS)
-    experiments = find([*folders, *([out] if out is not None else [])])
+    experiments = find(folders)
     from prunebench.harness.report import tables
 
     text = tables.render(experiments, form, caption)

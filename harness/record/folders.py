@@ -33,6 +33,11 @@ def find(folders: Sequence[str | Path] = ()) -> list[Experiment]:
     return [store.load(path) for path in sorted(found.values())]
 
 
+def here() -> list[str]:
+    """The folders of the experiments under ``results/``, sorted."""
+    return sorted(map(str, _below(Path("results"))))
+
+
 def _below(folder: Path) -> Iterator[Path]:
     """The folders with an experiment; none is looked for inside of another."""
     for path, inner, files in os.walk(folder):
@@ -50,8 +55,8 @@ def _newest() -> Path:
 
 
 def _hint(folder: Path) -> str:
-    here = sorted(map(str, _below(Path("results"))))
-    near = difflib.get_close_matches(str(folder), here, n=1)
+    known = here()
+    near = difflib.get_close_matches(str(folder), known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; experiments here: {', '.join(here)}" if here else ""
+    return f"; experiments here: {', '.join(known)}" if known else ""

@@ -69,11 +69,22 @@ def run(*arguments: str) -> int:
         ("show", "no experiment under 'results'"),
         ("score", "--policy"),
         ("score --policy nowhere.json", "policy 'nowhere.json': no such file"),
-        ("score --policy nowhere.json --out nowhere --model resnet20", "leave out --model"),
+        ("score nowhere --policy nowhere.json --model resnet20", "leave out --model"),
         ("bnech", "bench"),
         ("table", "no experiment under 'results'"),
-        ("table --out nowhere", "no experiment"),
-        ("table --out nowhere --format pdf", "'pdf' is unknown"),
+        ("table nowhere", "no experiment"),
+        ("table --out nowhere", "no such option"),
+        ("table nowhere --format pdf", "format 'pdf' is unknown"),
+        ("table --format latx", "did you mean 'latex'"),
+        ("bench --dataset digit", "did you mean 'digits'"),
+        ("bench --scope iner", "scope 'iner' is unknown: expected one of all, inner; did you mean 'inner'?"),
+        ("bench --importance taylr", "did you mean 'taylor'"),
+        ("bench --reconstruction least-square", "did you mean 'least-squares'"),
+        ("bench --device cudaa", "did you mean 'cuda'"),
+        ("bench --cost mac", "did you mean 'macs'"),
+        ("bench --budget wal", "did you mean 'wall'"),
+        ("bench --reward acuracy", "did you mean 'accuracy'"),
+        ("bench --engine rey", "did you mean 'ray'"),
     ],
 )
 def test_wrong_input_is_answered_in_one_line(
@@ -107,7 +118,7 @@ def test_bench_and_table(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]
     assert f"results in {folder}" in captured.out
     assert "start-up" in captured.out
     assert "failed: failing seed 0: ZeroDivisionError: on purpose" in captured.err
-    assert run("table", "--out", str(folder), "--format", "markdown") == 0
+    assert run("table", str(folder), "--format", "markdown") == 0
     assert capsys.readouterr().out == (folder / "tables" / "table.md").read_text()
     assert run(*words, "--budget", "project", "--out", str(folder)) == 2
     assert "budget is wall, not project" in capsys.readouterr().err
@@ -177,10 +188,10 @@ def test_a_policy_is_scored_with_an_experiments_settings(
     capsys.readouterr()
     policy = Path("policy.json")
     policy.write_text("[0.5, 0.5, 0.5, 0.5]")
-    assert run("score", "--policy", "policy.json", "--out", "x") == 0
+    assert run("score", "x", "--policy", "policy.json") == 0
     assert "meets the budget no: 50.0 % of the macs kept, at most 30 % allowed" in capsys.readouterr().out
     policy.write_text("[0.5]")
-    assert run("score", "--policy", "policy.json", "--out", "x") == 2
+    assert run("score", "x", "--policy", "policy.json") == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     policy.unlink()
