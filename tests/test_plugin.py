@@ -17,9 +17,9 @@ COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main(
 INSTALL = ["install", "--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
 
 
-def block(language: str, number: int = 0) -> str:
+def block(language: str, number: int = 0, page: str = "docs/adding-an-agent.md") -> str:
     """One of the guide's code blocks."""
-    text = (ROOT / "docs" / "adding-an-agent.md").read_text()
+    text = (ROOT / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[number]
 
 
@@ -43,8 +43,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_agent_is_short_and_imports_nothing_of_ours() -> None:
-    assert len(AGENT.splitlines()) < 20
+    assert len(AGENT.split("\n\n\n")[1].splitlines()) < 15
     assert re.findall(r"^\s*(?:import|from) (\S+)", AGENT, re.MULTILINE) == ["numpy"]
+
+
+def test_the_readme_shows_the_same_agent() -> None:
+    assert block("python", page="README.md") == AGENT
 
 
 def test_it_is_listed(site: Path, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ _DEFAULT = FinetuneSettings()
 def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None) -> int:
     """Fine-tune the pruned networks of experiments and print the table, with their test accuracy.
 
-    The network of every finished run is trained on, then scored on the test split. FOLDERS are experiments or hold some (default: the newest in results/). The same command again goes on where it
-    stopped, and skips what is done.
+    The network of every finished run is trained on, then scored on the test split. FOLDERS are experiments or hold
+    some (default: the newest in results/). The same command again goes on where it stopped, and skips what is done.
     """
     settings = FinetuneSettings(epochs, learning_rate)
     experiments = find(folders)

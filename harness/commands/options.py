@@ -63,7 +63,7 @@ TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--weights",
         metavar="FILE",
         type=click.Path(),
-        help="Checkpoint of the dense network.  [default: published for torchvision's, otherwise trained; your own needs one]",
+        help="Checkpoint of the dense network; yours needs one.  [default: published or trained weights]",
     ),
     _choice("dataset", datasets.names(), _DEFAULT.task.dataset, "The data set; digits is embedded, no download."),
     click.option(

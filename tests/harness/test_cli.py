@@ -73,7 +73,7 @@ def run(*arguments: str) -> int:
         ("bnech", "bench"),
         ("table", "no experiment under 'results'"),
         ("table nowhere", "no experiment"),
-        ("table --out nowhere", "no such option"),
+        ("table --out nowhere", "No such option '--out'"),
         ("table nowhere --format pdf", "format 'pdf' is unknown"),
         ("table --format latx", "did you mean 'latex'"),
         ("bench --dataset digit", "did you mean 'digits'"),

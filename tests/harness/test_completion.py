@@ -97,5 +97,6 @@ def test_every_help_text_is_a_whole_phrase() -> None:
             if isinstance(option, click.Option) and option.name != "help":
                 text = (option.help or "").partition("  [default")[0]
                 assert len(text.split()) >= 3, option.opts
-                assert text[0].isupper() and text.endswith("."), option.opts
+                assert text[0].isupper(), option.opts
+                assert text.endswith("."), option.opts
                 assert not text.startswith(("Of ", "Per ", "Likewise", "At ", "For ")), option.opts
