@@ -16,7 +16,7 @@ from typing import Any
 
 from prunebench.harness.errors import USER_ERRORS, BusyError, in_one_line
 from prunebench.harness.files import make_folder
-from prunebench.harness.processes import guard, messages
+from prunebench.harness.processes import guard, messages, variables
 
 LOG_BYTES = 1 << 20
 """What is kept of a process's output at most; the rest is counted."""
@@ -34,6 +34,7 @@ def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[
         args: after ``report``.
         log: file for standard output and error.
     """
+    variables.drop_safe_path()
     guard.enter()
     output = None if log is None else _Output(log)
     lock = threading.Lock()

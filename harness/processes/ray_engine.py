@@ -24,8 +24,8 @@ from typing import Any
 
 from prunebench.envs import cache
 from prunebench.harness.errors import BusyError
-from prunebench.harness.processes import ray_cluster
-from prunebench.harness.processes.local import Cause, End, Event, Job, Processes, limit_threads
+from prunebench.harness.processes import ray_cluster, variables
+from prunebench.harness.processes.local import Cause, End, Event, Job, Processes
 
 _GLANCE = 0.5  # seconds between two looks at the mailbox
 _GATHERED = 0.2  # seconds for which a job's events are gathered before they are sent
@@ -48,7 +48,7 @@ class RayProcesses:
 
     def __init__(self, threads: int, *, attempts: int = 3, gpus: float = 0.0, address: str | None = None) -> None:
         ray_cluster.check(address)
-        limit_threads(threads)
+        variables.limit_threads(threads)
         self._threads, self._attempts, self._gpus, self._address = threads, attempts, gpus, address
         self._stack = ExitStack()
 
