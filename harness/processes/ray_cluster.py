@@ -86,6 +86,8 @@ def connected(address: str | None, cpus: int, gpus: float, variables: dict[str, 
             ray.init(
                 **settings,
                 runtime_env={"env_vars": variables},
+                # Or it would put the working folder at the head of its workers' path.
+                job_config=ray.job_config.JobConfig(_client_job=True),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
