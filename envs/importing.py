@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,7 @@ class Named:
     def check(self, name: str) -> None:
         """Raise TaskError unless the name is of that form and its package exists; imports nothing."""
         package = self._split(name)[0].partition(".")[0]
-        try:
-            found = importlib.util.find_spec(package) is not None
-        except ValueError:  # a module without a specification, as __main__
-            found = False
-        if not found:
+        if _found(package) is None:
             raise self._missing(name, package)
 
     def load(self, name: str) -> Callable[..., Any]:
@@ -60,7 +57,8 @@ class Named:
             raise TaskError(f"{self.what} {name!r}: importing {module_name} fails: {reason(error)}") from error
         found = getattr(module, own_name, None)
         if not callable(found):
-            raise TaskError(f"{self.what} {name!r}: module {module_name} has no {self.kind} {own_name!r}")
+            missing = f"module {module_name} has no {self.kind} {own_name!r}{_hidden(module_name)}"
+            raise TaskError(f"{self.what} {name!r}: {missing}")
         return found
 
     def _split(self, name: str) -> tuple[str, str]:
@@ -73,8 +71,28 @@ class Named:
         return match[1], match[2]
 
     def _missing(self, name: str, module: str) -> TaskError:
-        where = f"among the installed packages or in {os.getcwd()!r}"
-        return TaskError(f"{self.what} {name!r}: no module {module!r} {where}")
+        where = _hidden(module) or f" among the installed packages or in {os.getcwd()!r}"
+        return TaskError(f"{self.what} {name!r}: no module {module!r}{where}")
+
+
+def _found(package: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(package)
+    except ValueError:  # a module without a specification, as __main__
+        return None
+
+
+def _hidden(module: str) -> str:
+    """That a module's package is not the one of the same name in the working folder; nothing where that is not so."""
+    package = module.partition(".")[0]
+    own = {path.resolve() for path in (Path(package), Path(f"{package}.py")) if path.exists()}
+    found = _found(package)
+    if not own or found is None:
+        return ""
+    first = [Path(place).resolve() for place in found.submodule_search_locations or [found.origin or "built in"]]
+    if own & set(first):
+        return ""
+    return f": the installed {package!r} ({first[0]}) comes before the one in {os.getcwd()!r}: give yours another name"
 
 
 def source_hash(found: Callable[..., Any]) -> str:

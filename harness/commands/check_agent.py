@@ -10,7 +10,7 @@ from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
-from prunebench.harness.processes.local import limit_threads
+from prunebench.harness.processes import variables
 
 
 @click.command("check-agent")
@@ -22,7 +22,7 @@ def command(agent: str) -> int:
     """
     spec = AgentSpec.from_plain(agent)
     registry.check_name(spec.name)
-    limit_threads(1)
+    variables.limit_threads(1)
     warnings.simplefilter("ignore", FutureWarning)  # of libraries: nothing that a user of this command can act on
     from prunebench.harness.checks import contract
 

@@ -104,7 +104,7 @@ def _import_seconds() -> float:
     """Whole-process seconds of importing what a run imports."""
     started = time.perf_counter()
     modules = [*HEAVY_MODULES, *registry.own_modules(ExperimentConfig().agents)]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", "import " + ", ".join(modules)], check=True)
+    subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", "import " + ", ".join(modules)], check=True)
     return time.perf_counter() - started
 
 

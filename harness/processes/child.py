@@ -16,7 +16,7 @@ from typing import Any
 
 from prunebench.harness.errors import USER_ERRORS, BusyError, in_one_line
 from prunebench.harness.files import make_folder
-from prunebench.harness.processes import guard, messages
+from prunebench.harness.processes import guard, messages, variables
 
 LOG_BYTES = 1 << 20
 """What is kept of a process's output at most; the rest is counted."""
@@ -34,6 +34,7 @@ def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[
         args: after ``report``.
         log: file for standard output and error.
     """
+    variables.drop_safe_path()
     guard.enter()
     output = None if log is None else _Output(log)
     lock = threading.Lock()
@@ -57,13 +58,17 @@ def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[
         os._exit(code)  # threads that an agent left behind do not keep it alive
 
 
+def resolved(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    """What a job's function is, where it may be sent by its name."""
+    return resolve_name(function) if isinstance(function, str) else function
+
+
 def _outcome(
     function: Callable[..., Any] | str, report: Callable[..., None], args: tuple[Any, ...]
 ) -> tuple[Any, str | None, str, str]:
     """Value, problem, details and cause."""
     try:
-        called = resolve_name(function) if isinstance(function, str) else function
-        return called(report, *args), None, "", ""
+        return resolved(function)(report, *args), None, "", ""
     except BusyError as error:
         return None, str(error), "", "busy"
     except (*USER_ERRORS, OSError) as error:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from prunebench.harness.errors import HarnessError, in_one_line
-from prunebench.harness.processes import child, guard
+from prunebench.harness.processes import child, guard, variables
 from prunebench.harness.processes.messages import GarbledError, Inbox
 
 HEAVY_MODULES = (
@@ -33,7 +33,6 @@ HEAVY_MODULES = (
     ),
 )
 _UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_tracker:UserWarning"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENCE = 2.0  # seconds between asking a process to end and ending it
 _GLANCE = 0.5  # seconds between two looks at what processes with limits have used
 _TELLING = 0.3  # seconds that a process has to write where it stands, before it is ended
@@ -50,12 +49,6 @@ or it went over a limit."""
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def limit_threads(threads: int) -> None:
-    """Tell the libraries that read it from the environment, this process's and its children's, before they load."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(threads)
 
 
 @dataclass(frozen=True)
@@ -163,7 +156,7 @@ class Processes:
     """
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
-        limit_threads(threads)
+        variables.limit_threads(threads)
         # Deprecations inside third-party libraries, and what a process that ended at once left to the system, are
         # nothing that a user of this command can act on.
         os.environ.setdefault("PYTHONWARNINGS", _UNTOLD)
@@ -235,7 +228,8 @@ class Processes:
         ours, theirs = self._context.Pipe(duplex=False)
         log = None if job.log is None else job.log.resolve()  # a job may change its working directory
         process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
-        process.start()
+        with variables.safe_path():  # of the server, and of multiprocessing's own processes, which start with it
+            process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._live[ours] = _Live(job, process, Inbox(ours.fileno()))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.harness.errors import ConfigError
+from prunebench.harness.processes import variables
 from prunebench.harness.processes.local import cores
 
 _STORE_BYTES = 100 << 20  # of Ray's object store: nothing but events and ends goes through it
@@ -85,6 +86,8 @@ def connected(address: str | None, cpus: int, gpus: float, variables: dict[str, 
             ray.init(
                 **settings,
                 runtime_env={"env_vars": variables},
+                # Or it would put the working folder at the head of its workers' path.
+                job_config=ray.job_config.JobConfig(_client_job=True),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
@@ -103,7 +106,7 @@ def _own_cluster(cpus: int) -> Iterator[dict[str, Any]]:
         token = folder / "token"
         token.touch(mode=0o600)
         token.write_text(_token())
-        changes = {
+        changes: dict[str, str | None] = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": None,
             "RAY_AUTH_TOKEN_PATH": str(token),
@@ -112,7 +115,7 @@ def _own_cluster(cpus: int) -> Iterator[dict[str, Any]]:
             # Ray replaces a loopback address by an outward one, unless it takes the machine for one without clusters.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
-        with _environment(changes):
+        with variables.changed(changes):
             yield {
                 "address": "local",
                 "num_cpus": max(cores(), cpus),
@@ -135,7 +138,7 @@ def _token() -> str:
 def _existing_cluster(address: str) -> Iterator[dict[str, Any]]:
     """The arguments that connect to a cluster, once it is known to be there and to ask for a token."""
     host, _, port = address.rpartition(":")
-    with _environment({"RAY_AUTH_MODE": "token", "RAY_ENABLE_AUTO_CONNECT": "0"}):
+    with variables.changed({"RAY_AUTH_MODE": "token", "RAY_ENABLE_AUTO_CONNECT": "0"}):
         try:
             socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
         except OSError as error:
@@ -167,7 +170,7 @@ def _has_token() -> bool:
 
 def _ask(address: str, **changes: str) -> str:
     """What a cluster says to a process with another environment: ``answered`` or ``refused``."""
-    command = [sys.executable, "-c", _PROBE, address]
+    command = [sys.executable, "-P", "-c", _PROBE, address]
     try:
         process = subprocess.run(command, env=os.environ | changes, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
@@ -201,25 +204,6 @@ def _check_nodes(ray: Any, address: str | None, cpus: int, gpus: float) -> None:
     if not any(each.get("CPU", 0) >= cpus and each.get("GPU", 0) >= gpus for each in resources):
         wanted = f"{cpus} CPU" + (f" and {gpus:g} GPU" if gpus else "")
         raise ConfigError(f"engine 'ray': no node has what a run asks for: {wanted}")
-
-
-@contextmanager
-def _environment(changes: dict[str, str | None]) -> Iterator[None]:
-    """Variables set (None: unset) for a while."""
-    before = {name: os.environ.get(name) for name in changes}
-    try:
-        _set(changes)
-        yield
-    finally:
-        _set(before)
-
-
-def _set(values: dict[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from typing import Any
 
 from prunebench.envs import cache
 from prunebench.harness.errors import BusyError
-from prunebench.harness.processes import ray_cluster
-from prunebench.harness.processes.local import Cause, End, Event, Job, Processes, limit_threads
+from prunebench.harness.processes import child, ray_cluster, variables
+from prunebench.harness.processes.local import Cause, End, Event, Job, Processes
 
 _GLANCE = 0.5  # seconds between two looks at the mailbox
 _GATHERED = 0.2  # seconds for which a job's events are gathered before they are sent
@@ -48,7 +48,7 @@ class RayProcesses:
 
     def __init__(self, threads: int, *, attempts: int = 3, gpus: float = 0.0, address: str | None = None) -> None:
         ray_cluster.check(address)
-        limit_threads(threads)
+        variables.limit_threads(threads)
         self._threads, self._attempts, self._gpus, self._address = threads, attempts, gpus, address
         self._stack = ExitStack()
 
@@ -124,6 +124,7 @@ def _variables() -> dict[str, str]:
     ours = {k: v for k, v in os.environ.items() if k.startswith("PRUNEBENCH_") or k.endswith("_NUM_THREADS")}
     installed = (sys.prefix, sys.base_prefix)
     paths = [os.path.abspath(p) for p in sys.path if os.path.exists(p or ".") and not p.startswith(installed)]
+    paths = [path for path in paths if path != os.getcwd()]  # the supervisor puts it after what is installed
     return {
         **ours,
         "PRUNEBENCH_CACHE": str(cache.directory().absolute()),
@@ -159,6 +160,7 @@ def _supervise(job: Job, threads: int, folder: Path, mailbox: Any) -> End:
     except OSError as error:
         where = f"{os.uname().nodename} lacks the working directory of the command"
         return _failed(job, f"{where}: {error}: it, results and cache have to be shared by all nodes", "user")
+    sys.path.append(str(folder))  # of the job's process too; last, so that it hides nothing
     courier = _Courier(mailbox)
     try:
         with _Spawned(threads) as processes:
@@ -216,6 +218,7 @@ class _Courier:
 def _unpacked(report: Any, packed: bytes) -> Any:
     """In the job's process: call its function, which waits for what is left of an attempt that Ray has lost."""
     function, args = pickle.loads(packed)
+    function = child.resolved(function)
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

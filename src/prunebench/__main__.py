@@ -3,9 +3,11 @@
 import os
 import sys
 
+# Before anything else is imported: the working folder comes after installed packages and hides none of them.
 if not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
-    sys.path.append(sys.path.pop(0))  # the working folder comes after installed packages and hides none of them
+    sys.path.append(sys.path.pop(0))
 
 from prunebench.harness.cli import main
 
-main()
+if __name__ == "__main__":
+    main()
