@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from prunebench.envs.errors import did_you_mean
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record import store
 from prunebench.harness.record.store import NAME, Experiment
@@ -51,7 +51,4 @@ def _newest() -> Path:
 
 def _hint(folder: Path) -> str:
     here = sorted(map(str, _below(Path("results"))))
-    near = difflib.get_close_matches(str(folder), here, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; experiments here: {', '.join(here)}" if here else ""
+    return did_you_mean(str(folder), here) or (f"; experiments here: {', '.join(here)}" if here else "")
