@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -20,13 +21,17 @@ def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def fail_in_the_middle(file: BinaryIO, error: type[BaseException]) -> None:
+    file.write(b"half")
+    raise error
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_what_fails_leaves_the_old_file_and_no_draft(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"old")
     with pytest.raises(error), files.whole(path) as file:
-        file.write(b"half")
-        raise error
+        fail_in_the_middle(file, error)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
