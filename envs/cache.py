@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 
 from prunebench.envs.errors import TaskError
+from prunebench.envs.files import whole
 
 
 def directory() -> Path:
@@ -28,13 +29,8 @@ def save(content: Any, target: Path) -> None:
     """Write tensors and plain values with ``torch.save``, atomically; equal content gives equal bytes."""
     import torch
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as file:
+    with whole(target) as file:
         torch.save(content, file)  # saved to a path, the archive would hold the file's name
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(target)
 
 
 def load(source: Path) -> Any:

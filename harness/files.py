@@ -1,37 +1,22 @@
-"""Files that a reader finds whole, whatever happens while they are written."""
+"""The text and JSON files of an experiment, written whole and read with care."""
 
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from prunebench.envs.files import whole
 from prunebench.harness.errors import DamagedError, StoreError
 
 SCHEMA = 1
 """Version of the files of an experiment."""
 
-DRAFT = ".tmp"
-"""Ending of a file that is being written; one that was left behind means nothing."""
-
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader finds the old text or the new one, whatever happens."""
-    make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with whole(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -63,20 +48,3 @@ def free_name(path: Path, why: str) -> Path:
     while (free := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")).exists():
         number += 1
     return free
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, on disk."""
-    new = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for made in new:
-        sync_folder(made.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on disk: a file's own fsync does not."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from prunebench.envs import cache
 from prunebench.envs.errors import TaskError
+from prunebench.envs.files import DRAFT, put_in_place
 from prunebench.envs.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def kept(kind: str, key: dict[str, Any], write: Callable[[BinaryIO], None]) -> N
 
 def _write(target: Path, write: Callable[[BinaryIO], None]) -> None:
     """All of a file or nothing. What a killed process left of its draft is written over by the next one."""
-    draft = target.with_suffix(".tmp")
+    draft = target.with_suffix(DRAFT)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("ab") as file:
@@ -108,9 +109,7 @@ def _write(target: Path, write: Callable[[BinaryIO], None]) -> None:
                     file.seek(0)
                     file.truncate()
                     write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    draft.replace(target)
+                    put_in_place(file, draft, target)
             finally:
                 draft.unlink(missing_ok=True)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from http.client import HTTPException
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.envs import cache
 from prunebench.envs.data.preprocessing import Preprocessing
-from prunebench.envs.errors import TaskError
+from prunebench.envs.errors import TaskError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,8 +32,7 @@ def names() -> list[str]:
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless torchvision has this classification network."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names())
         raise TaskError(f"model {name!r} is unknown: expected {PREFIX} and a classification network's name{hint}")
 
 

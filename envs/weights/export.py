@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from prunebench.envs.data.batches import Batch
 from prunebench.envs.errors import TaskError
+from prunebench.envs.files import whole
 from prunebench.envs.networks import models
 from prunebench.envs.networks.resnet import PaddedShortcut
 
@@ -84,12 +84,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
     from safetensors.torch import save
 
     state = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
+    with whole(path) as file:
         file.write(save(state))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def put_weights(model: nn.Module, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from prunebench.envs.errors import check_choice
+from prunebench.envs.errors import check_choice, did_you_mean
 from prunebench.harness.errors import RegistryError
 
 _SEED = "seed"
@@ -116,8 +115,7 @@ def fitted(value: Any, annotation: Any) -> Any:
             with suppress(ValidationError):
                 return adapter.validate_json(json.dumps(str(value)), strict=True)
         expected = dict.fromkeys(detail["msg"].removeprefix("Input should be ") for detail in error.errors())
-        near = difflib.get_close_matches(str(value), map(str, _choices(annotation)), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(str(value), map(str, _choices(annotation)))
         raise UnfitError(f"expected {' or '.join(expected)}{hint}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, ScalarNode
 
+from prunebench.envs.errors import did_you_mean
 from prunebench.harness.errors import ConfigError
 
 _EXPONENT = re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+")
@@ -61,5 +61,4 @@ def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
     names = [other.name for other in path.parent.iterdir() if other.suffix in _SUFFIXES]
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    return did_you_mean(path.name, names, lambda name: str(path.with_name(name)))

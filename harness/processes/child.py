@@ -14,8 +14,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from prunebench.envs.files import make_folder
 from prunebench.harness.errors import USER_ERRORS, BusyError, in_one_line
-from prunebench.harness.files import make_folder
 from prunebench.harness.processes import guard, messages, variables
 
 LOG_BYTES = 1 << 20

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from prunebench.envs.errors import did_you_mean
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record import store
 from prunebench.harness.record.store import NAME, Experiment
@@ -56,7 +56,4 @@ def _newest() -> Path:
 
 def _hint(folder: Path) -> str:
     known = here()
-    near = difflib.get_close_matches(str(folder), known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; experiments here: {', '.join(known)}" if known else ""
+    return did_you_mean(str(folder), known) or (f"; experiments here: {', '.join(known)}" if known else "")

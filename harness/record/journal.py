@@ -13,8 +13,9 @@ from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from prunebench.envs.files import make_folder, sync_folder, whole
 from prunebench.harness.errors import BusyError, DamagedError
-from prunebench.harness.files import free_name, make_folder, sync_folder
+from prunebench.harness.files import free_name
 
 
 class Seconds(BaseModel):
@@ -158,12 +159,8 @@ class Journal:
         """Keep the file under another name, that says why, and begin afresh; returns the other file."""
         aside = free_name(self.path, why)
         # A copy, so that this file, which carries the lock, stays what it is.
-        draft = aside.with_suffix(".tmp")
-        shutil.copyfile(self.path, draft)
-        with draft.open("rb") as copy:
-            os.fsync(copy.fileno())
-        draft.replace(aside)
-        sync_folder(aside.parent)
+        with whole(aside) as copy, self.path.open("rb") as content:
+            shutil.copyfileobj(content, copy)
         self._file.truncate(0)
         self._sum = 0
         self.lines = []

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from prunebench.envs.files import DRAFT
 from prunebench.envs.networks import models
 from prunebench.harness.errors import ConfigError, DamagedError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.files import DRAFT, read_json
+from prunebench.harness.files import read_json
 from prunebench.harness.record.run import Run
 
 NAME = "experiment.yaml"

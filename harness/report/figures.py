@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Callable, Mapping
 from html import escape
@@ -13,6 +12,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from prunebench.envs.files import whole
 from prunebench.harness.analysis import frames
 from prunebench.harness.files import write_text
 from prunebench.harness.record.store import Experiment
@@ -83,7 +83,8 @@ def write(experiment: Experiment, drawn: Mapping[str, Figure] | None = None) -> 
     for name, figure in (draw(experiment) if drawn is None else drawn).items():
         svg, pdf = (experiment.figures_folder / f"{name}.{form}" for form in ("svg", "pdf"))
         write_text(svg, _svg(figure, name, "white"))
-        _write_bytes(pdf, _pdf(figure))
+        with whole(pdf) as file:
+            file.write(_pdf(figure))
         files[name] = (svg, pdf)
     return files
 
@@ -140,10 +141,3 @@ def _pdf(figure: Figure) -> bytes:
     with matplotlib.rc_context(style.settings()):
         figure.savefig(buffer, format="pdf", facecolor="white", metadata={"CreationDate": None})
     return buffer.getvalue()
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """As :func:`prunebench.harness.record.write_text`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_bytes(content)
-    draft.replace(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.envs.errors import check_choice
+from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.agentspec import folder_name
@@ -70,7 +71,7 @@ def export(
     folder = out or experiment.folder / "export" / f"{folder_name(run.agent)}-seed-{run.seed}"
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError(f"out {str(folder)!r} exists: expected a new or an empty folder")
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}{DRAFT}")
     job = Job(
         "export",
         "prunebench.harness.inside.export:export_one",
