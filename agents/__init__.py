@@ -1,1 +1,1 @@
-"""What searches: the agents, on the Gymnasium interface alone."""
+"""The agents: programs that search for pruning policies, on the Gymnasium interface alone."""

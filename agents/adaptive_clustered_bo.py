@@ -32,15 +32,15 @@ _STREAM = 7  # of random numbers: none that the settings above were chosen on
 
 
 def signal(rewards: NDArray[np.float64], losses: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """What the model learns: rewards ``(n,)`` blended with the losses ``(n,)``, a smoother sign of the same thing.
+    """The outcomes that the model learns: rewards ``(n,)`` blended with losses ``(n,)``, a smoother sign of the same.
 
     Rewards in [0, 1] are taken as log odds, of losses the negative logarithm, brought to the rewards' units by
     regression.
 
     Args:
-        rewards: to be maximised.
+        rewards: the rewards, to be maximised.
         losses: not negative.
-        share: of the losses, 0 to 1.
+        share: share of the losses, 0 to 1.
     """
     if rewards.min() >= 0 and rewards.max() <= 1:
         rewards = logit(0.01 + 0.98 * rewards)
@@ -63,12 +63,13 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
        whose layers gain most unequally are split; in the end (the roll-back) layers move on their own, too.
 
     Attributes:
-        notes: as those of :class:`prunebench.agents.clustered_bo.ClusteredBOAgent`, without bounds.
+        notes: the same as those of :class:`prunebench.agents.clustered_bo.ClusteredBOAgent`, without bounds.
 
     Args:
-        seed: of the initial design and the candidates.
-        similarity: of layers, see :func:`prunebench.agents.parts.clustering.ward`.
-        clusters: of the first stage. Default: :func:`prunebench.agents.clustered_bo.default_clusters`.
+        seed: the seed of the initial design and the candidates.
+        similarity: measure of how alike layers are, see :func:`prunebench.agents.parts.clustering.ward`.
+        clusters: number of clusters in the first stage. Default:
+            :func:`prunebench.agents.clustered_bo.default_clusters`.
         initial: evaluations of the initial design. Default: 10, but no more than a fifth of the run's evaluations and
             no fewer than 3.
         rollback: the evaluation after which every layer is on its own at the latest. Default: those

@@ -1,4 +1,4 @@
-"""What an agent is. A plug-in need not import this: any class with this constructor and ``search`` will do."""
+"""The base classes of agents. A plug-in need not use them: any class with this constructor and ``search`` will do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Agent(ABC):
     """A search for a good pruning policy.
 
     Args:
-        seed: everything random in the agent is drawn from generators made from it.
+        seed: the seed of the generators that everything random in the agent is drawn from.
 
     Attributes:
         tags: ``deterministic`` (the seed changes nothing), ``may_stop_early`` (may use fewer evaluations).

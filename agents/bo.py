@@ -21,7 +21,7 @@ class BOAgent(AskTellAgent):
     """A Gaussian process predicts the reward of a policy; the next policy is where improvement is most expected.
 
     Args:
-        seed: of the initial design and the candidates.
+        seed: the seed of the initial design and the candidates.
         preset: ``modern`` (BoTorch's current default model, proposals on budget), ``botorch2021`` (its default of
             2021 in its place) or ``gpyopt2021`` (what the paper compared against: GPyOpt's, proposals in the box).
         initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget). Default: 10, but no more
@@ -77,7 +77,7 @@ class BOAgent(AskTellAgent):
         self._surrogate = Surrogate(self.preset, self._rng)
 
     def _inputs(self) -> NDArray[np.float64]:
-        """What the Gaussian process sees of each evaluation so far: ``(n, k)``."""
+        """The inputs ``(n, k)`` of the Gaussian process: a row for each evaluation so far."""
         return np.array(self._realised if self.preset.on_budget else self._requested)
 
     def _fit(self) -> SingleTaskGP:

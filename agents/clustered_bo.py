@@ -83,19 +83,19 @@ class ClusteredBOAgent(BOAgent):
     """BO over one ratio per cluster of layers, then per smaller cluster, then per layer.
 
     Attributes:
-        notes: what the run's record keeps: ``similarity``; ``tree`` (Ward linkage of the layers, ``D - 1`` rows of
+        notes: kept with the run: ``similarity``; ``tree`` (Ward linkage of the layers, ``D - 1`` rows of
             four numbers); ``stages`` (per stage, each layer's cluster); ``events`` (one dict per roll-back:
             ``evaluation``, how many were finished; ``stage``, the one entered, from 1; ``low`` and ``high``, the
             bounds from there on).
 
     Args:
-        seed: of the initial design and the candidates.
+        seed: the seed of the initial design and the candidates.
         preset: as in :class:`prunebench.agents.bo.BOAgent`; or ``paper``: ``gpyopt2021`` and roll-backs at the
             paper's own
             numbers of evaluations instead of the same fractions of the run's.
-        similarity: of layers, see :func:`prunebench.agents.parts.clustering.ward`.
+        similarity: measure of how alike layers are, see :func:`prunebench.agents.parts.clustering.ward`.
         rollback: ``none`` (the clusters stay), ``direct`` (to every layer on its own) or ``gradual`` (over a bridge).
-        clusters: of the first stage. Default: :func:`default_clusters`.
+        clusters: number of clusters in the first stage. Default: :func:`default_clusters`.
         bridge: clusters of the second stage of a gradual roll-back. Default: :func:`default_clusters`.
         initial: evaluations of the initial design. Default: as in :class:`prunebench.agents.bo.BOAgent`.
     """
@@ -155,7 +155,7 @@ class ClusteredBOAgent(BOAgent):
             self._roll_back(stage + 1)
 
     def _stage_sizes(self, layers: int) -> list[int]:
-        """How many clusters each stage has."""
+        """The number of clusters in each stage."""
         first, second = default_clusters(layers)
         first = self.clusters or min(first, self.bridge or first)
         second = max(self.bridge or second, first)

@@ -72,7 +72,7 @@ class AMC(DDPG):
         env: the pruning environment.
         layers: steps per episode.
         warmup: episodes of uniform actions, without updates.
-        seed: of SB3's global generators (networks, batches) and of the exploration.
+        seed: seeds SB3's global generators (networks, batches) and the exploration.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], *, layers: int, warmup: int, seed: int) -> None:
@@ -126,7 +126,7 @@ class DDPGAgent(Agent):
     """AMC's reinforcement-learning agent.
 
     Args:
-        seed: of everything random.
+        seed: the seed of everything random.
         preset: ``scaled``, whose warm-up is an eighth of the evaluations (AMC: 100 of 800), rounded up, but at least
             what fills one batch of 64 transitions; or ``paper``: 100 episodes, to be run with 800 evaluations.
         warmup: episodes of uniform actions, instead of the preset's.

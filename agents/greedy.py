@@ -1,4 +1,4 @@
-"""Control: additive sensitivity. What pruning each layer alone adds to the loss, and the allocation of least sum."""
+"""Control: additive sensitivity. Measures the loss that pruning each layer alone adds, and allocates the least sum."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GreedyAgent(Agent):
        exchange that scores better stays.
 
     Args:
-        seed: of the exchanges.
+        seed: the seed of the exchanges.
     """
 
     def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
@@ -61,12 +61,12 @@ class GreedyAgent(Agent):
 
 
 def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
-    """What can be probed so that one evaluation is left.
+    """Choose the probes: as many as fit so that one evaluation is left.
 
     Args:
         budget: gives layers and lower bound.
         uniform: the uniform policy's ratio.
-        evaluations: in all; the dense network takes one.
+        evaluations: their number in all; the dense network takes one.
 
     Returns:
         Blocks of layers, none where there are too few evaluations, and one or two ratios, ascending and below 1.
@@ -83,7 +83,7 @@ def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray
 
 
 def probe(env: gymnasium.Env[Any, Any], blocks: Sequence[NDArray[np.intp]], ratios: Ratios, layers: int) -> Ratios:
-    """How much loss ``(D, L)`` each ratio of each layer adds to the dense network's; a block's is shared out evenly."""
+    """The loss ``(D, L)`` that each ratio of each layer adds to the dense network's; a block's is shared out evenly."""
     dense = _probe_one(env, np.ones(layers))
     added = np.empty((layers, len(ratios)))
     for block in blocks:
@@ -103,10 +103,10 @@ def curve(added: Ratios, ratios: Ratios, at: Ratios, least: float = 0.0) -> Rati
     bound: docs/agents/greedy.md has the figures.)
 
     Args:
-        added: ``(L,)``, measured.
-        ratios: ``(L,)``, ascending, below 1.
-        at: any shape.
-        least: of the slopes over 1 / ratio.
+        added: ``(L,)``, the measured losses.
+        ratios: ``(L,)``, those measured at, ascending, below 1.
+        at: ratios, of any shape.
+        least: the smallest slope over 1 / ratio.
     """
     knots, values = 1 / np.append(ratios, 1.0)[::-1], np.append(added, 0.0)[::-1]
     widths = np.diff(knots)

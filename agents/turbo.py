@@ -32,13 +32,13 @@ CANDIDATES, DRAWS = 1000, 8
 
 @dataclass
 class TrustRegion:
-    """How far from the best policy to look: the published counters, for batches of one.
+    """The region around the best policy to look in: the published counters, for batches of one.
 
     Attributes:
-        tolerance: so many failures in a row halve the length.
-        length: of the region's sides before they are weighted, in units of the box.
-        successes: in a row.
-        failures: in a row.
+        tolerance: number of failures in a row that halves the length.
+        length: length of the region's sides before they are weighted, in units of the box.
+        successes: number of successes in a row so far.
+        failures: number of failures in a row so far.
     """
 
     tolerance: int

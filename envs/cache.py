@@ -1,4 +1,4 @@
-"""The user's cache directory: what takes long to compute and depends on its inputs alone."""
+"""The user's cache directory, for results that take long to compute and depend on their inputs alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def directory() -> Path:
 
 
 def path(kind: str, key: dict[str, Any]) -> Path:
-    """Where the result that ``key`` (JSON-able: everything it depends on) determines is kept."""
+    """The file that holds the result of ``key``: everything that the result depends on, as plain values."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     return directory() / f"{kind}-{digest}.pt"
 

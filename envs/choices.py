@@ -1,4 +1,4 @@
-"""What a task can choose from, by name; imports nothing, so that the command line can check names at once."""
+"""The choices of a task's options, by name; imports nothing, so that the command line can check names at once."""
 
 SCOPES = {
     "inner": "channels inside a block, as in the papers",

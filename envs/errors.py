@@ -1,4 +1,4 @@
-"""The error of a task that cannot be set up, and how a wrong name is answered."""
+"""The error of a task that cannot be set up, and the answer to a wrong name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user names as ``package.module:name``: a network or an agent of their own, found without being installed."""
+"""Finds what a user names as ``package.module:name``: a network or agent of their own, which need not be installed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NAME = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
 
 @dataclass(frozen=True)
 class Named:
-    """Things that users name in this form.
+    """A kind of thing that users name in this form.
 
     Attributes:
-        what: as they are spoken of in errors.
-        example: a name of the right form.
-        kind: what stands behind the colon, as ``function``.
+        what: the word for it in errors, as ``model``.
+        example: an example of a name.
+        kind: the word for what stands behind the colon, as ``function``.
     """
 
     what: str

@@ -20,7 +20,7 @@ _SILENCE = 60.0  # seconds after which a line is due though little has happened
 
 
 class Display(Protocol):
-    """Shows how far several things have come; ``what`` names each of them."""
+    """Shows the progress of several pieces of work at once; ``what`` names each of them."""
 
     def __enter__(self) -> Display:
         """Begin to show."""
@@ -31,20 +31,20 @@ class Display(Protocol):
         """Leave the terminal as it was."""
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
 
     def step(self, what: str, done: int, total: int, note: str = "", replayed: int = 0) -> None:
-        """``done`` of ``total`` are done, ``replayed`` of them at no cost."""
+        """Show that ``done`` of ``total`` steps are done, ``replayed`` of them from an earlier attempt."""
 
     def end(self, what: str, line: str = "") -> None:
-        """It is over; ``line`` stays, if there is one."""
+        """Show that a piece of work is over; ``line`` stays, if there is one."""
 
     def overall(self, done: int, total: int) -> None:
-        """``done`` of the session's ``total`` runs are over."""
+        """Show that ``done`` of the command's ``total`` runs are over."""
 
 
 class Lines:
-    """For logs: a line when a further quarter is done, but not often, and one after a long silence."""
+    """A display for logs: a line when a further quarter is done, but not often, and one after a long silence."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[float, int]] = {}  # when there was a line, and how many quarters were done
@@ -82,12 +82,12 @@ class Lines:
             self._count = ""
 
     def overall(self, done: int, total: int) -> None:
-        """Have it said with the next last line."""
+        """Add the count to the next last line of a run."""
         self._count = f" (runs {done}/{total})" if done else ""
 
 
 class Bars:
-    """For terminals: a bar for each thing that is going on; what is over becomes a line above them."""
+    """A display for terminals: a bar for each piece of work; what is over becomes a line above them."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -146,6 +146,6 @@ class Bars:
 
 
 def display() -> Display:
-    """The one that suits standard error."""
+    """The display that suits standard error."""
     console = Console(stderr=True)
     return Bars(console) if console.is_terminal else Lines()

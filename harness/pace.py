@@ -1,11 +1,11 @@
-"""How fast something goes on, and how long it still takes."""
+"""Measures the pace of work, and how long it still takes."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 
-_WINDOW = 30  # the last steps, which the rate is that of
+_WINDOW = 30  # the number of last steps that make the rate
 _SHORTEST = 1.0  # seconds from which a rate can be told
 
 

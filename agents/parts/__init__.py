@@ -1,1 +1,1 @@
-"""What agents share: surrogate, proposal, clustering, moves."""
+"""The parts that agents share: surrogate, proposal, clustering, moves."""

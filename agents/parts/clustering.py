@@ -1,4 +1,4 @@
-"""Which layers belong together: distances between layers and Ward linkage (Fan, Mu, Zhang, ECCV 2022)."""
+"""Clusters of layers that belong together: distances between layers and Ward linkage (Fan, Mu, Zhang, ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def cut(tree: NDArray[np.float64], clusters: int) -> NDArray[np.int64]:
 
     Args:
         tree: ``(D - 1, 4)``.
-        clusters: at least 1; more than D give D.
+        clusters: number of clusters, at least 1; more than D give D.
 
     Returns:
         ``(D,)``, each layer's cluster, numbered from 0 in the order of the clusters' first layers.

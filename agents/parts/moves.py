@@ -52,7 +52,7 @@ def climb(budget: Budget, score: Score, step: Callable[[Ratios, int, float], Rat
 
     Args:
         budget: the budget.
-        score: of policies ``(n, D)``.
+        score: function that scores policies ``(n, D)``.
         step: makes, from centres, so many policies at steps of a relative size.
         centres: where to begin. In each further round the steps start from the best so far, half as long.
     """
@@ -66,7 +66,7 @@ def climb(budget: Budget, score: Score, step: Callable[[Ratios, int, float], Rat
 
 
 def realised(budget: Budget, score: Score, policies: Ratios, seen: set[tuple[int, ...]]) -> Counts | None:
-    """Of the first few ``policies`` ``(n, D)`` the channel counts ``(D,)`` whose realised policy scores best.
+    """The channel counts ``(D,)`` whose realised policy scores best, of the first few ``policies`` ``(n, D)``.
 
     None where all of them are in ``seen``.
     """

@@ -30,8 +30,8 @@ class PolicyModel:
 
     Attributes:
         hyper: ``(4,)``, the logarithms; a fit starts from where the last one ended.
-        shift: what was subtracted from the outcomes.
-        scale: what they were then divided by.
+        shift: the mean that was subtracted from the outcomes.
+        scale: the number that they were then divided by.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class PolicyModel:
         Args:
             policies: preserve ratios.
             outcomes: where they are all equal, they tell nothing: all 0.
-            iterations: of L-BFGS, at most; with 0 the hyperparameters stay.
+            iterations: most iterations of L-BFGS; with 0 the hyperparameters stay.
         """
         x, y = np.log(np.asarray(policies, dtype=np.float64)), np.asarray(outcomes, dtype=np.float64)
         self.shift, deviation = float(y.mean()), float(y.std())
@@ -104,7 +104,7 @@ def _matern(distances: Array, length: float) -> tuple[Array, Array]:
 
 
 def _covariance(hyper: Array, parts: tuple[Array, Array]) -> tuple[Array, list[Array]]:
-    """Of noisy outcomes ``(n, n)``, and its derivatives by the four hyperparameters."""
+    """The covariance of noisy outcomes ``(n, n)``, and its derivatives by the four hyperparameters."""
     products, distances = parts
     linear, matern, length, noise = np.exp(hyper)
     correlation, by_length = _matern(distances, length)

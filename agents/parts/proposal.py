@@ -104,7 +104,7 @@ def propose(
 
     Args:
         model: fitted to standardised rewards, inputs ``(k,)``.
-        space: where to look.
+        space: the space of policies to look in.
         incumbents: ``(m, k)``, the best points so far.
         rng: draws the candidates.
         rounds: how many rounds, at least one.
@@ -130,7 +130,7 @@ def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed:
     Args:
         model: fitted to standardised rewards, inputs ``(k,)``.
         space: gives the box.
-        jitter: what an improvement must exceed, in standard deviations of the rewards.
+        jitter: least size of an improvement, in standard deviations of the rewards.
         seed: draws the points.
     """
     bounds = torch.tensor([[space.low], [space.high]], dtype=torch.float64).expand(2, space.dimensions)

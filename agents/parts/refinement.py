@@ -1,4 +1,4 @@
-"""Which clusters to split: those whose layers the model wants to move in different directions."""
+"""Splits the clusters whose layers the model wants to move in different directions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STEP = 0.05  # of the differences, in log ratio
 
 
 def gains(mean: Callable[[Ratios], NDArray[np.float64]], budget: Budget, policy: Ratios) -> NDArray[np.float64]:
-    """What each layer of ``policy`` ``(D,)`` gains per cost spent on it: a central difference of ``mean`` ``(D,)``.
+    """The gain of each layer of ``policy`` ``(D,)`` per cost spent on it ``(D,)``: a central difference of ``mean``.
 
     Where they are all equal, no exchange of cost between layers improves the policy.
     """
@@ -35,7 +35,7 @@ def refined(
         tree: ``(D - 1, 4)``, the linkage.
         gain: ``(D,)``, see :func:`gains`. The clusters where its squared distances from the cluster's mean sum to
             most are split.
-        share: of the clusters, rounded up, as far as they have two layers.
+        share: fraction of the clusters that is split, rounded up; those of one layer stay.
     """
     count = int(labels.max()) + 1
     members = [np.flatnonzero(labels == cluster) for cluster in range(count)]
@@ -48,7 +48,7 @@ def refined(
 
 
 def _right(tree: NDArray[np.float64], members: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Those of a node's ``members`` (two at least) that are not in its first layer's child."""
+    """The members of a node (two at least) that are in its other child than its first layer."""
     for clusters in range(2, len(tree) + 2):
         apart = cut(tree, clusters)[members]
         if (apart != apart[0]).any():

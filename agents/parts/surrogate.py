@@ -97,8 +97,8 @@ def in_log_space(model: SingleTaskGP) -> SingleTaskGP:
 
 @contextmanager
 def tolerant() -> Iterator[None]:
-    """What a search must get through: constant rewards, fits that end early, policies so near each other that a matrix
-    has no Cholesky factor without up to 0.1 on its diagonal (as much as GPy allows; BoTorch stops at 1e-3)."""
+    """Let a search get through constant rewards, fits that end early, and policies so near each other that a matrix has
+    no Cholesky factor without up to 0.1 on its diagonal (as much as GPy allows; BoTorch stops at 1e-3)."""
     with warnings.catch_warnings(), settings.cholesky_max_tries(8):
         warnings.simplefilter("ignore", BotorchWarning)
         warnings.simplefilter("ignore", NumericalWarning)
@@ -111,9 +111,9 @@ class Preset:
 
     Attributes:
         build: the model of inputs ``(n, d)`` and standardised outcomes ``(n, 1)``.
-        iterations: of L-BFGS, at most, in the first fit and in each later one, which starts where the last one ended.
+        iterations: most iterations of L-BFGS in the first fit, and in each later one, which starts where the last ended.
         restarts: further fits at every step, from random hyperparameters; the likeliest counts.
-        jitter: what an improvement must exceed to count, in standard deviations of the rewards.
+        jitter: least size of an improvement that counts, in standard deviations of the rewards.
         on_budget: whether proposals are policies on budget, and realised policies are the model's inputs; else the
             proposals are anywhere in the box, the environment cuts them, and requested policies are the inputs.
     """

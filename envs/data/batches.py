@@ -18,9 +18,9 @@ class Batches:
     Args:
         pixels: ``(N, C, H, W)``; bytes, or whatever ``normalise`` takes. May lie elsewhere than on the device.
         labels: ``(N,)``.
-        normalise: from pixels to the network's input.
+        normalise: turns pixels into the network's input.
         size: images per batch; the last one may be smaller.
-        device: where batches go.
+        device: the device that batches are put on.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Batches:
 
     @property
     def images(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self._labels)
 
     def resized(self, size: int) -> Batches:
@@ -46,7 +46,7 @@ class Batches:
         return Batches(self._pixels, self._labels, self._normalise, size, self._device)
 
     def __len__(self) -> int:
-        """How many batches there are."""
+        """The number of batches."""
         return -(-self.images // self.size)
 
     def __iter__(self) -> Iterator[Batch]:

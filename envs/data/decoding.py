@@ -57,11 +57,11 @@ def decoded(
     """Pixels ``(N, 3, size, size)`` of image files, decoded where the cache does not have them.
 
     Args:
-        folder: where the files are.
+        folder: the folder of the files.
         files: paths below it.
         size: pixels per side.
         transform: makes pictures of that size; None expects them to have it.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         TaskError: an image cannot be read or has another size, or the cache cannot be written.

@@ -1,4 +1,4 @@
-"""What every data set gives: images of the train, calibration, reward and test splits.
+"""The class of all data sets: images of the train, calibration, reward and test splits.
 
 ``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
 never trained on; ``test`` is used for final answers only.
@@ -49,12 +49,12 @@ class ImageData(ABC):
     Attributes:
         classes: class names in label order.
         image_size: pixels per side.
-        mean: per colour, of pixels in [0, 1].
-        std: per colour.
+        mean: means of the colours, of pixels in [0, 1], that normalise images.
+        std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
         epochs: how long the dense network is trained.
         flips: whether mirrored images keep their class.
         preparation: how pictures become pixels, where there are several ways.
-        progress: told what is done, how much of it, and of how much, where reading images takes long.
+        progress: told where reading images takes long; see :mod:`prunebench.envs.progress`.
     """
 
     classes: tuple[str, ...]

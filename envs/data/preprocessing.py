@@ -1,4 +1,4 @@
-"""How pictures become a network's input."""
+"""Turns pictures into a network's input."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Preprocessing:
     Attributes:
         resize: pixels of the shorter side.
         crop: pixels per side of the crop from the centre, the network's input.
-        mean: of normalisation, per colour, of pixels in [0, 1].
-        std: likewise.
+        mean: means of the colours, of pixels in [0, 1], that normalise images.
+        std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
         interpolation: ``bilinear`` or ``bicubic``, with antialiasing.
     """
 

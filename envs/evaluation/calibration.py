@@ -56,7 +56,7 @@ def calibrate(
         importance: a name in :data:`prunebench.envs.choices.CRITERIA`.
         least_squares: whether layers are refitted.
         seed: of sampled positions, and of the ``random`` criterion.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         TaskError: the criterion does not fit the network.

@@ -146,7 +146,7 @@ def measure(
         networks: how many, besides the dense one.
         rounds: times that each is run; medians count.
         seed: of the hypercube.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
     """
     network = evaluator.network
     policies = np.vstack([network.channels, _hypercube(network.channels, networks, seed)])
@@ -214,7 +214,7 @@ def check(
         rounds: of each pass.
         preserve: their MACs, about, as a fraction of the dense network's.
         seed: of the policies.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         BudgetError: no policy has that few MACs.

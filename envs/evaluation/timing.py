@@ -43,7 +43,7 @@ def whole_network_latencies(
         policies: channel counts, ``(D,)`` each.
         batch: ``(N, C, H, W)``, normalised, on the device.
         rounds: times that each network is timed, each time after a forward pass that is not.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
     """
     seconds = interleaved_medians(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
     return [float(taken) for taken in seconds[:, 0]]

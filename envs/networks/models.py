@@ -47,7 +47,7 @@ MODELS: dict[str, Callable[[int], nn.Module]] = {
 """Networks in CIFAR shapes: name, and what builds it with a number of classes."""
 
 PATTERNS = ("torchvision:<name>", "package.module:function")
-"""What else a name may look like."""
+"""The other forms of names."""
 
 Kind = Literal["table", "torchvision", "own"]
 
@@ -96,7 +96,7 @@ def check_name(name: str) -> None:
 
 
 def version(name: str) -> str | None:
-    """What changes with a user's own network of the same name: a hash of its source file; None for all others."""
+    """The hash of a user's own network's source file, which may change under the same name; None for all others."""
     return own.version(name) if kind(name) == "own" else None
 
 

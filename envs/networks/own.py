@@ -20,7 +20,7 @@ def check_name(name: str) -> None:
 
 
 def build(name: str, classes: int) -> nn.Module:
-    """What the user's function returns.
+    """Call the user's function and return its network.
 
     Raises:
         TaskError: there is no such module or function, it cannot be called with ``num_classes``, it raises, or it

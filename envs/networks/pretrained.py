@@ -81,7 +81,7 @@ def _download(name: str, url: str, path: Path, prefix: str) -> None:
 
 
 def preprocessing(name: str) -> Preprocessing | None:
-    """How images are prepared for the published weights; None for networks without any, those of other kinds too."""
+    """The preparation of images that the published weights expect; None for networks that have none."""
     weights = _weights(name)
     if weights is None:
         return None

@@ -14,7 +14,7 @@ class PaddedShortcut(nn.Module):
     Attributes:
         c_in: channels of the dense network's input.
         c_out: channels of its output; ``(c_out - c_in) // 2`` zero channels come in front, the others behind.
-        stride: of the subsampling.
+        stride: step of the subsampling.
         selected: None, or ``(n_out,)`` int64 on the input's device, for a smaller network: the input channel that each
             output channel copies, the number of input channels standing for zeros. No part of the state dict.
     """

@@ -31,10 +31,11 @@ def write(folder: Path, model: nn.Module, facts: dict[str, Any], images: Iterabl
     """Write a network's three files into an existing folder.
 
     Args:
-        folder: of the files.
-        model: from :meth:`prunebench.envs.evaluation.evaluator.Evaluator.unfolded`, trained on or not; left as it is.
+        folder: the folder that the files go to.
+        model: the network, from :meth:`prunebench.envs.evaluation.evaluator.Evaluator.unfolded`, trained on or not; it
+            is left as it is.
         facts: plain values for the description, ``model`` (the network's name) and ``classes`` (names) among them.
-        images: to compare the ONNX file's outputs on.
+        images: images that the ONNX file's outputs are compared on.
 
     Returns:
         The largest absolute difference of an output.
@@ -111,7 +112,7 @@ def put_weights(model: nn.Module, path: Path) -> None:
 
 
 def shapes(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Of every module that pruning may change, what it changes there besides tensors."""
+    """The attributes, besides tensors, that pruning changes: by module and by name."""
     return {name: shape for name, module in model.named_modules() if (shape := _shape(module))}
 
 
@@ -150,7 +151,7 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
     Args:
         model: on the processor, in evaluation mode.
         example: two images or more.
-        path: of the file.
+        path: the file.
     """
     import onnx
 

@@ -36,13 +36,13 @@ def finetune(
     Interrupted training goes on where it last saved, with the same result as undisturbed training.
 
     Args:
-        model: from :meth:`prunebench.envs.evaluation.evaluator.Evaluator.unfolded`.
+        model: the network, from :meth:`prunebench.envs.evaluation.evaluator.Evaluator.unfolded`.
         data: the data set that the dense network was trained on.
-        seed: of the order of images, their augmentation and dropout.
+        seed: fixes the order of images, their augmentation and dropout.
         epochs: passes over the training split; a fraction is part of one.
-        learning_rate: at the beginning.
-        unfinished: where the state is kept meanwhile; the caller removes it once the network is safe.
-        progress: told the number of steps done and in all.
+        learning_rate: that of the first step.
+        unfinished: file for the state of unfinished training; the caller removes it once the network is safe.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         TaskError: the data set has no training images, or too few; or the weights are no numbers any more.

@@ -28,9 +28,9 @@ def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progre
     Args:
         model: fresh from its builder.
         data: the data set.
-        seed: of the order of images, their augmentation and dropout.
-        unfinished: where the state is kept meanwhile; the caller removes it once the network is safe.
-        progress: told the number of steps done and in all.
+        seed: fixes the order of images, their augmentation and dropout.
+        unfinished: file for the state of unfinished training; the caller removes it once the network is safe.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         TaskError: there are too few images.
@@ -72,10 +72,10 @@ def run_steps(
     Args:
         parts: ``model``, ``optimizer`` and ``schedule``, as they are before the first step.
         data: the data set.
-        steps: in all.
-        seed: of the order of images, their augmentation and dropout.
-        unfinished: where the state of the parts is kept meanwhile.
-        progress: told the number of steps done and in all.
+        steps: number of steps in all.
+        seed: fixes the order of images, their augmentation and dropout.
+        unfinished: file for the state of the parts while training goes on.
+        progress: called with the number of steps that are done and the number in all.
     """
     model, optimizer, schedule = (parts[name] for name in ("model", "optimizer", "schedule"))
     images, where = data.train(), next(model.parameters()).device

@@ -35,10 +35,10 @@ def check_agent(factory: Factory, on_check: Callable[[str], None] | None = None)
 
     Args:
         factory: called with ``seed=...`` it gives an object with ``search(env, evaluations)``; a class will do.
-        on_check: is told the name of each check before it begins.
+        on_check: called with the name of each check before it begins.
 
     Raises:
-        ContractError: at the first violation; one sentence.
+        ContractError: the agent breaks the contract; one sentence about the first violation.
     """
     for check in CHECKS:
         if on_check is not None:
@@ -56,7 +56,7 @@ def parametrize_with_checks(factories: Mapping[str, Factory] | Iterable[Factory]
             check(factory)
 
     Args:
-        factories: as for :func:`check_agent`, by name where their own names do not tell them apart.
+        factories: each as for :func:`check_agent`, by name where their own names do not tell them apart.
     """
     import pytest  # not installed with prunebench itself
 
@@ -169,7 +169,7 @@ def _policies(factory: Factory, setting: Setting) -> list[list[float]]:
 
 
 def _difference(first: list[list[float]], second: list[list[float]]) -> str | None:
-    """How the second search differs from the first, or None."""
+    """A few words on how the second search differs from the first; None where it does not."""
     for number, (before, after) in enumerate(zip(first, second, strict=False), start=1):
         for layer, (old, new) in enumerate(zip(before, after, strict=True), start=1):
             if abs(old - new) > _TOLERANCE:
@@ -186,7 +186,7 @@ def _draw() -> None:
 
 
 def _unwritable(notes: Any) -> str:
-    """Why notes cannot be kept as JSON, or nothing."""
+    """A few words on why notes cannot be kept as JSON; empty where they can."""
     if not isinstance(notes, dict):
         return f"are of type {type(notes).__name__}"
     try:

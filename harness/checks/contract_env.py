@@ -1,4 +1,4 @@
-"""What ``check_agent`` gives an agent to search on: the toy task behind an environment that watches every call."""
+"""The environment that ``check_agent`` gives an agent to search on: the toy task, with every call watched."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Stop(BaseException):
 
 @dataclass(frozen=True)
 class Setting:
-    """One search of a check, as it stands in the sentences.
+    """The setting of one search of a check; as text it is what a message says of the search.
 
     Attributes:
-        evaluations: that the agent is given.
-        seed: of the agent and of the global generators.
-        layers: of the toy task. With the default, agents that learn from a batch of 64 steps get to it.
+        evaluations: number of evaluations that the agent is given.
+        seed: seeds the agent and the global generators.
+        layers: layers of the toy task. With the default, agents that learn from a batch of 64 steps get to it.
         budget: ``wall`` or ``project``.
         preserve: the budget; 1 leaves no choice.
         constant: every policy scores the same.
@@ -111,7 +111,7 @@ class ContractEnv(gymnasium.Env[Any, Any]):
         return result
 
     def finished(self, tags: frozenset[str]) -> None:
-        """The search is over: look at whether it used its evaluations."""
+        """Check, when the search is over, whether it used its evaluations."""
         wanted, used = self._setting.evaluations, len(self.policies)
         if not used:
             self._breaks("ends without a finished evaluation: expected at least 1")
@@ -141,7 +141,7 @@ class ContractEnv(gymnasium.Env[Any, Any]):
 
 
 def make(factory: Factory, seed: int) -> Any:
-    """The agent.
+    """Make the agent.
 
     Raises:
         ContractError: it cannot be made, or has no ``search``.
@@ -158,7 +158,7 @@ def make(factory: Factory, seed: int) -> Any:
 
 
 def search(factory: Factory, setting: Setting) -> tuple[Any, list[list[float]]]:
-    """One search, as the harness makes it: global generators seeded, then a new agent.
+    """Run one search as the harness does: seed the global generators, then make a new agent.
 
     Returns:
         The agent, and the requested policy of every evaluation.
@@ -189,7 +189,7 @@ def tags_of(agent: Any) -> frozenset[str]:
 
 
 def name_of(factory: Factory) -> str:
-    """How a factory is spoken of: a class or function by its name, a ``functools.partial`` by what it calls."""
+    """The name of a factory in messages: a class or function by its name, a ``functools.partial`` by what it calls."""
     named = getattr(factory, "func", factory)
     return getattr(named, "__name__", type(named).__name__)
 
@@ -202,7 +202,7 @@ def described(error: BaseException) -> str:
 
 
 def _wrong(action: Any) -> str:
-    """What is wrong with an action, or nothing."""
+    """A few words on what is wrong with an action; empty where nothing is."""
     try:
         values = np.asarray(action, dtype=np.float64)
     except (TypeError, ValueError):

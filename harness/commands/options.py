@@ -130,7 +130,7 @@ TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
     _choice("device", DEVICES, _DEFAULT.task.device, "Where networks run."),
     click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32: faster, less exact."),
 )
-"""What is pruned and how it is scored."""
+"""Options of a task: what is pruned, and how it is scored."""
 
 SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -160,7 +160,7 @@ SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Policies that an agent may try in one run.",
     ),
 )
-"""Who searches, and for how long."""
+"""Options of the search: who searches, and for how long."""
 
 BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -196,7 +196,7 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Threads of a run's process; they change the last digits of an accuracy.",
     ),
 )
-"""What a policy may cost, and what a run's process may use."""
+"""Options of the budget, and of what a run's process may use."""
 
 EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
@@ -232,7 +232,7 @@ EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="GPUs that Ray reserves for a run; 0.5 lets two runs share one.",
     ),
 )
-"""How runs are executed; none of this decides their numbers."""
+"""Options of execution; none of them decides a number of a run."""
 
 OPTIONS = (
     *TASK_OPTIONS,

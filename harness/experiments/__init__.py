@@ -1,1 +1,1 @@
-"""What is asked for: agents and their options, settings, files of settings, grids."""
+"""The experiments that are asked for: agents and their options, settings, files of settings, grids."""

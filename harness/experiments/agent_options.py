@@ -28,7 +28,7 @@ def typed(agent: str, constructor: Callable[..., Any], options: Mapping[str, Any
 
     Args:
         agent: its name, for errors.
-        constructor: of the agent.
+        constructor: the agent's constructor.
         options: JSON-able values.
 
     Raises:
@@ -74,7 +74,7 @@ def _check_name(agent: str, name: str, parameters: Mapping[str, Any], anything: 
 
 
 def annotation(parameter: inspect.Parameter) -> Any:
-    """What an option is validated by: its annotation, else the type of its default, else anything."""
+    """The type that an option is validated by: its annotation, else the type of its default, else anything."""
     if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
         return parameter.annotation
     plain = isinstance(parameter.default, bool | int | float | str | list | tuple | dict)

@@ -1,4 +1,4 @@
-"""How an agent is named: ``bo``, ``bo:preset=gpyopt2021,initial=5``, ``my_pkg.module:MyAgent:step=0.1``."""
+"""Agents as they are named: ``bo``, ``bo:preset=gpyopt2021,initial=5``, ``my_pkg.module:MyAgent:step=0.1``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AgentSpec:
     """An agent and what its constructor is given besides the seed.
 
     Attributes:
-        name: in the registry, or ``package.module:Class``.
+        name: its name in the registry, or ``package.module:Class``.
         options: pairs of keyword and JSON-able value, sorted by keyword.
     """
 
@@ -51,12 +51,12 @@ class AgentSpec:
 
     @property
     def label(self) -> str:
-        """How it is spoken of, in tables too: what one would write on the command line."""
+        """Its name in tables and messages: what one would write on the command line."""
         options = ",".join(f"{key}={_text(value)}" for key, value in self.options)
         return f"{self.name}:{options}" if options else self.name
 
     def to_plain(self) -> Any:
-        """As it stands in an experiment's file: the name, or the name with its options as a mapping."""
+        """The form in an experiment's file: the name, or the name with its options as a mapping."""
         return {self.name: dict(self.options)} if self.options else self.name
 
     @classmethod

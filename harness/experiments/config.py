@@ -31,7 +31,7 @@ class ExperimentConfig:
     Attributes:
         task: network, weights, data and splits.
         preserve: the budget, as a fraction of the dense network's cost.
-        cost: what it limits, a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
+        cost: the cost that it limits, a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`prunebench.envs.environment.rewards.REWARDS`.
@@ -118,7 +118,7 @@ def _short(value: float) -> str:
 
 
 def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
-    """What differs, as ``name: old value, not new value``. Seeds never do: more may be added at any time."""
+    """The settings that differ, as ``name: old value, not new value``. Seeds never do: more may be added any time."""
     before, after = _flat(old), _flat(new)
     changed = [name for name in before if before[name] != after[name]]
     return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in changed]

@@ -21,7 +21,7 @@ def read(path: Path, what: str) -> Any:
     """The content of a YAML or JSON file as plain values.
 
     Args:
-        path: of the file.
+        path: the file.
         what: it is called in an error.
 
     Raises:
@@ -57,7 +57,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123
 
 
 def _nearest(path: Path) -> str:
-    """What could have been meant, among the files beside it."""
+    """The nearest name among the files beside it, as the end of a message."""
     if not path.parent.is_dir():
         return ""
     names = [other.name for other in path.parent.iterdir() if other.suffix in _SUFFIXES]

@@ -1,4 +1,4 @@
-"""How runs are executed: nothing here decides their numbers, so it may change between two calls of the command."""
+"""The execution of runs: nothing here decides their numbers, so it may change between two calls of the command."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Execution:
-    """How runs are executed.
+    """The execution of runs.
 
     Attributes:
         jobs: runs at a time; None: as many as there are cores for, one on a GPU (Ray: as many as the cluster holds).
-        time_limit: seconds of a run's process; None is none.
-        memory_limit: GiB of a run's process and of what it starts; None is none.
+        time_limit: seconds that a run's process may take; None is no limit.
+        memory_limit: GiB that a run's process and what it starts may use; None is no limit.
         attempts: how often a run may fail before it is not begun again.
         engine: ``local`` (processes on this machine) or ``ray``.
-        address: of a Ray cluster; None is a local one for the time of the command.
-        gpus: per run, a fraction where runs share one; Ray only.
+        address: address of a Ray cluster; None is a local one for the time of the command.
+        gpus: GPUs of a run, a fraction where runs share one; Ray only.
     """
 
     jobs: int | None = None
@@ -69,7 +69,7 @@ class Execution:
         return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
 
     def limits(self) -> Limits:
-        """Of a run's process."""
+        """The limits of a run's process."""
         memory = None if self.memory_limit is None else int(self.memory_limit * GIB)
         return Limits(self.time_limit, memory)
 

@@ -1,4 +1,4 @@
-"""How pruned networks are trained on after the search."""
+"""The settings by which pruned networks are trained on after the search."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from prunebench.harness.errors import ConfigError
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How the networks are trained on.
+    """Settings by which networks are trained on.
 
     Attributes:
         epochs: passes over the training split, fractions allowed; None is a quarter of the dense network's.
-        learning_rate: at the beginning.
+        learning_rate: that of the first step.
     """
 
     epochs: float | None = None

@@ -1,4 +1,4 @@
-"""What there is to choose from, section by section: for ``prunebench list``."""
+"""Lists what there is to choose from, section by section, for ``prunebench list``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def data_sets() -> Iterator[str]:
 
 
 def choices() -> Iterator[str]:
-    """What the options of a task can be, and what that means."""
+    """The choices of a task's options, and what each means."""
     for name, meanings in (("scope", SCOPES), ("importance", CRITERIA), ("reconstruction", RECONSTRUCTIONS)):
         yield f"--{name}"
         yield from (f"{_INDENT}{choice}: {meaning}" for choice, meaning in meanings.items())

@@ -16,7 +16,7 @@ from prunebench.harness.experiments.agentspec import AgentSpec
 
 GROUP = "prunebench.agents"
 CONTROLS = ("uniform", "random", "greedy")
-"""What every table holds: an agent that does not beat them has not shown anything."""
+"""The agents that stand in every table: one that does not beat them has not shown anything."""
 
 _DISTRIBUTION = "prunebench"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -78,7 +78,7 @@ def load(name: str) -> Callable[..., Any]:
 
 
 def factory(spec: AgentSpec) -> Callable[..., Any]:
-    """What makes an agent with its options: called with ``seed=...``.
+    """A function that makes an agent with its options: called with ``seed=...``.
 
     Raises:
         TaskError, RegistryError: there is no such agent, it cannot be imported, or its options are not its
@@ -109,7 +109,7 @@ def own_modules(agents: Iterable[AgentSpec]) -> list[str]:
 
 
 def versions(agents: Iterable[AgentSpec]) -> dict[str, str | None]:
-    """What identifies the code of agents that do not come with prunebench: their package's version, their file's hash.
+    """The versions of agents that do not come with prunebench: their package's version, and their file's hash.
 
     A package under development keeps its version while its code changes.
     """

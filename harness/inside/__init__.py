@@ -1,1 +1,1 @@
-"""What happens inside the process of a run; imports torch."""
+"""The work that is done inside the process of a run; imports torch."""

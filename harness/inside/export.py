@@ -28,11 +28,11 @@ def export_one(
     """Rebuild one run's network, time it and write it, in a process of its own.
 
     Args:
-        report: is told what is done, how much of it, and of how much.
-        config: of the experiment.
-        folder: of the experiment.
+        report: see :mod:`prunebench.envs.progress`.
+        config: the experiment's configuration.
+        folder: the experiment's folder.
         agent: the agent's label.
-        seed: of the run.
+        seed: the run's seed.
         out: the folder of the files, which is made.
 
     Returns:

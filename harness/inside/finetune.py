@@ -58,11 +58,11 @@ def finetune_one(
     """Fine-tune one run's incumbent, in a process of its own. What goes wrong is written down, not raised.
 
     Args:
-        report: is told what is done, how much of it, and of how much.
-        config: of the experiment.
-        folder: of the experiment.
+        report: see :mod:`prunebench.envs.progress`.
+        config: the experiment's configuration.
+        folder: the experiment's folder.
         agent: the agent's label.
-        seed: of the run, and of fine-tuning.
+        seed: the run's seed, and that of fine-tuning.
         settings: from :func:`resolve`.
 
     Raises:

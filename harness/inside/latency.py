@@ -14,8 +14,8 @@ def measure_latency(report: Report, config: ExperimentConfig, policies: list[lis
     """Time whole networks while nothing else runs: the dense one and those of policies, in rounds over all of them.
 
     Args:
-        report: is called with what is going on, how much is done, and of how much.
-        config: of the experiment.
+        report: see :mod:`prunebench.envs.progress`.
+        config: the experiment's configuration.
         policies: channel counts.
 
     Returns:

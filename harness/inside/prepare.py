@@ -44,8 +44,8 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     """Do once what every run needs, and find out whether it can be done at all.
 
     Args:
-        report: is called with what is going on, how much is done, and of how much.
-        config: of the experiment.
+        report: see :mod:`prunebench.envs.progress`.
+        config: the experiment's configuration.
         threads: may be used meanwhile.
 
     Returns:
@@ -77,8 +77,8 @@ def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> None:
     """Find out about several experiments whatever can be found out before anything is trained.
 
     Args:
-        report: is called with what is going on, how much is done, and of how much.
-        configs: of the experiments.
+        report: see :mod:`prunebench.envs.progress`.
+        configs: the experiments' configurations.
 
     Raises:
         RegistryError, TaskError, BudgetError: as :func:`prepare`.

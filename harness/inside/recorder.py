@@ -1,4 +1,4 @@
-"""What stands between an agent and the environment: counts, times, stores, replays and stops."""
+"""The recorder between an agent and the environment: counts, times, stores and replays evaluations, and stops."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         evaluations: how many the run may spend.
         past: lines of an earlier attempt.
         write: stores a line; it must be safe when this returns.
-        watch: is told each line, also those of ``past``.
+        watch: is called with each line, also those of ``past``.
 
     Attributes:
         count: evaluations spent.

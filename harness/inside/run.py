@@ -1,4 +1,4 @@
-"""One run, from its seed to the test accuracy of its incumbent."""
+"""Does one run, from its seed to the test accuracy of its incumbent."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def run_one(
     begun: int | None = None,
     environment: MakeEnvironment = make_environment,
 ) -> None:
-    """One run, in a process of its own. An agent's error is the run's result, not this function's.
+    """Do one run, in a process of its own. An agent's error is the run's result, not this function's.
 
     Args:
         report: is called after every evaluation with the number of evaluations, the incumbent's accuracy or None, and
             how many of the evaluations were an earlier attempt's.
-        config: of the experiment.
+        config: the experiment's configuration.
         agent: the agent's label.
-        seed: of the agent and of the global generators.
-        folder: of the experiment.
+        seed: seeds the agent and the global generators.
+        folder: the experiment's folder.
         begun: how often the run had been begun when it was asked for. Where another process has come to an end with it
             since, nothing is done.
         environment: makes the environment.
@@ -133,7 +133,7 @@ def _search(
 
 
 def _notes(agent: Any) -> dict[str, Any] | None:
-    """What an agent leaves about its search, once it is known to be writable."""
+    """The notes that an agent leaves about its search, once it is known that JSON can hold them."""
     notes = getattr(agent, "notes", None)
     if notes is not None and not isinstance(notes, dict):
         raise TypeError(f"the agent's notes are of type {type(notes).__name__}: expected a dict")

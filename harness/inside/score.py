@@ -25,7 +25,7 @@ def score_policy(
     """Score one policy on the reward split.
 
     Args:
-        report: is called with what is going on, how much is done, and of how much.
+        report: see :mod:`prunebench.envs.progress`.
         config: task and budget.
         policy: under ``ratios`` or ``channels`` a number for every prunable layer.
         clip: whether the policy is realised within the budget; else as it is.

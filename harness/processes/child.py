@@ -1,4 +1,4 @@
-"""What goes on in a process of its own around the function that it was started for."""
+"""Runs one job in a process of its own and reports what became of it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from prunebench.harness.errors import USER_ERRORS, BusyError, in_one_line
 from prunebench.harness.processes import guard, messages, variables
 
 LOG_BYTES = 1 << 20
-"""What is kept of a process's output at most; the rest is counted."""
+"""Bytes of a process's output that are kept at most; the rest is counted."""
 
 
 def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[Any, ...], log: Path | None) -> None:
-    """Call a function with ``report`` and its arguments, send what comes of it, and end, whatever threads are left.
+    """Call a function with ``report`` and its arguments, send its result, and end, whatever threads are left.
 
     The last message is ``("end", value, problem, details, cause)``, see
     :class:`prunebench.harness.processes.local.End`.
 
     Args:
-        connection: to the parent.
-        function: to be called, or its name as ``package.module:function``.
-        args: after ``report``.
-        log: file for standard output and error.
+        connection: the writing end of the pipe to the parent.
+        function: the function to call, or its name as ``package.module:function``.
+        args: the function's arguments after ``report``.
+        log: file for standard output and error; None leaves them where they are.
     """
     variables.drop_safe_path()
     guard.enter()
@@ -66,7 +66,7 @@ def resolved(function: Callable[..., Any] | str) -> Callable[..., Any]:
 def _outcome(
     function: Callable[..., Any] | str, report: Callable[..., None], args: tuple[Any, ...]
 ) -> tuple[Any, str | None, str, str]:
-    """Value, problem, details and cause."""
+    """The function's value, or problem, details and cause of its failure."""
     try:
         return resolved(function)(report, *args), None, "", ""
     except BusyError as error:
@@ -83,7 +83,7 @@ class _Output:
     What Python knows of a crash is written past that limit, :data:`prunebench.harness.processes.guard.WHERE` included.
 
     Args:
-        path: of the file; appended to.
+        path: the file, which is appended to.
     """
 
     def __init__(self, path: Path) -> None:

@@ -38,7 +38,7 @@ _GLANCE = 0.5  # seconds between two looks at what processes with limits have us
 _TELLING = 0.3  # seconds that a process has to write where it stands, before it is ended
 
 Function = Callable[..., Any] | str
-"""What a process runs: called with ``report`` (sends its plain arguments to the parent) and the job's arguments.
+"""The function of a job: called with ``report`` (sends its plain arguments to the parent) and the job's arguments.
 
 A name, ``package.module:function``, is imported in the process: what the parent must not load itself is sent so."""
 Cause = Literal["", "user", "busy", "error", "died", "time", "memory"]
@@ -47,17 +47,17 @@ or it went over a limit."""
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of a job's process; None is none.
+    """Limits of a job's process; None is no limit.
 
     Attributes:
-        seconds: of wall-clock time.
-        bytes: of resident memory, that of its own children included.
+        seconds: wall-clock time.
+        bytes: resident memory, that of its own children included.
     """
 
     seconds: float | None = None
@@ -69,10 +69,10 @@ class Job:
     """A function to run in a process of its own.
 
     Attributes:
-        name: under which it is spoken of.
-        function: importable, or its name.
-        args: after ``report``.
-        limits: of its process.
+        name: its name in messages and events.
+        function: an importable function, or its name.
+        args: the function's arguments after ``report``.
+        limits: limits of its process.
         log: file that its standard output and error go to; None leaves them where they are.
     """
 
@@ -85,7 +85,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """What a job reported: its ``report`` arguments, or that it began (None)."""
+    """News of a job: the arguments of its ``report``, or None when it has begun."""
 
     name: str
     values: tuple[Any, ...] | None
@@ -93,7 +93,7 @@ class Event:
 
 @dataclass(frozen=True)
 class End:
-    """A job's process has ended. ``problem`` says in one line what went wrong; ``details`` may hold a traceback."""
+    """The end of a job's process. ``problem`` says in one line what went wrong; ``details`` may hold a traceback."""
 
     name: str
     value: Any = None
@@ -151,8 +151,8 @@ class Processes:
     """Starts processes that share one import of the heavy libraries. The parent imports none of them.
 
     Args:
-        threads: of each process, for the libraries that read it from the environment when they are loaded.
-        modules: to import ahead, besides :data:`HEAVY_MODULES`.
+        threads: threads of each process, for the libraries that read it from the environment when they are loaded.
+        modules: modules to import ahead, besides :data:`HEAVY_MODULES`.
     """
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
@@ -312,4 +312,4 @@ def _death(exitcode: int | None) -> str:
 
 
 def _nothing(report: Callable[..., None]) -> None:
-    """A process that has started."""
+    """Do nothing: the process has started."""

@@ -1,4 +1,4 @@
-"""What a process tells the one that started it: through a pipe, in messages; whoever reads never waits for the rest."""
+"""Messages from a process to the one that started it, through a pipe; whoever reads never waits for the rest of one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 _HEAD = struct.Struct("!Q")
 _CHUNK = 1 << 16
 MOST = 1 << 28
-"""Bytes of a message at most. What is longer was not written by this program: a process may write anything."""
+"""The most bytes of a message. What is longer was not written by this program: a process may write anything."""
 
 
 class GarbledError(ValueError):
-    """What came is no message."""
+    """The bytes that came are no message."""
 
 
 def send(descriptor: int, message: Any) -> None:
@@ -34,7 +34,7 @@ class Inbox:
     """The reading end of a pipe.
 
     Args:
-        descriptor: of it; is made one that does not block.
+        descriptor: its file descriptor, which is made one that does not block.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -47,7 +47,7 @@ class Inbox:
 
         Raises:
             EOFError: the other end is closed and all messages have been read.
-            GarbledError: what came is no message.
+            GarbledError: the bytes that came are no message.
         """
         ended = self._fill()
         while len(self._bytes) >= _HEAD.size:

@@ -63,12 +63,12 @@ def connected(address: str | None, cpus: int, gpus: float, variables: dict[str, 
 
     Args:
         address: ``host:port`` of an existing cluster; None starts one on this machine, for this machine alone.
-        cpus: of a task.
-        gpus: of a task.
-        variables: for the environment of its processes.
+        cpus: CPUs that a task asks for.
+        gpus: GPUs that a task asks for.
+        variables: environment variables of its processes.
 
     Raises:
-        ConfigError: that cannot be done; says in one line why.
+        ConfigError: the cluster cannot be used; one line says why.
     """
     with ExitStack() as stack:
         if address is None:
@@ -130,7 +130,7 @@ def _own_cluster(cpus: int) -> Iterator[dict[str, Any]]:
 
 @functools.cache
 def _token() -> str:
-    """One for all clusters of this process: Ray reads it once."""
+    """The one token for all clusters of this process: Ray reads it once."""
     return secrets.token_hex(32)
 
 
@@ -169,7 +169,7 @@ def _has_token() -> bool:
 
 
 def _ask(address: str, **changes: str) -> str:
-    """What a cluster says to a process with another environment: ``answered`` or ``refused``."""
+    """Ask a cluster from a process with another environment; returns ``answered`` or ``refused``."""
     command = [sys.executable, "-P", "-c", _PROBE, address]
     try:
         process = subprocess.run(command, env=os.environ | changes, capture_output=True, text=True, timeout=60)

@@ -36,9 +36,9 @@ class RayProcesses:
     """Runs jobs as tasks of a Ray cluster. What is lost with a worker or a node is begun again by Ray.
 
     Args:
-        threads: of each job's process; as many CPUs are asked for.
+        threads: threads of each job's process; as many CPUs are asked for.
         attempts: how often a job is begun at most when its worker or node is lost.
-        gpus: of each job; a fraction where jobs share one.
+        gpus: GPUs of each job; a fraction where jobs share one.
         address: ``host:port`` of an existing cluster; None starts one on this machine for as long as this is open.
 
     Raises:
@@ -92,7 +92,7 @@ class RayProcesses:
         return task.options(name=job.name).remote(packed, self._threads, Path.cwd(), self._mailbox)
 
     def _news(self, names: set[str], begun: set[str]) -> Iterator[Event]:
-        """What jobs have reported; that a job began is said once, also where Ray began it again."""
+        """The events that jobs have reported; that a job began comes once, also where Ray began it again."""
         events: list[Event] = []
         with suppress(self._ray.exceptions.RayError):  # progress is lost with the mailbox's node, and nothing else
             events = self._ray.get(self._mailbox.take.remote(), timeout=_PATIENCE)
@@ -120,7 +120,7 @@ def _failed(job: Job, problem: str, cause: Cause, details: str = "") -> End:
 
 
 def _variables() -> dict[str, str]:
-    """What the environment of a job's process must hold to find the same modules and data as this one's."""
+    """The environment variables with which a job's process finds the same modules and data as this one."""
     ours = {k: v for k, v in os.environ.items() if k.startswith("PRUNEBENCH_") or k.endswith("_NUM_THREADS")}
     installed = (sys.prefix, sys.base_prefix)
     paths = [os.path.abspath(p) for p in sys.path if os.path.exists(p or ".") and not p.startswith(installed)]
@@ -154,7 +154,7 @@ class _Mailbox:
 
 
 def _supervise(job: Job, threads: int, folder: Path, mailbox: Any) -> End:
-    """What a Ray worker does: have the job done in a process of its own and pass on what that reports."""
+    """Run the job in a process of its own, and pass on what that reports; what a Ray worker does."""
     try:
         os.chdir(folder)
     except OSError as error:
@@ -174,7 +174,7 @@ def _supervise(job: Job, threads: int, folder: Path, mailbox: Any) -> End:
 
 
 class _Spawned(Processes):
-    """One process, that is to import what it needs and nothing ahead, so from no server."""
+    """One process that imports what it needs and nothing ahead; so it is not started from the server."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
@@ -216,7 +216,7 @@ class _Courier:
 
 
 def _unpacked(report: Any, packed: bytes) -> Any:
-    """In the job's process: call its function, which waits for what is left of an attempt that Ray has lost."""
+    """Call the job's function, in its process; wait for what is left of an attempt that Ray has lost."""
     function, args = pickle.loads(packed)
     function = child.resolved(function)
     deadline = time.monotonic() + _PATIENCE
