@@ -111,7 +111,7 @@ class Preset:
 
     Attributes:
         build: the model of inputs ``(n, d)`` and standardised outcomes ``(n, 1)``.
-        iterations: most iterations of L-BFGS in the first fit, and in each later one, which starts where the last ended.
+        iterations: most iterations of L-BFGS in the first fit and in each later one, which starts where the last ended.
         restarts: further fits at every step, from random hyperparameters; the likeliest counts.
         jitter: least size of an improvement that counts, in standard deviations of the rewards.
         on_budget: whether proposals are policies on budget, and realised policies are the model's inputs; else the
