@@ -1,4 +1,4 @@
-"""What processes are told by their environment variables."""
+"""Environment variables that processes are started with."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _OURS = "prunebench"  # Python takes any text for yes; this one is known to be o
 
 
 def limit_threads(threads: int) -> None:
-    """Tell the libraries that read it from the environment, this process's and its children's, before they load."""
+    """Limit the threads of libraries that read the number from the environment when they load, in children too."""
     for name in _THREADS:
         os.environ[name] = str(threads)
 
 
 def safe_path() -> AbstractContextManager[None]:
-    """For a while, processes of multiprocessing start without the working folder at the head of their path.
+    """Let processes of multiprocessing start, for a while, without the working folder at the head of their path.
 
     They run ``python -c``, so that a file of the user's there would be imported instead of a library of that name.
     """
@@ -26,14 +26,14 @@ def safe_path() -> AbstractContextManager[None]:
 
 
 def drop_safe_path() -> None:
-    """In a process so started: what it starts itself, a script of the user's, does not inherit that."""
+    """Undo that in a process so started: a script of the user's that it starts must not inherit it."""
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]
 
 
 @contextmanager
 def changed(changes: dict[str, str | None]) -> Iterator[None]:
-    """Variables set (None: unset) for a while."""
+    """Set variables (None: unset them) for a while."""
     before = {name: os.environ.get(name) for name in changes}
     try:
         _set(changes)
