@@ -63,7 +63,7 @@ TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--weights",
         metavar="FILE",
         type=click.Path(),
-        help="Checkpoint of the dense network; yours needs one.  [default: published or trained weights]",
+        help="Checkpoint of the dense network; a network of your own needs one.  [default: published or trained]",
     ),
     _choice("dataset", datasets.names(), _DEFAULT.task.dataset, "The data set; digits is embedded, no download."),
     click.option(
