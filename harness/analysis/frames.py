@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from prunebench.harness.errors import ConfigError, plain_line
-from prunebench.harness.experiments.config import ExperimentConfig, differences
+from prunebench.harness.experiments import spoken
+from prunebench.harness.experiments.config import differences
 from prunebench.harness.record.journal import Line, incumbent
 from prunebench.harness.record.run import Run
 from prunebench.harness.record.status import TestScore
@@ -42,18 +43,19 @@ def runs_frame(experiment: Experiment) -> pd.DataFrame:
 def joined(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """The rows of :func:`runs_frame` of several experiments.
 
-    With columns task (:func:`task_names`), split_seed, and setting (the task but for its split).
+    With columns task (its name of :func:`prunebench.harness.experiments.spoken.names`), split_seed, and setting (the
+    task but for its split).
 
     Raises:
         ConfigError: two experiments hold the same runs: counted twice they would pass for more seeds.
     """
     _check_distinct(experiments)
     configs = [experiment.config for experiment in experiments]
-    settings = task_names([replace(config, task=replace(config.task, split_seed=0)) for config in configs], same=True)
+    settings = spoken.names([replace(config, task=replace(config.task, split_seed=0)) for config in configs], same=True)
     return pd.concat(
         [
             runs_frame(experiment).assign(task=name, split_seed=experiment.config.task.split_seed, setting=setting)
-            for name, setting, experiment in zip(task_names(configs), settings, experiments, strict=True)
+            for name, setting, experiment in zip(spoken.names(configs), settings, experiments, strict=True)
         ],
         ignore_index=True,
     )
@@ -68,44 +70,6 @@ def _check_distinct(experiments: Sequence[Experiment]) -> None:
                 f"{str(first.folder)!r} and {str(second.folder)!r} hold the same runs ({', '.join(shared)}): expected "
                 "each experiment once"
             )
-
-
-def task_names(configs: Sequence[ExperimentConfig], same: bool = False) -> list[str]:
-    """A short name for each experiment: network and budget, and whatever else tells it from the others here.
-
-    Args:
-        configs: of the experiments.
-        same: whether experiments that nothing tells apart may share a name; else they are numbered.
-    """
-    spoken = [_spoken(config) for config in configs]
-    varying = [key for key in spoken[0] if len({values[key] for values in spoken}) > 1]
-    names = [
-        ", ".join([values["model"], values["preserve"], *(values[key] for key in varying if key not in _ALWAYS)])
-        for values in spoken
-    ]
-    if same:
-        return names
-    return [name if names.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(names)]
-
-
-_ALWAYS = ("model", "preserve")
-
-
-def _spoken(config: ExperimentConfig) -> dict[str, str]:
-    task = config.task
-    cost = {"macs": "MACs"}.get(config.cost, config.cost)
-    return {
-        "model": task.model,
-        "preserve": f"{100 * config.preserve:g} % of {cost}",
-        "dataset": task.dataset,
-        "split": f"split {task.split_seed}",
-        "evaluations": f"{config.evaluations} evaluations",
-        "scope": f"scope {task.scope}",
-        "importance": task.importance,
-        "reconstruction": task.reconstruction,
-        "budget": f"budget {config.budget}",
-        "reward": f"reward {config.reward}",
-    }
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:

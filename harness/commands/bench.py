@@ -11,7 +11,7 @@ import click
 
 from prunebench.harness.commands.options import OPTIONS, explicit
 from prunebench.harness.display import display
-from prunebench.harness.experiments import grid
+from prunebench.harness.experiments import spoken
 from prunebench.harness.running import forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
@@ -40,7 +40,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
     ):
         outcomes.append(outcome)
         if len(plan.experiments) > 1:
-            click.secho(f"{grid.spoken(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
+            click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
         _report(outcome)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 

@@ -9,6 +9,7 @@ from typing import Any
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.gridfile import AXES, TASK, Settings
 
@@ -62,14 +63,7 @@ def check_distinct(cells: Sequence[ExperimentConfig]) -> None:
     for cell in cells:
         other = folders.setdefault(configs.default_folder(cell).name, cell)
         if other == cell and other is not cell:
-            raise ConfigError(f"the grid has {spoken(cell)} twice: expected every experiment once")
+            raise ConfigError(f"the grid has {spoken.cell(cell)} twice: expected every experiment once")
         if other is not cell:
-            raise ConfigError(f"{spoken(other)} and {spoken(cell)} would share a folder: put them into two files")
-
-
-def spoken(config: ExperimentConfig) -> str:
-    """A cell of a grid in a few words."""
-    task = config.task
-    return (
-        f"{task.model} on {task.dataset}, preserve {config.preserve:g} of {config.cost}, split seed {task.split_seed}"
-    )
+            both = f"{spoken.cell(other)} and {spoken.cell(cell)}"
+            raise ConfigError(f"{both} would share a folder: put them into two files")

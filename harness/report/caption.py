@@ -8,25 +8,18 @@ from typing import Any
 import pandas as pd
 
 from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.experiments import spoken
 from prunebench.harness.record import manifest
 from prunebench.harness.record.store import Experiment
 
-_COST_NAMES = {"macs": "MACs", "parameters": "parameters"}
 _LATENCY = "nanoseconds per image"
 
 
 def headline(experiments: Sequence[Experiment]) -> str:
     """What a table shows, in one sentence."""
     configs = [experiment.config for experiment in experiments]
-    tasks = dict.fromkeys(
-        f"{c.task.model} ({c.task.dataset}, {100 * c.preserve:g} % of the {_COST_NAMES.get(c.cost, c.cost)})"
-        for c in configs
-    )
-    runs = dict.fromkeys(
-        f"{c.seeds} seed{'s' if c.seeds > 1 else ''} of {c.evaluations} evaluation{'s' if c.evaluations > 1 else ''}"
-        for c in configs
-    )
-    return f"Auto-pruning agents on {_and(list(tasks))}: {_and(list(runs))}."
+    tasks, runs = (list(dict.fromkeys(map(say, configs))) for say in (spoken.comparison, spoken.effort))
+    return f"Auto-pruning agents on {_and(tasks)}: {_and(runs)}."
 
 
 def _and(parts: list[str]) -> str:
@@ -43,7 +36,7 @@ def protocol(experiments: Sequence[Experiment]) -> str:
 def _task(experiment: Experiment) -> str:
     config, task = experiment.config, _facts(experiment)
     splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
-    costs = [f"{task['dense'][name]:,} {_COST_NAMES[name]}" for name in _COST_NAMES]
+    costs = [f"{task['dense'][name]:,} {spoken.cost(name)}" for name in ("macs", "parameters")]
     if config.cost == "latency":
         costs.insert(0, f"{task['latency_ns']:,} {_LATENCY}")
     elif config.cost == "parameters":
@@ -78,9 +71,7 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def _pruning(task: TaskConfig) -> str:
-    """How networks are pruned, as far as the user has a choice."""
-    names = [f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction")]
-    return ", ".join([*names, *([f"device {task.device}"] if task.device != "cpu" else [])])
+    return spoken.pruning(task) + (f", device {task.device}" if task.device != "cpu" else "")
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:

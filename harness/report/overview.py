@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments import spoken
 from prunebench.harness.record.journal import incumbent
 from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
@@ -29,24 +29,11 @@ _ALIGNED = ("left", "right", "left", "right", "right", "right", "right", "left")
 
 def settings(experiment: Experiment) -> str:
     """Where the experiment is and what it compares, in a few lines."""
-    config = experiment.config
-    task = config.task
-    weights = "published or trained" if task.weights is None else task.weights
-    return "\n".join(
-        [
-            str(experiment.folder),
-            f"  {task.model} ({weights}) on {task.dataset}{f' in {task.data}' if task.data else ''}, "
-            f"split seed {task.split_seed}, {task.device}",
-            f"  budget: {config.preserve:g} of the {config.cost}, {config.budget}, lower bound {config.lower_bound:g}",
-            f"  scope {task.scope}, importance {task.importance}, reconstruction {task.reconstruction}, "
-            f"reward {config.reward}",
-            f"  agents: {', '.join(agent.label for agent in config.agents)}",
-            f"  {config.evaluations} evaluations per run, {config.seeds} seeds: {_state(config, experiment)}",
-        ]
-    )
+    *lines, last = spoken.settings(experiment.config)
+    return "\n  ".join([str(experiment.folder), *lines, f"{last}: {_state(experiment)}"])
 
 
-def _state(config: ExperimentConfig, experiment: Experiment) -> str:
+def _state(experiment: Experiment) -> str:
     statuses = [run.checked().state for run in experiment.runs()]
     counts = {name: statuses.count(name) for name in dict.fromkeys(statuses)}
     return f"{len(statuses)} runs, {', '.join(f'{count} {name}' for name, count in counts.items())}"

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.display import Display
+from prunebench.harness.experiments import spoken
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import cores
 from prunebench.harness.record.run import Run
@@ -125,7 +126,7 @@ def _row(found: Forecast) -> list[str]:
         config.task.model,
         config.task.dataset,
         str(config.task.split_seed),
-        f"{config.preserve:g} of {config.cost}",
+        spoken.budget(config),
         str(len(config.agents)),
         str(config.seeds),
         str(config.evaluations),
@@ -147,9 +148,9 @@ def _total(forecasts: list[Forecast], start_up: float, jobs: int) -> str:
         f"{runs} runs": sum(found.runs for found in forecasts),
     }
     total = duration(math.fsum(parts.values()))
-    spoken = ", ".join(f"{what} {duration(seconds)}" for what, seconds in parts.items() if seconds)
+    each = ", ".join(f"{what} {duration(seconds)}" for what, seconds in parts.items() if seconds)
     return (
-        f"about {total} on {cores()} cores with {min(jobs, runs)} runs at a time ({spoken});\n"
+        f"about {total} on {cores()} cores with {min(jobs, runs)} runs at a time ({each});\n"
         f"the agents' own time comes on top\nabout {_gib(max(found.bytes for found in forecasts))} of memory at once"
     )
 

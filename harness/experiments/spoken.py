@@ -1,0 +1,89 @@
+"""Experiments put into words, the same words everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.experiments.config import ExperimentConfig
+
+
+def cost(name: str) -> str:
+    """What a cost is called in a sentence."""
+    return {"macs": "MACs"}.get(name, name)
+
+
+def budget(config: ExperimentConfig) -> str:
+    """The budget as it is asked for."""
+    return f"{config.preserve:g} of {config.cost}"
+
+
+def cell(config: ExperimentConfig) -> str:
+    """One experiment of a grid: what tells it from the others."""
+    task = config.task
+    return f"{task.model} on {task.dataset}, preserve {budget(config)}, split seed {task.split_seed}"
+
+
+def comparison(config: ExperimentConfig) -> str:
+    """What agents are compared on, for a headline."""
+    limit = f"{100 * config.preserve:g} % of the {cost(config.cost)}"
+    return f"{config.task.model} ({config.task.dataset}, {limit})"
+
+
+def effort(config: ExperimentConfig) -> str:
+    """How many runs of how many evaluations, for a headline."""
+    seeds, evaluations = config.seeds, config.evaluations
+    return f"{seeds} seed{'s' if seeds > 1 else ''} of {evaluations} evaluation{'s' if evaluations > 1 else ''}"
+
+
+def pruning(task: TaskConfig) -> str:
+    """How networks are pruned, as far as the user has a choice."""
+    return ", ".join(f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction"))
+
+
+def settings(config: ExperimentConfig) -> list[str]:
+    """Everything that was asked for, in a few lines."""
+    task = config.task
+    weights = "published or trained" if task.weights is None else task.weights
+    return [
+        f"{task.model} ({weights}) on {task.dataset}{f' in {task.data}' if task.data else ''}, "
+        f"split seed {task.split_seed}, {task.device}",
+        f"budget: {config.preserve:g} of the {config.cost}, {config.budget}, lower bound {config.lower_bound:g}",
+        f"{pruning(task)}, reward {config.reward}",
+        f"agents: {', '.join(agent.label for agent in config.agents)}",
+        f"{config.evaluations} evaluations per run, {config.seeds} seeds",
+    ]
+
+
+_ALWAYS = ("model", "preserve")
+
+
+def names(configs: Sequence[ExperimentConfig], same: bool = False) -> list[str]:
+    """A short name for each experiment: network and budget, and whatever else tells it from the others here.
+
+    Args:
+        configs: of the experiments.
+        same: whether experiments that nothing tells apart may share a name; else they are numbered.
+    """
+    parts = [_parts(config) for config in configs]
+    varying = [key for key in parts[0] if key not in _ALWAYS and len({values[key] for values in parts}) > 1]
+    found = [", ".join(values[key] for key in (*_ALWAYS, *varying)) for values in parts]
+    if same:
+        return found
+    return [name if found.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(found)]
+
+
+def _parts(config: ExperimentConfig) -> dict[str, str]:
+    task = config.task
+    return {
+        "model": task.model,
+        "preserve": f"{100 * config.preserve:g} % of {cost(config.cost)}",
+        "dataset": task.dataset,
+        "split": f"split {task.split_seed}",
+        "evaluations": f"{config.evaluations} evaluations",
+        "scope": f"scope {task.scope}",
+        "importance": task.importance,
+        "reconstruction": task.reconstruction,
+        "budget": f"budget {config.budget}",
+        "reward": f"reward {config.reward}",
+    }
