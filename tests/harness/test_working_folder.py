@@ -1,4 +1,4 @@
-"""Processes that start in a folder whose files have the names of libraries: they use none of these, and find the rest."""
+"""Processes that start in a folder whose files have the names of libraries use none of these, and find the rest."""
 
 from __future__ import annotations
 
