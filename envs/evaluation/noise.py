@@ -25,7 +25,6 @@ def evaluator_on_noise(
     network: PrunableNetwork,
     calibration: Batches,
     reward: Batches,
-    *,
     importance: str = "consumer-l1",
     least_squares: bool = True,
     recalibration: Batches | None = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Sequence
+from time import perf_counter
 
 import numpy as np
 import psutil
@@ -23,68 +23,56 @@ from prunebench.harness.inside.prepare import Report, set_threads
 
 _FEW = 4  # batches to calibrate on
 _LONGEST = 2.0  # seconds of a forward pass: where it takes longer, fewer images are scored
+_memory = psutil.Process().memory_info
 
 
 def preparing(report: Report, tasks: Sequence[TaskConfig], threads: int) -> list[dict[str, float]]:
     """What the preparation of each task takes, in seconds and bytes; they differ in nothing but the split seed."""
-    set_threads(threads)
     task, data = tasks[0], datasets.load(tasks[0])
-    images, (evaluator, taken) = data.sizes(), _built(task)
+    images, (evaluator, taken) = data.sizes(), _built(task, threads)
     ready = [(True, True) if task in tasks[:number] else cached(task) for number, task in enumerate(tasks)]
     few, scored = min(task.calibration_images, images["train"]), images["reward"] + images["test"]
-    dense = _score_seconds(evaluator, [evaluator.dense] * 2, task)[1] * scored
+    dense = scored * _score_seconds(evaluator, [evaluator.dense] * 2, task)[1]
     batches, drawing = few / CALIBRATION_BATCH - _FEW, data.reading / threads
     calibration = taken["calibrating"] + batches * taken["batch"] + drawing * (few + scored)
     steps = 0 if all(trained for trained, _ in ready) else data.epochs * (images["train"] // training.BATCH)
     train = steps and steps * _step_seconds(evaluator) + drawing * (images["train"] - few)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return [
-        {
-            "training": (not trained) * train,
-            "calibration": (not calibrated) * calibration,
-            "rest": 3 * taken["building"] + dense,
-            "preparing": (not calibrated) * peak,
-        }
-        for trained, calibrated in ready
-    ]
+    rest = {"rest": 3 * taken["building"] + dense, "preparing": peak}
+    return [{"training": (not a) * train, "calibration": (not b) * calibration} | rest for a, b in ready]
 
 
 def running(
     report: Report, task: TaskConfig, budgets: Sequence[tuple[str, float, float]], threads: int
 ) -> list[dict[str, float]]:
     """What the parts of a run take for each budget (cost, preserve ratio, lower bound), in seconds and bytes."""
-    set_threads(threads)
-    evaluator, taken = _built(task)
+    evaluator, taken = _built(task, threads)
     images, found = datasets.load(task).sizes(), []
     for budget in budgets:
         building, each = _score_seconds(evaluator, random_policies(evaluator, 6, *budget), task)
         timing = ROUNDS * (building + 2 * each * min(BATCH, task.batch_size, images["reward"]))
         evaluation, test = (building + each * images[split] for split in ("reward", "test"))
-        found.append({"set_up": taken["building"], "evaluation": evaluation, "test": test, "timing": timing})
-    memory = {"running": _resident() - taken["kept"], "shared": taken["kept"]}
-    return [one | memory for one in found]
+        seconds = {"set_up": taken["building"], "evaluation": evaluation, "test": test, "timing": timing}
+        found.append(seconds | {"running": _memory().rss - taken["kept"], "shared": taken["kept"]})
+    return found
 
 
-def _built(task: TaskConfig) -> tuple[Evaluator, dict[str, float]]:
+def _built(task: TaskConfig, threads: int) -> tuple[Evaluator, dict[str, float]]:
     """An evaluator; seconds of its network, its calibration and a batch of the latter; and the bytes that are kept."""
     marks: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # when each thing went on a step
-    started = time.perf_counter()
+    set_threads(threads)
+    started = perf_counter()
     network = random_network(task)
-    built, before = time.perf_counter(), _resident()
+    built, before = perf_counter(), _memory().rss
     few = noise(network, _FEW * CALIBRATION_BATCH, CALIBRATION_BATCH)
-    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH)
+    solved, normed = (task.reconstruction in (name, "both") for name in ("least-squares", "batch-norm"))
+    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH) if normed else None
     evaluator = evaluator_on_noise(
-        network,
-        few,
-        few,
-        importance=task.importance,
-        least_squares=task.reconstruction in ("least-squares", "both"),
-        recalibration=norms if task.reconstruction in ("batch-norm", "both") else None,
-        progress=lambda what, done, total: marks[what, total].append(time.perf_counter()),
+        network, few, few, task.importance, solved, norms, lambda what, _, n: marks[what, n].append(perf_counter())
     )
-    taken = {"building": built - started, "calibrating": time.perf_counter() - built}
+    taken = {"building": built - started, "calibrating": perf_counter() - built}
     batch = sum(np.median(np.diff(times)) for (_, steps), times in marks.items() if steps == _FEW)
-    return evaluator, taken | {"batch": float(batch), "kept": max(0.0, _resident() - before)}
+    return evaluator, taken | {"batch": float(batch), "kept": max(0, _memory().rss - before)}
 
 
 def _score_seconds(evaluator: Evaluator, policies: Sequence[tuple[int, ...]], task: TaskConfig) -> tuple[float, float]:
@@ -104,9 +92,5 @@ def _step_seconds(evaluator: Evaluator) -> float:
     pixels, labels = next(iter(noise(evaluator.network, training.BATCH, training.BATCH)))
     for _ in range(6):
         training.train_step(model, pixels.cpu(), labels.cpu(), optimizer)
-        times.append(time.perf_counter())
+        times.append(perf_counter())
     return float(np.median(np.diff(times)))
-
-
-def _resident() -> float:
-    return float(psutil.Process().memory_info().rss)

@@ -10,10 +10,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.display import Display
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments.execution import GIB
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
 from prunebench.harness.record.run import Run
@@ -22,7 +22,8 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import sessions
 from prunebench.harness.running.plan import Plan
 
-_INSIDE = "prunebench.harness.inside.estimate"
+PREPARING = "prunebench.harness.inside.estimate:preparing"
+RUNNING = "prunebench.harness.inside.estimate:running"
 _MOST_AT_ONCE = 8  # processes that measure beside each other
 _HEADERS = ("network", "data", "split", "budget", "agents", "seeds", "evaluations", "done", "to do", "time", "memory")
 
@@ -34,29 +35,27 @@ def describe(plan: Plan, display: Display) -> str:
     """The plan as a table with a row per experiment, and what it takes in all.
 
     Raises:
-        JobError: an agent, a network, data or a budget cannot be used.
-        JobCrash: measuring failed for another reason.
+        JobError, JobCrash: an agent, a network, data or a budget cannot be used; or measuring failed.
     """
     missing = [plans.missing(experiment) for experiment in plan.experiments]
     unfinished = [e.config for e, runs in zip(plan.experiments, missing, strict=True) if runs]
     jobs = plan.execution.at_once(plan.experiments[0].config)
     costs = measure(unfinished, jobs, display) if unfinished else []
-    left, parts, rows, most = iter(costs), Counter[str](), [], 0.0
+    left, rows, most = iter(costs), [], 0.0
+    parts = Counter({"start-up": costs[0]["start-up"]} if costs else {})
     for experiment, runs in zip(plan.experiments, missing, strict=True):
         taken, memory = forecast(runs, experiment.config.evaluations, next(left), jobs) if runs else ({}, 0.0)
         rows.append(_row(experiment, len(runs), sum(taken.values()), memory))
-        parts, most = parts + Counter(taken), max(most, memory)
+        parts, most = parts + Counter(taken), max(most, memory)  # parts that take no time are left out
     agents = ", ".join(agent.label for agent in plan.experiments[0].config.agents)
     folders = "".join(f"\n  {experiment.folder}" for experiment in plan.experiments)
     table = tabulate(rows, _HEADERS, disable_numparse=True)
-    start_up = Counter({"start-up": costs[0]["start-up"]} if costs else {})
-    total = _total(start_up + parts, sum(map(len, missing)), most, jobs)
-    return f"agents: {agents}\n\n{table}\n\nfolders:{folders}\n\n{total}"
+    return f"agents: {agents}\n\n{table}\n\nfolders:{folders}\n\n{_total(parts, sum(map(len, missing)), most, jobs)}"
 
 
 def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) -> list[Costs]:
     """The costs of experiments; what differs in split seed and budget alone is measured in the same processes."""
-    groups: defaultdict[TaskConfig, list[ExperimentConfig]] = defaultdict(list)
+    groups: defaultdict[Any, list[ExperimentConfig]] = defaultdict(list)
     for config in configs:
         groups[replace(config.task, split_seed=0)].append(config)
     with Processes(configs[0].threads, registry.own_modules(a for c in configs for a in c.agents)) as processes:
@@ -64,12 +63,12 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
         found: dict[ExperimentConfig, Costs] = {}
         for number, group in enumerate(groups.values()):
             display.step("measuring", number, len(groups))
-            before = processes.call(Job("preparing", f"{_INSIDE}:preparing", ([c.task for c in group], cores())))
+            before = processes.call(Job("preparing", PREPARING, ([c.task for c in group], cores())))
             budgets = [(config.cost, config.preserve, config.lower_bound) for config in group]
-            running = Job("running", f"{_INSIDE}:running", (group[0].task, budgets, group[0].threads))
+            running = Job("running", RUNNING, (group[0].task, budgets, group[0].threads))
             beside = zip(*processes.call_all([running] * min(jobs, _MOST_AT_ONCE)), strict=True)
-            medians = [{part: statistics.median(one[part] for one in same) for part in same[0]} for same in beside]
-            found |= {c: {**a, **b} for c, a, b in zip(group, before, medians, strict=True)}
+            for config, one, same in zip(group, before, beside, strict=True):
+                found[config] = one | {part: statistics.median(s[part] for s in same) for part in same[0]}
     display.end("measuring")
     return [found[config] | {"start-up": start_up, "most": most} for config in configs]
 
@@ -92,7 +91,7 @@ def _row(experiment: Experiment, missing: int, seconds: float, memory: float) ->
     config = present.config
     counts = (len(config.agents), config.seeds, config.evaluations, len(present.runs()) - missing, missing)
     row = [config.task.model, config.task.dataset, str(config.task.split_seed), f"{config.preserve:g} of {config.cost}"]
-    return [*row, *map(str, counts), *((f"~ {duration(seconds)}", f"~ {_gib(memory)}") if missing else "--")]
+    return [*row, *map(str, counts), *((f"~ {duration(seconds)}", f"~ {memory / GIB:.1f} GiB") if missing else "--")]
 
 
 def _total(parts: Counter[str], runs: int, memory: float, jobs: int) -> str:
@@ -101,9 +100,5 @@ def _total(parts: Counter[str], runs: int, memory: float, jobs: int) -> str:
     spoken = [f"{f'{runs} ' if part == 'runs' else ''}{part} {duration(taken)}" for part, taken in parts.items()]
     return (
         f"about {duration(sum(parts.values()))} on {cores()} cores with {min(jobs, runs)} runs at a time "
-        f"({', '.join(spoken)});\nthe agents' own time comes on top\nabout {_gib(memory)} of memory at once"
+        f"({', '.join(spoken)});\nthe agents' own time comes on top\nabout {memory / GIB:.1f} GiB of memory at once"
     )
-
-
-def _gib(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB"
