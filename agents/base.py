@@ -19,11 +19,13 @@ class Agent(ABC):
 
     Attributes:
         tags: ``deterministic`` (the seed changes nothing), ``may_stop_early`` (may use fewer evaluations).
+        most_evaluations: that it ever uses, where it stops early; for forecasts.
         notes: read when the search is over and kept with the run: plain values that JSON has, for reports. ``remarks``
             among them is a list of sentences that stand under every table.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset()
+    most_evaluations: ClassVar[int | None] = None
     notes: Mapping[str, Any] | None = None
 
     def __init__(self, *, seed: int) -> None:

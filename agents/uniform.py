@@ -19,6 +19,7 @@ class UniformAgent(Agent):
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"deterministic", "may_stop_early"})
+    most_evaluations: ClassVar[int | None] = 1
 
     def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
         """Run one episode, whatever ``evaluations`` allows."""

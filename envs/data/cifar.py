@@ -17,7 +17,8 @@ from prunebench.envs.errors import TaskError
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-_REWARD_IMAGES = 5000  # of the 50,000 training images, as in AMC
+_TRAINING_IMAGES, _TEST_IMAGES = 50_000, 10_000
+_REWARD_IMAGES = 5000  # of the training images, as in AMC
 
 
 class Cifar10(ImageData):
@@ -80,6 +81,11 @@ class Cifar10(ImageData):
     def test(self) -> Images:
         """The test images."""
         return self._read(train=False)
+
+    def sizes(self) -> dict[str, int]:
+        """Published numbers, less the part that is taken from the training images."""
+        reward = self._reward_images or _REWARD_IMAGES
+        return {"train": _TRAINING_IMAGES - reward, "reward": reward, "test": _TEST_IMAGES}
 
     def training_split(self) -> dict[str, int | None]:
         """What takes the reward split from the training images."""

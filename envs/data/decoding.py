@@ -86,13 +86,18 @@ def kept(kind: str, key: dict[str, Any], write: Callable[[BinaryIO], None]) -> N
     Raises:
         TaskError: the cache cannot be written, or its file is damaged.
     """
-    target = cache.path(kind, key).with_suffix(".npy")
+    target = kept_path(kind, key)
     while not target.exists():
         _write(target, write)
     try:
         return np.lib.format.open_memmap(target, mode="c")  # with "r" torch would warn of every array it is given
     except (OSError, ValueError) as error:
         raise TaskError(f"cached file {str(target)!r} is damaged: delete it ({type(error).__name__})") from error
+
+
+def kept_path(kind: str, key: dict[str, Any]) -> Path:
+    """Where :func:`kept` has an array, or would put it."""
+    return cache.path(kind, key).with_suffix(".npy")
 
 
 def _write(target: Path, write: Callable[[BinaryIO], None]) -> None:

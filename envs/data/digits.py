@@ -89,6 +89,7 @@ class Digits(ImageData):
     std = (0.3, 0.3, 0.3)
     epochs = 2
     flips = False
+    reading = 2e-4  # to draw a view
 
     def __init__(self, split_seed: int, reward_images: int | None) -> None:
         super().__init__(split_seed, reward_images)
@@ -131,6 +132,13 @@ class Digits(ImageData):
     def test(self) -> Images:
         """Views of the test sources."""
         return self._views("test", TEST_VIEWS)
+
+    def sizes(self) -> dict[str, int]:
+        """Views of the sources, whose number is read with them."""
+        views = {"train": TRAIN_VIEWS, "reward": REWARD_VIEWS, "test": TEST_VIEWS}
+        rows = split_sources(self._source[1], self.split_seed)
+        found = {split: len(rows[split]) * count for split, count in views.items()}
+        return found | {"reward": self._reward_images or found["reward"]}
 
     def training_split(self) -> dict[str, int | None]:
         """The split seed: the reward sources are set aside whether all of them are used or not."""

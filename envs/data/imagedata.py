@@ -53,6 +53,7 @@ class ImageData(ABC):
         std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
         epochs: how long the dense network is trained.
         flips: whether mirrored images keep their class.
+        reading: seconds until the pixels of an image are there for the first time, about.
         preparation: how pictures become pixels, where there are several ways.
         progress: told where reading images takes long; see :mod:`prunebench.envs.progress`.
     """
@@ -63,6 +64,7 @@ class ImageData(ABC):
     std: tuple[float, ...]
     epochs: ClassVar[int]
     flips: ClassVar[bool]
+    reading: ClassVar[float] = 0.0
 
     def __init__(self, split_seed: int, reward_images: int | None) -> None:
         self.progress: Progress = silent
@@ -87,12 +89,20 @@ class ImageData(ABC):
         """Images for final answers."""
 
     @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Images of ``train``, ``reward`` and ``test``; no image is read, and nothing is downloaded or written."""
+
+    @abstractmethod
     def training_split(self) -> dict[str, int | None]:
         """The settings that decide which images are trained on."""
 
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash that changes with the data; cheap enough for every process."""
+
+    def known(self) -> bool:
+        """Whether :meth:`fingerprint` need not write into the cache."""
+        return True
 
     def sha256(self) -> str:
         """Hash of the images that score policies, for the manifest."""

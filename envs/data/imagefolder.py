@@ -40,6 +40,7 @@ class ImageFolderData(ImageData):
 
     epochs = 30
     flips = True
+    reading = 5e-3  # to decode a file
 
     def __init__(
         self,
@@ -116,6 +117,11 @@ class ImageFolderData(ImageData):
     def test(self) -> Images:
         """All of ``test/``."""
         return self._read("test", np.arange(len(self._files("test"))))
+
+    def sizes(self) -> dict[str, int]:
+        """Files that are listed."""
+        train, reward = self._split_rows
+        return {"train": len(train), "reward": len(reward), "test": len(self._files("test"))}
 
     def training_split(self) -> dict[str, int | None]:
         """Nothing where ``val/`` is the reward split; else what takes that split from ``train/``."""

@@ -43,6 +43,7 @@ class ImageNetData(ImageData):
 
     epochs = 0
     flips = True
+    reading = 5e-3  # to decode a file
 
     def __init__(
         self,
@@ -98,6 +99,13 @@ class ImageNetData(ImageData):
         """All of ``val/``."""
         return self._read("val", self._val, np.arange(len(self._val)))
 
+    def sizes(self) -> dict[str, int]:
+        """Files, counted anew: their listing would be kept in the cache."""
+        folders = [self._root / split for split in ("train", "val")]
+        train, test = (sum(1 for name in self.classes for _ in _images(folder, name)) for folder in folders)
+        reward = self._reward_images or min(_REWARD_IMAGES, train // 10)
+        return {"train": train - reward, "reward": reward, "test": test}
+
     def training_split(self) -> dict[str, int | None]:
         """What takes the reward split from ``train/``."""
         return {"split_seed": self.split_seed, "reward_images": self._reward_images}
@@ -113,6 +121,13 @@ class ImageNetData(ImageData):
         digest.update(decoding.state(self._root / "val", _paths(self._val)).encode())
         return digest.hexdigest()
 
+    def known(self) -> bool:
+        """Whether the cache has the listings of both splits."""
+        return all(
+            decoding.kept_path("listing", _listing_key(self._root / split, self.classes)).exists()
+            for split in ("train", "val")
+        )
+
     def _read(self, split: str, listed: Listing, rows: NDArray[np.int64]) -> Images:
         chosen = listed[rows]
         transform = self._preprocessing
@@ -126,13 +141,17 @@ def listing(folder: Path, classes: tuple[str, ...]) -> Listing:
     Raises:
         TaskError: the folders are not those of the classes, or one has no images.
     """
+    key = _listing_key(folder, classes)
+    return decoding.kept("listing", key, partial(_write_listing, folder, classes))
+
+
+def _listing_key(folder: Path, classes: tuple[str, ...]) -> dict[str, Any]:
     refuse_strangers(folder, classes)
     missing = [name for name in classes if not (folder / name).is_dir()]
     if missing:
         raise TaskError(f"data {str(folder)!r}: no folder for classes of train/: {', '.join(missing)}")
     times = [[name, (folder / name).stat().st_mtime_ns] for name in classes]
-    key = {"folder": str(folder.resolve()), "times": times}
-    return decoding.kept("listing", key, partial(_write_listing, folder, classes))
+    return {"folder": str(folder.resolve()), "times": times}
 
 
 def _write_listing(folder: Path, classes: tuple[str, ...], out: Any) -> None:

@@ -28,8 +28,8 @@ from prunebench.envs.pruning.verification import enliven, verify
 from prunebench.envs.tasks.task import TaskConfig, check_task
 from prunebench.envs.weights.training import train
 
-_CALIBRATION_BATCH = 50  # images, as in AMC
-_RECALIBRATION_IMAGES = 500  # whose statistics batch norm takes over where that is asked for
+CALIBRATION_BATCH = 50  # images, as in AMC
+RECALIBRATION_IMAGES = 500  # whose statistics batch norm takes over where that is asked for
 
 
 def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
@@ -60,16 +60,39 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
         BudgetError: the budget cannot be met.
         TaskError: the network or the data cannot be used.
     """
+    network = random_network(task)
+    if cost == "latency":
+        return  # nothing is known of it before it is measured
+    model = network.costs()[cost]
+    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
+
+
+def random_network(task: TaskConfig) -> PrunableNetwork:
+    """The task's network with random weights, verified.
+
+    Raises:
+        TaskError: the network or the data cannot be used.
+    """
     check_task(task)
     where = device.use(task.device, task.tf32)
     data = datasets.load(task)
     network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
     enliven(network.model, network.example)
     verify(network)
-    if cost == "latency":
-        return  # nothing is known of it before it is measured
-    model = network.costs()[cost]
-    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
+    return network
+
+
+def cached(task: TaskConfig) -> tuple[bool, bool]:
+    """Whether there are a dense network and, in the cache, its calibration.
+
+    Nothing is downloaded or written for the answer: where that would be needed, there is no calibration yet.
+    """
+    data = datasets.load(task)
+    published = task.weights is None and models.kind(task.model) == "torchvision"
+    if published or not data.known():
+        return published or task.weights is not None, False
+    trained = _weights_path(task, data).exists()
+    return trained, trained and calibration_path(task, data).exists()
 
 
 def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
@@ -130,7 +153,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
     recalibration = None
     if parts:  # in batches of one size always: the statistics depend on it
         chosen = Images(**{name: part.numpy() for name, part in parts.items()})
-        recalibration = Batches.of(chosen, data, _CALIBRATION_BATCH, where, resident=True)
+        recalibration = Batches.of(chosen, data, CALIBRATION_BATCH, where, resident=True)
     return Evaluator(
         network,
         Calibration.from_content(content),
@@ -214,7 +237,7 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     images = data.calibration(task.calibration_images)
     calibration = calibrate(
         network,
-        Batches.of(images, data, _CALIBRATION_BATCH, network.example.device),
+        Batches.of(images, data, CALIBRATION_BATCH, network.example.device),
         importance=task.importance,
         least_squares=task.reconstruction in ("least-squares", "both"),
         seed=task.split_seed,
@@ -234,8 +257,8 @@ def _recalibration_images(images: Images) -> Images:
     Raises:
         TaskError: there is but one, which has no variance; nor may one be left over for a batch of its own.
     """
-    count = min(_RECALIBRATION_IMAGES, len(images.labels))
-    count -= count % _CALIBRATION_BATCH == 1
+    count = min(RECALIBRATION_IMAGES, len(images.labels))
+    count -= count % CALIBRATION_BATCH == 1
     if not count:
         raise TaskError("calibration-images 1: batch norm takes its statistics from 2 or more")
     return images.take(np.linspace(0, len(images.labels) - 1, count).astype(np.int64))

@@ -37,10 +37,15 @@ def train(model: nn.Module, data: ImageData, seed: int, unfinished: Path, progre
     """
     model.to(memory_format=torch.channels_last)
     steps = data.epochs * steps_per_epoch(data.train())
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+    optimizer = new_optimizer(model)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     run_steps(parts, data, steps, seed, unfinished, partial(progress, "training the dense network"))
+
+
+def new_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """What the dense network is trained with, at its largest learning rate."""
+    return torch.optim.AdamW(model.parameters(), PEAK_LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def steps_per_epoch(images: Images) -> int:
@@ -86,7 +91,7 @@ def run_steps(
         torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
         pixels, labels = data.tensors(_batch(images, step, seed))
         pixels = _augment(pixels, generator) if data.flips else pixels
-        _step(model, pixels.to(where), labels.to(where), optimizer)
+        train_step(model, pixels.to(where), labels.to(where), optimizer)
         schedule.step()
         progress(step + 1, steps)
         if (step + 1) % _SAVE_EVERY == 0:
@@ -110,7 +115,8 @@ def _batch(images: Images, step: int, seed: int) -> Images:
     return images.take(order[place * BATCH : (place + 1) * BATCH].numpy())
 
 
-def _step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def train_step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """One step of training on normalised images ``(N, C, H, W)``."""
     optimizer.zero_grad()
     loss = nn.functional.cross_entropy(model(pixels.contiguous(memory_format=torch.channels_last)), labels)
     loss.backward()  # type: ignore[no-untyped-call]

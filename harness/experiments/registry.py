@@ -88,15 +88,15 @@ def factory(spec: AgentSpec) -> Callable[..., Any]:
     return partial(constructor, **agent_options.typed(spec.name, constructor, dict(spec.options)))
 
 
-def check(spec: AgentSpec) -> None:
-    """Make an agent once, so that whatever is wrong with its options is found before anything runs.
+def check(spec: AgentSpec) -> Any:
+    """Make an agent once and return it, so that whatever is wrong with its options is found before anything runs.
 
     Raises:
         TaskError, RegistryError: as :func:`factory`; or its constructor raises.
     """
     make = factory(spec)
     try:
-        make(seed=0)
+        return make(seed=0)
     except (Exception, SystemExit) as error:
         text = str(error) if isinstance(error, ValueError) else importing.reason(error)
         raise RegistryError(f"agent {spec.name!r}: {text}") from error

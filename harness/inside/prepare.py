@@ -73,24 +73,28 @@ def prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
     return {"latency_sha256": cache.sha256(path), "latency_ns": round(nanoseconds)}
 
 
-def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> None:
+def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str, int]:
     """Find out about several experiments whatever can be found out before anything is trained.
 
     Args:
         report: see :mod:`prunebench.envs.progress`.
         configs: the experiments' configurations.
 
+    Returns:
+        By label, for how many evaluations at most an agent asks, of those that say so (``most_evaluations``).
+
     Raises:
         RegistryError, TaskError, BudgetError: as :func:`prepare`.
     """
-    for agent in {agent.label: agent for config in configs for agent in config.agents}.values():
-        registry.check(agent)
+    agents = {agent.label: agent for config in configs for agent in config.agents}
+    most = {label: getattr(registry.check(agent), "most_evaluations", None) for label, agent in agents.items()}
     budgets = dict.fromkeys(
         (dataclasses.replace(c.task, split_seed=0), c.cost, c.preserve, c.lower_bound) for c in configs
     )
     for number, budget in enumerate(budgets):
         report("checking the experiments", number, len(budgets))
         preparation.check_budget(*budget)
+    return {label: count for label, count in most.items() if isinstance(count, int)}
 
 
 def set_threads(threads: int) -> None:

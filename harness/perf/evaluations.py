@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tabulate import tabulate
 
 from prunebench.harness.experiments import registry
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from prunebench.envs.data.batches import Batches
     from prunebench.envs.evaluation.evaluator import Evaluator
     from prunebench.envs.pruning.network import PrunableNetwork
 
@@ -119,41 +117,23 @@ def _network(name: str) -> PrunableNetwork:
     return PrunableNetwork(models.build(name, 10), torch.zeros(1, 3, 32, 32))
 
 
-def _noise(count: int, batch: int, seed: int) -> Batches:
-    """Random bytes as images."""
-    import torch
-
-    from prunebench.envs.data.batches import Batches
-
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(10, (count,), generator=generator)
-    return Batches(pixels, labels, lambda raw: raw.float().sub_(128).div_(74), batch, torch.device("cpu"))
-
-
 def _evaluator(network: PrunableNetwork) -> Evaluator:
-    from prunebench.envs.evaluation.calibration import calibrate
-    from prunebench.envs.evaluation.evaluator import Evaluator
+    from prunebench.envs.evaluation.noise import evaluator_on_noise, noise
 
-    images = _noise(CALIBRATION_IMAGES, PAPERS_BATCH, 0)
-    calibration = calibrate(network, images, importance="consumer-l1", least_squares=True, seed=0)
-    reward = _noise(REWARD_IMAGES, BATCH, 1)
-    return Evaluator(network, calibration, reward, lambda: reward)
+    images = noise(network, CALIBRATION_IMAGES, PAPERS_BATCH)
+    return evaluator_on_noise(network, images, noise(network, REWARD_IMAGES, BATCH, 1))
 
 
 def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
     """Our evaluations: seconds per policy, of the start-up, and the process's peak memory in GiB."""
-    from prunebench.envs.environment.budget import Budget
+    from prunebench.envs.evaluation.noise import random_policies
 
     network = _network(name)
     started = time.perf_counter()
     evaluator = _evaluator(network)
     start_up = time.perf_counter() - started
-    macs, dense = evaluator.costs["macs"], np.array(evaluator.dense)
-    budget = Budget(macs, dense, 0.1, PRESERVE * macs(dense))
-    rng = np.random.default_rng(0)
-    policies = [tuple(map(int, budget.project(rng.uniform(0.1, 1, len(dense))))) for _ in range(POLICIES)]
-    evaluator.score(tuple(budget.project(np.full(len(dense), 0.5))))  # warm up
+    warming, *policies = random_policies(evaluator, POLICIES + 1, "macs", PRESERVE, 0.1)
+    evaluator.score(warming)
     measured = [_measure(evaluator, counts) for counts in policies]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # given in KiB
     return {"measured": measured, "start-up": start_up, "peak": peak, "policies": policies}
@@ -161,15 +141,13 @@ def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
 
 def _measure(evaluator: Evaluator, counts: tuple[int, ...]) -> tuple[float, float, float]:
     from prunebench.envs.evaluation.evaluator import score_batches
+    from prunebench.envs.evaluation.noise import score_seconds
 
-    before = evaluator.seconds["reconstruction"]
-    started = time.perf_counter()
-    evaluator.score(counts)
-    evaluation = time.perf_counter() - started
+    building, forward = score_seconds(evaluator, counts)
     model, ready = evaluator.build(counts), list(evaluator.reward)
     started = time.perf_counter()
     score_batches(model, ready)
-    return evaluation, evaluator.seconds["reconstruction"] - before, time.perf_counter() - started
+    return building + forward, building, time.perf_counter() - started
 
 
 def _papers(report: Callable[..., None], name: str, policies: list[tuple[int, ...]]) -> dict[str, Any]:
@@ -196,10 +174,12 @@ class PapersWay:
     def __init__(self, evaluator: Evaluator) -> None:
         import copy
 
+        from prunebench.envs.evaluation.noise import noise
+
         self._evaluator = evaluator
         self._model = copy.deepcopy(evaluator.network.model)
         self._modules = dict(self._model.named_modules())
-        self._batches = list(_noise(REWARD_IMAGES, PAPERS_BATCH, 1))
+        self._batches = list(noise(evaluator.network, REWARD_IMAGES, PAPERS_BATCH, 1))
         self._features = self._collect()
         self._targets = {
             name: rows @ self._modules[name].weight.detach().flatten(1).T for name, rows in self._features.items()
@@ -209,6 +189,7 @@ class PapersWay:
         """Inputs of every refitted layer at 10 random positions per image: ``(30000, inputs * kernel area)``."""
         import torch
 
+        from prunebench.envs.evaluation.noise import noise
         from prunebench.envs.evaluation.reconstruction import reconstructed_units, sampled_inputs
 
         parts: dict[str, list[Tensor]] = {}
@@ -224,7 +205,7 @@ class PapersWay:
             for unit in reconstructed_units(self._evaluator.network)
         ]
         with torch.inference_mode():
-            for images, _ in _noise(CALIBRATION_IMAGES, PAPERS_BATCH, 0):
+            for images, _ in noise(self._evaluator.network, CALIBRATION_IMAGES, PAPERS_BATCH):
                 self._model(images)
         for hook in hooks:
             hook.remove()

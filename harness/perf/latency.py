@@ -55,17 +55,13 @@ def command(model: str, scope: str, threads: int, images: int, networks: int, po
 def _evaluator(name: str, scope: str, images: int) -> Evaluator:
     import torch
 
-    from prunebench.envs.data.batches import Batches
-    from prunebench.envs.evaluation.calibration import calibrate
-    from prunebench.envs.evaluation.evaluator import Evaluator
+    from prunebench.envs.evaluation.noise import evaluator_on_noise, noise
     from prunebench.envs.pruning.network import PrunableNetwork
 
     torch.manual_seed(0)
     network = PrunableNetwork(models.build(name, CLASSES), torch.zeros(1, 3, SIZE, SIZE), scope)
-    pixels, labels = torch.randn(images, 3, SIZE, SIZE), torch.zeros(images, dtype=torch.long)
-    noise = Batches(pixels, labels, lambda same: same, images, torch.device("cpu"))
-    calibration = calibrate(network, noise, importance="consumer-l1", least_squares=False, seed=0)
-    return Evaluator(network, calibration, noise, lambda: noise)
+    batch = noise(network, images, images)
+    return evaluator_on_noise(network, batch, batch, least_squares=False)
 
 
 def _summary(name: str, evaluator: Evaluator, cost: CostModel, found: LatencyCheck) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -178,16 +178,21 @@ class Processes:
             JobError: it raised an error of the user's.
             JobCrash: it raised anything else, or its process died.
         """
-        for event in self.run([job], 1):
+        return self.call_all([job], watch)[0]
+
+    def call_all(self, jobs: Sequence[Job], watch: Callable[..., None] = lambda *values: None) -> list[Any]:
+        """Run jobs beside each other, as :meth:`call` does one; returns their values in the order in which they end."""
+        values = []
+        for event in self.run(jobs, len(jobs)):
             if isinstance(event, End):
-                if event.problem is None:
-                    return event.value
                 if event.cause in ("user", "busy"):
                     raise JobError(event.problem)
-                raise JobCrash(f"{event.problem}\n{event.details}")
-            if event.values is not None:
+                if event.problem is not None:
+                    raise JobCrash(f"{event.problem}\n{event.details}")
+                values.append(event.value)
+            elif event.values is not None:
                 watch(*event.values)
-        raise AssertionError("a job ends with End")
+        return values
 
     def run(self, jobs: Iterable[Job], at_once: int | None) -> Iterator[Event | End]:
         """Run jobs, ``at_once`` at a time, and yield what they report, from ``Event(name, None)`` to End."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,11 +80,22 @@ def run(
 
 
 def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) -> None:
-    """Find out in a process what can be found out about all experiments without training anything."""
     agents = [agent for config in unfinished for agent in config.agents]
     with Processes(unfinished[0].threads, registry.own_modules(agents)) as processes:
-        shown.step("starting", 0, 1)
-        processes.start_up()
-        shown.end("starting")
-        processes.call(Job("checking the experiments", check, (unfinished,)), shown.step)
-        shown.end("checking the experiments")
+        check_ahead(processes, unfinished, shown, check)
+
+
+def check_ahead(
+    processes: Processes, configs: Sequence[ExperimentConfig], shown: Display, check: Function = CHECK_AHEAD
+) -> tuple[float, Any]:
+    """Find out in a process what can be found out about all experiments without training anything.
+
+    Returns:
+        The seconds that the processes took to start, and what ``check`` returns.
+    """
+    shown.step("starting", 0, 1)
+    start_up = processes.start_up()
+    shown.end("starting")
+    found = processes.call(Job("checking the experiments", check, (configs,)), shown.step)
+    shown.end("checking the experiments")
+    return start_up, found

@@ -56,6 +56,12 @@ def write(monkeypatch: pytest.MonkeyPatch) -> Write:
     return write_batches
 
 
+def test_sizes_are_published(tmp_path: Path) -> None:
+    assert cifar(tmp_path).sizes() == {"train": 45_000, "reward": 5000, "test": 10_000}
+    assert cifar(tmp_path, reward_images=100).sizes() == {"train": 49_900, "reward": 100, "test": 10_000}
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:

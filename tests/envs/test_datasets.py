@@ -66,6 +66,21 @@ def test_an_impossible_number_of_reward_images_is_refused(count: int) -> None:
         Digits(0, count).reward()
 
 
+@pytest.mark.parametrize("data", [Digits(0, None), Digits(3, 100)])
+def test_digits_know_how_many_they_are(data: ImageData) -> None:
+    splits = {"train": data.train(), "reward": data.reward(), "test": data.test()}
+    assert data.sizes() == {name: len(images.labels) for name, images in splits.items()}
+
+
+def test_folders_know_how_many_images_they_have_without_reading_one(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train": 10, "test": 4})
+    for file in root.rglob("*.png"):
+        file.write_bytes(b"no image")
+    assert folder(root, image_size=8).sizes() == {"train": 18, "reward": 2, "test": 8}
+    make_folder(root, {"val": 3})
+    assert folder(root, image_size=8).sizes() == {"train": 20, "reward": 6, "test": 8}
+
+
 def test_val_is_the_reward_split_where_there_is_one(tmp_path: Path) -> None:
     data = folder(make_folder(tmp_path, {"train": 10, "val": 3, "test": 4}))
     assert [len(part.labels) for part in (data.train(), data.reward(), data.test())] == [20, 6, 8]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from prunebench.envs import cache
 from prunebench.envs.data import datasets
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.data.imagenet import listing
@@ -59,6 +60,16 @@ def test_the_splits_are_disjoint_and_stratified(root: Path) -> None:
     assert list(np.bincount(calibration.labels)) == [10, 10, 10]
     assert not set(reward.sources) & set(calibration.sources)
     assert len(imagenet(root).reward().labels) == 6  # a tenth of train/
+
+
+def test_sizes_are_told_without_leaving_a_listing(root: Path) -> None:
+    data = imagenet(root)
+    assert data.sizes() == {"train": 54, "reward": 6, "test": 9}
+    assert not data.known()
+    assert list(cache.directory().iterdir()) == []
+    data.fingerprint()
+    assert imagenet(root).known()
+    assert imagenet(root, reward_images=9).sizes() == {"train": 51, "reward": 9, "test": 9}
 
 
 def test_the_test_split_is_all_of_val_in_order_of_names(root: Path) -> None:

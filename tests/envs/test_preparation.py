@@ -19,7 +19,7 @@ def test_batch_norm_is_recomputed_on_calibration_images_none_of_them_alone_in_a_
     assert len(np.unique(found)) == chosen  # with 1,000 classes too: they are not drawn class by class
     assert (found[0], found[-1]) == (0, count - 1)
     assert np.ptp(np.diff(found)) <= 1
-    assert chosen % preparation._CALIBRATION_BATCH != 1
+    assert chosen % preparation.CALIBRATION_BATCH != 1
 
 
 def test_one_image_has_no_variance() -> None:
