@@ -89,10 +89,15 @@ def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal"
         StoreError: a file of an experiment is damaged.
     """
     from prunebench.envs.errors import check_choice
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
-    check_choice("form", form, tables.FORMATS)
-    return tables.render(experiments, form)
+    check_choice("form", form, table_list.FORMATS)
+    return table_list.render(Results(_several(experiments)), form)
+
+
+def _several(experiments: Experiment | Sequence[Experiment]) -> Sequence[Experiment]:
+    return [experiments] if isinstance(experiments, Experiment) else experiments
 
 
 def report(
@@ -102,12 +107,14 @@ def report(
     reference: str | None = None,
     targets: Sequence[float] = (),
 ) -> Path:
-    """Write tables, figures and the report of one or several experiments; see
-    :func:`prunebench.harness.report.page.write`."""
+    """Write tables, figures and the report of one or several experiments.
+
+    See :class:`prunebench.harness.analysis.results.Results` and :func:`prunebench.harness.report.page.write`.
+    """
+    from prunebench.harness.analysis.results import Results
     from prunebench.harness.report import page as reports
 
-    several = [experiments] if isinstance(experiments, Experiment) else experiments
-    return reports.write(several, None if path is None else Path(path), reference=reference, targets=targets)
+    return reports.write(Results(_several(experiments), reference, targets), None if path is None else Path(path))
 
 
 def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:

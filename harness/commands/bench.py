@@ -50,13 +50,14 @@ for _option in OPTIONS:  # a decorator each; one by one they would hide the func
 
 
 def _report(outcome: Outcome) -> None:
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
     if outcome.session is None:
         click.echo(f"failed: {outcome.problem}", err=True)
         return
     session, experiment = outcome.session, outcome.session.experiment
-    click.echo(tables.render(experiment, "terminal"))
+    click.echo(table_list.render(Results([experiment]), "terminal"))
     click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
     if session.seconds:
         click.echo(", ".join(f"{what} {seconds:.1f} s" for what, seconds in session.seconds.items()))

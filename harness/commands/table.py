@@ -24,9 +24,11 @@ def command(folders: tuple[str, ...], out: str | None, form: str, caption: str |
     """
     check_choice("format", form, _FORMATS)
     experiments = find([*folders, *([out] if out is not None else [])])
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
-    text = tables.render(experiments, form, caption)
-    tables.write(*experiments, reference=reference)
+    results = Results(experiments, reference)
+    text = table_list.render(results, form, caption)
+    table_list.write(results)
     click.echo(text, nl=False)
     return 0

@@ -69,16 +69,21 @@ class Run:
         except DamagedError as error:
             return damaged(error)
 
-    def checked(self) -> Status:
-        """The status; ``damaged`` also where the lines are, or where some of a finished run's are missing."""
+    def read(self) -> tuple[Status, list[Line]]:
+        """Status and lines, each file read once. ``damaged``, and no lines, where either file is, or where some of a
+        finished run's lines are missing."""
         status = self.status()
         try:
-            count = len(self.lines())
-            if status["status"] == "done" and count != status.get("lines", count):
-                raise DamagedError(f"{self.lines_path} has {count} lines, expected {status['lines']}")
+            lines = self.lines()
+            if status["status"] == "done" and len(lines) != status.get("lines", len(lines)):
+                raise DamagedError(f"{self.lines_path} has {len(lines)} lines, expected {status['lines']}")
         except DamagedError as error:
-            return damaged(error)
-        return status
+            return damaged(error), []
+        return status, [] if status["status"] == "damaged" else lines
+
+    def checked(self) -> Status:
+        """The status of :meth:`read`."""
+        return self.read()[0]
 
     def mended(self) -> Status:
         """The status, to go on from: a damaged file is kept beside and the run counts as never begun."""

@@ -79,10 +79,11 @@ def bench(
     elif _unmeasured(experiment):  # the last call was ended before it came to that
         with Processes(config.threads) as processes:
             _measure_latency(processes, session, measure_latency, display)
-    from prunebench.harness.report import tables  # pandas takes a second: not before the processes are on their way
+    from prunebench.harness.analysis.results import Results  # pandas takes a second: not before processes are under way
+    from prunebench.harness.report.tables import table_list
 
     try:
-        tables.write(store.load(folder))  # another harness may have added seeds
+        table_list.write(Results([store.load(folder)]))  # another harness may have added seeds
     except OSError as error:
         session.failed["tables"] = str(error)
     return session
