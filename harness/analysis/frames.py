@@ -60,13 +60,12 @@ class Reading:
     def runs(self) -> pd.DataFrame:
         """A row per run that was asked for, done or not, in the order of the configuration.
 
-        Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
-        incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on
-        the test split after fine-tuning), reward_loss (nats), macs, parameters, macs_kept,
-        parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
-        evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds;
-        remarks (what had to be mended, and the agent's own), error. What is not known is NaN or None.
-        With columns task (the name), split_seed and setting.
+        Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the
+        incumbent incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on the test split after
+        fine-tuning), reward_loss (nats), macs, parameters, macs_kept, parameters_kept and latency_kept (% of the dense
+        network's), latency_ms (per image); seconds, agent_seconds, evaluation_seconds and the latter's parts
+        reconstruction_seconds, forward_seconds, environment_seconds; remarks (what had to be mended, and the agent's
+        own), error; task (the name), split_seed, setting. What is not known is NaN or None.
         """
         rows = [_row(record, self._dense) for record in self.records]
         seed = self.experiment.config.task.split_seed
@@ -117,7 +116,7 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per agent over its runs that are done; standard deviation and variance are of the sample (n - 1).
 
     Args:
-        runs: from :func:`runs_frame`.
+        runs: from :attr:`Reading.runs`.
 
     Returns:
         Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),

@@ -46,7 +46,7 @@ def paired_power(effect: float, pairs: NDArray[np.int64], level: float) -> NDArr
         level: of significance.
     """
     freedom, shift = pairs - 1, effect * np.sqrt(pairs)
-    above = 1 - special.nctdtr(freedom, shift, stats.t.isf(level / 2, freedom))
+    above: NDArray[np.float64] = 1 - special.nctdtr(freedom, shift, stats.t.isf(level / 2, freedom))
     return above + special.nctdtr(freedom, shift, stats.t.ppf(level / 2, freedom))
 
 

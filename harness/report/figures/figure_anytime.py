@@ -92,7 +92,7 @@ ANYTIME_EVALUATIONS = Drawing(
 )
 ANYTIME_SECONDS = Drawing(
     "anytime_seconds",
-    f"Accuracy of the incumbent on the reward split against the search's wall-clock time: {_MEAN}; a run that has ended "
-    f"holds its last value; {_CUT}",
+    f"Accuracy of the incumbent on the reward split against the search's wall-clock time: {_MEAN}; a run that has "
+    f"ended holds its last value; {_CUT}",
     _seconds,
 )

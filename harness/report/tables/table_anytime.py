@@ -24,8 +24,9 @@ def table(results: Results) -> Table | None:
         columns += _target_columns(name, frame[f"{name}_accuracy"].iloc[0])
     caption = (
         f"Anytime view, on the reward split. Area: mean of the incumbent's accuracy over evaluations 1 to "
-        f"{results.experiment.config.evaluations} (0 before the first policy within the budget). Reaching a target: expected "
-        "running time (all that an agent's runs spent until they reached it or ended, over how many of them did)."
+        f"{results.experiment.config.evaluations} (0 before the first policy within the budget). Reaching a target: "
+        "expected running time (all that an agent's runs spent until they reached it or ended, over how many of them "
+        "did)."
     )
     return Table(NAME, "Anytime", columns, rows(frame), frame, caption)
 
