@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tabulate import tabulate
 
 from prunebench.envs.evaluation.timing import ROUNDS
-from prunebench.harness.analysis import frames
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 
@@ -35,7 +35,7 @@ HEADERS = (
 
 def recorded(experiment: Experiment) -> dict[str, Seconds]:
     """Per agent, of its finished runs: seconds from the beginning of set-up to the last evaluation."""
-    runs = frames.runs_frame(experiment)
+    runs = Results([experiment]).runs
     done = runs[runs["status"] == "done"]
     setup = [experiment.run(a, s).status().seconds["setup"] for a, s in zip(done["agent"], done["seed"], strict=True)]
     seconds = done["seconds"].to_numpy() + np.array(setup)

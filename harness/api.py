@@ -57,6 +57,8 @@ def bench(
         HarnessError, TaskError, BudgetError: the user can mend it. One of several experiments does not cost the others.
         prunebench.harness.processes.local.JobCrash: the preparation failed for another reason.
     """
+    from prunebench.harness.report.tables import table_list
+
     if isinstance(what, ExperimentConfig):
         configs.check(what)
         folder = configs.default_folder(what) if out is None else Path(out)
@@ -64,7 +66,8 @@ def bench(
     else:
         given = {"out": None if out is None else str(out), "jobs": jobs}
         plan = plans.plan(Path(what), {name: value for name, value in given.items() if value is not None})
-    outcomes = list(sessions.run(plan, f"prunebench.harness.api.bench({str(what)!r})", work=benches.bench))
+    command = f"prunebench.harness.api.bench({str(what)!r})"
+    outcomes = list(sessions.run(plan, command, tables=table_list.rebuild, work=benches.bench))
     if problems := [f"{o.experiment.folder}: {o.problem}" for o in outcomes if o.problem is not None]:
         raise HarnessError("; ".join(problems))
     experiments = [outcome.session.experiment for outcome in outcomes if outcome.session is not None]
@@ -89,10 +92,15 @@ def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal"
         StoreError: a file of an experiment is damaged.
     """
     from prunebench.envs.errors import check_choice
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
-    check_choice("form", form, tables.FORMATS)
-    return tables.render(experiments, form)
+    check_choice("form", form, table_list.FORMATS)
+    return table_list.render(Results(_several(experiments)), form)
+
+
+def _several(experiments: Experiment | Sequence[Experiment]) -> Sequence[Experiment]:
+    return [experiments] if isinstance(experiments, Experiment) else experiments
 
 
 def report(
@@ -102,12 +110,14 @@ def report(
     reference: str | None = None,
     targets: Sequence[float] = (),
 ) -> Path:
-    """Write tables, figures and the report of one or several experiments; see
-    :func:`prunebench.harness.report.page.write`."""
+    """Write tables, figures and the report of one or several experiments.
+
+    See :class:`prunebench.harness.analysis.results.Results` and :func:`prunebench.harness.report.page.write`.
+    """
+    from prunebench.harness.analysis.results import Results
     from prunebench.harness.report import page as reports
 
-    several = [experiments] if isinstance(experiments, Experiment) else experiments
-    return reports.write(several, None if path is None else Path(path), reference=reference, targets=targets)
+    return reports.write(Results(_several(experiments), reference, targets), None if path is None else Path(path))
 
 
 def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:

@@ -5,16 +5,13 @@ Everything here takes the evaluations of runs that are done: see :func:`finished
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-
-from prunebench.harness.analysis import frames
-from prunebench.harness.record.store import Experiment
 
 LEVEL = 0.95
 """Of the intervals."""
@@ -29,8 +26,8 @@ def finished(runs: pd.DataFrame, evaluations: pd.DataFrame) -> pd.DataFrame:
     """The evaluations of those runs that are done.
 
     Args:
-        runs: from :func:`prunebench.harness.analysis.frames.runs_frame`.
-        evaluations: from :func:`prunebench.harness.analysis.frames.evaluations_frame`.
+        runs: see :attr:`prunebench.harness.analysis.frames.Reading.runs`.
+        evaluations: see :attr:`prunebench.harness.analysis.frames.Reading.evaluations`.
     """
     return evaluations.merge(runs.loc[runs["status"] == "done", _RUN], on=_RUN)
 
@@ -173,29 +170,28 @@ def times_to_common_target(evaluations: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def table(experiment: Experiment, accuracies: Iterable[float] = ()) -> pd.DataFrame:
-    """A row per agent of an experiment, over its runs that are done.
+def table(
+    agents: Sequence[str], evaluations: pd.DataFrame, curves: pd.DataFrame, wanted: Mapping[str, float]
+) -> pd.DataFrame:
+    """A row per agent, over its runs that are done.
 
     Args:
-        experiment: finished or not.
-        accuracies: targets (%) besides those of the controls, see :func:`targets`.
+        agents: in order, those without such a run included.
+        evaluations: of runs that are done.
+        curves: of the same, from :func:`by_evaluations`.
+        wanted: from :func:`targets`.
 
     Returns:
         Columns agent, runs (count), area_mean, area_std (%, n - 1), and per target
         ``<target>_accuracy`` (%), ``<target>_reached`` (runs), ``<target>_evaluations`` and ``<target>_seconds``
         (expected running times, see :func:`running_time`). NaN for an agent without such runs.
     """
-    evaluations = finished(frames.runs_frame(experiment), frames.evaluations_frame(experiment))
-    return _table(evaluations, experiment, targets(evaluations, accuracies))
-
-
-def _table(evaluations: pd.DataFrame, experiment: Experiment, wanted: Mapping[str, float]) -> pd.DataFrame:
-    areas = area(by_evaluations(evaluations, experiment.config.evaluations)).groupby("agent")
+    areas = area(curves).groupby("agent")
     columns: dict[str, Any] = {"runs": areas.size(), "area_mean": areas.mean(), "area_std": areas.std()}
     for name, target in wanted.items():
         times = running_time(evaluations, target)
         columns[f"{name}_accuracy"] = target
         columns |= {f"{name}_{column}": times[column] for column in ("reached", "evaluations", "seconds")}
-    index = pd.Index([agent.label for agent in experiment.config.agents], name="agent")
+    index = pd.Index(agents, name="agent")
     counts = dict.fromkeys(["runs", *[f"{name}_reached" for name in wanted]], "Int64")
     return pd.DataFrame(columns, index=index).fillna({"runs": 0}).astype(counts).reset_index()

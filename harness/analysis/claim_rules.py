@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from prunebench.harness.analysis import anytime, comparison, inference
+from prunebench.harness.analysis import anytime, comparison, inference, power
+from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.analysis.inference import ALPHA
-
-Evaluations = Mapping[str, Callable[[], pd.DataFrame]]
-"""By task, what reads its evaluations."""
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
@@ -29,18 +27,17 @@ class Finding(NamedTuple):
     outcome: str
 
 
-def run(test: Any, evaluations: Evaluations, runs: pd.DataFrame, *labels: str) -> Finding:
+def run(test: Any, readings: Mapping[str, Reading], runs: pd.DataFrame, *labels: str) -> Finding:
     """Run a claim's test.
 
     Args:
         test: the ``test`` of a :class:`prunebench.harness.analysis.claims.Claim`.
-        evaluations: of the experiments that can test it.
-        runs: of :func:`prunebench.harness.analysis.frames.joined`, of these tasks, done, with a value in the test's
-            column.
+        readings: of the experiments that can test it, by task.
+        runs: of these tasks, done, with a value in the test's column.
         labels: the agent's, and the reference's where there is one.
     """
     if test.kind == "target":
-        return _target(evaluations, runs, *labels)
+        return _target(readings, runs, *labels)
     tests = {"difference": _difference, "variance": _variance, "value": _value}
     return tests[test.kind](test, runs, *labels)  # type: ignore[operator]
 
@@ -83,7 +80,7 @@ def _decided(gains: np.ndarray, measured: str, tasks: int) -> Finding:
         measured: the finding's words, up to the number of pairs.
         tasks: how many the pairs are of.
     """
-    result, needed = inference.paired(gains), inference.seeds_needed(gains)
+    result, needed = inference.paired(gains), power.seeds_needed(gains)
     measured = f"{measured}{_counted(result.pairs, 'pair')}{f' of {tasks} tasks' if tasks > 1 else ''}"
     more = "" if needed is None else f"; about {max(needed, result.pairs + 1)} pairs would decide"
     if not inference.decidable(result.pairs):
@@ -93,20 +90,20 @@ def _decided(gains: np.ndarray, measured: str, tasks: int) -> Finding:
         return Finding(f"{measured})", REPRODUCED if result.mean > 0 else NOT_REPRODUCED)
     if not gains.any():
         return Finding(f"{measured}; no pair differs)", NOT_REPRODUCED)
-    return Finding(f"{measured}{more or f'; more than {inference.MOST_SEEDS} pairs would be needed'})", TOO_FEW)
+    return Finding(f"{measured}{more or f'; more than {power.MOST_SEEDS} pairs would be needed'})", TOO_FEW)
 
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _target(evaluations: Evaluations, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+def _target(readings: Mapping[str, Reading], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     """Seconds to the highest accuracy that every run of both reached."""
     parts, low, told = [], [], []
     paired = _with_both(runs, agent, reference)
     several = paired["task"].nunique() > 1
     for task, rows in paired.groupby("task", sort=False):
-        every, where = evaluations[str(task)](), f"{task}: " if several else ""
+        every, where = readings[str(task)].evaluations, f"{task}: " if several else ""
         times = anytime.times_to_common_target(anytime.finished(rows, every))
         uniform = every.loc[every["agent"] == "uniform", "incumbent"].max()
         if times.empty:
@@ -170,7 +167,7 @@ def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Find
         return Finding(f"{measured})", REPRODUCED)
     if low > _HALVED or p <= ALPHA:
         return Finding(f"{measured})", NOT_REPRODUCED)
-    needed = inference.runs_needed(ratio)
+    needed = power.runs_needed(ratio)
     more = "" if needed is None else f"; about {max(needed, each + 1)} runs each would decide"
     return Finding(f"{measured}{more})", TOO_FEW)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -13,9 +13,9 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from prunebench.harness.analysis import claim_rules, comparison, frames
+from prunebench.harness.analysis import claim_rules, comparison
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
-from prunebench.harness.record.store import Experiment
+from prunebench.harness.analysis.frames import Reading
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,10 +29,10 @@ class Where(BaseModel):
     preserve: float | None = None
     layers: int = 1
 
-    def missing(self, experiment: Experiment) -> str | None:
+    def missing(self, reading: Reading) -> str | None:
         """What an experiment lacks; None where it can test the claim."""
-        config = experiment.config
-        layers = experiment.manifest()["task"]["layers"]
+        config = reading.experiment.config
+        layers = reading.manifest["task"]["layers"]
         if not any(fnmatch(config.task.model, pattern) for pattern in self.models):
             return f"needs the network {' or '.join(self.models)}"
         if not any(fnmatch(config.task.dataset, pattern) for pattern in self.datasets):
@@ -114,28 +114,18 @@ def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry | {"test": test | {"agent": agent, "reference": reference}} for agent, reference in pairs]
 
 
-def evaluate(
-    claim: Claim,
-    experiments: Sequence[Experiment],
-    runs: pd.DataFrame,
-    read: Callable[[Experiment], pd.DataFrame] = frames.evaluations_frame,
-) -> Finding:
+def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) -> Finding:
     """Test a claim on those experiments that can test it.
 
     Args:
         claim: from :func:`load`.
-        experiments: at least one.
-        runs: of :func:`prunebench.harness.analysis.frames.joined`, of these experiments.
-        read: the evaluations of an experiment.
+        readings: of at least one experiment, by task.
+        runs: of these experiments, see :class:`prunebench.harness.analysis.results.Results`.
     """
-    lacking = [claim.where.missing(experiment) for experiment in experiments]
-    able = {
-        task: experiment
-        for task, experiment, lack in zip(dict.fromkeys(runs["task"]), experiments, lacking, strict=True)
-        if lack is None
-    }
+    lacking = {task: claim.where.missing(reading) for task, reading in readings.items()}
+    able = {task: readings[task] for task, lack in lacking.items() if lack is None}
     if not able:
-        nearest = min(filter(None, lacking), key=lambda lack: lack.startswith("needs the network"))
+        nearest = min(filter(None, lacking.values()), key=lambda lack: lack.startswith("needs the network"))
         return Finding(nearest, NOT_TESTED)
     mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
     named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
@@ -145,7 +135,7 @@ def evaluate(
         absent = named[labels.index(None)]
         what = "fine-tuned runs" if claim.test.column == "finetuned_accuracy" else "finished runs"
         return Finding(f"needs {what} of {absent}", NOT_TESTED)
-    return claim_rules.run(claim.test, {task: partial(read, able[task]) for task in able}, mine, *known)
+    return claim_rules.run(claim.test, able, mine, *known)
 
 
 def _label(labels: Sequence[str], name: str) -> str | None:
@@ -156,15 +146,15 @@ def _label(labels: Sequence[str], name: str) -> str | None:
     return next((label for label in labels if label.partition(":")[0] == name and label not in named), None)
 
 
-def findings(experiments: Sequence[Experiment], runs: pd.DataFrame) -> pd.DataFrame:
+def findings(readings: Mapping[str, Reading], runs: pd.DataFrame) -> pd.DataFrame:
     """The claims' rows: id, source, claim, agent, measured, outcome.
 
     Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
     """
-    read, labels = cache(frames.evaluations_frame), comparison.agents_of(runs)
+    labels = comparison.agents_of(runs)
     rows = [
         {"id": c.id, "source": c.source, "claim": c.claim, "agent": _label(labels, c.test.agent) or c.test.agent}
-        | evaluate(c, experiments, runs, read)._asdict()
+        | evaluate(c, readings, runs)._asdict()
         for c in load()
     ]
     tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}

@@ -1,9 +1,8 @@
 """Agents against each other: what :mod:`prunebench.harness.analysis.inference` says about the runs of one or several
 experiments.
 
-Every function takes the frame of :func:`prunebench.harness.analysis.frames.joined`, and of it only the runs that are
-done. Runs are paired
-by task and seed; bootstraps resample within a task.
+Every function takes the runs of :class:`prunebench.harness.analysis.results.Results`, and of them only those that are
+done. Runs are paired by task and seed; bootstraps resample within a task.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from prunebench.envs.errors import check_choice
-from prunebench.harness.analysis import inference
+from prunebench.harness.analysis import inference, power
 from prunebench.harness.analysis.inference import ALPHA
 from prunebench.harness.experiments import registry
 
@@ -150,7 +149,7 @@ def _verdict(pairs: int, gain: float, p_holm: float, comparisons: int) -> str:
 def _more_seeds(pairs: np.ndarray, comparisons: int, verdict: str) -> float:
     if verdict in (BETTER, WORSE, NO_PAIRS):
         return math.nan
-    needed = inference.seeds_needed(pairs, max(comparisons, 1))
+    needed = power.seeds_needed(pairs, max(comparisons, 1))
     return math.nan if needed is None else float(max(1, needed - len(pairs)))
 
 

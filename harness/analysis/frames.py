@@ -1,82 +1,122 @@
-"""From the files on disk to data frames: a row per run, a row per evaluation, a row per agent."""
+"""From the files on disk, each read once, to data frames: a row per run, per evaluation, per agent."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import combinations
-from typing import Any
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from prunebench.harness.errors import ConfigError, plain_line
-from prunebench.harness.experiments import spoken
-from prunebench.harness.experiments.config import differences
+from prunebench.harness.errors import plain_line
 from prunebench.harness.record.journal import Line, incumbent
 from prunebench.harness.record.run import Run
-from prunebench.harness.record.status import TestScore
+from prunebench.harness.record.status import Status, TestScore
 from prunebench.harness.record.store import Experiment
 
 _EVALUATION = ("reconstruction", "forward", "environment")
+_EVALUATION_COLUMNS = (
+    *("index", "accuracy", "loss", "macs_kept", "parameters_kept", "cost_kept", "feasible", "probe"),
+    *("seconds", "elapsed", "agent_elapsed", "incumbent"),
+)
 
 
-def runs_frame(experiment: Experiment) -> pd.DataFrame:
-    """A row per run that was asked for, done or not, in the order of the configuration.
+class Recorded(NamedTuple):
+    """What is on disk of a run."""
 
-    Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the incumbent
-    incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on
-    the test split after fine-tuning), reward_loss (nats), macs, parameters, macs_kept,
-    parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
-    evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds;
-    remarks (what had to be mended, and the agent's own), error. What is not known is NaN or None.
+    run: Run
+    status: Status
+    lines: list[Line]
+
+
+class Reading:
+    """An experiment as it is on disk: every file is read once, when it is first needed.
+
+    Attributes:
+        experiment: finished or not.
+        name: of its task, see :func:`prunebench.harness.experiments.spoken.names`.
+        setting: the same but for the split.
     """
-    dense = experiment.manifest()["task"]["dense"]
-    runs = (
-        experiment.run(agent.label, seed)
-        for agent in experiment.config.agents
-        for seed in range(experiment.config.seeds)
-    )
-    return pd.DataFrame([_row(run, dense) for run in runs])
 
+    def __init__(self, experiment: Experiment, name: str = "", setting: str = "") -> None:
+        self.experiment, self.name, self.setting = experiment, name, setting
 
-def joined(experiments: Sequence[Experiment]) -> pd.DataFrame:
-    """The rows of :func:`runs_frame` of several experiments.
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; raises DamagedError where there is none, or a damaged one."""
+        return self.experiment.manifest()
 
-    With columns task (its name of :func:`prunebench.harness.experiments.spoken.names`), split_seed, and setting (the
-    task but for its split).
+    @cached_property
+    def records(self) -> list[Recorded]:
+        """Every run that was asked for, done or not, in the order of the configuration."""
+        config = self.experiment.config
+        runs = (self.experiment.run(agent.label, seed) for agent in config.agents for seed in range(config.seeds))
+        return [Recorded(run, *run.read()) for run in runs]
 
-    Raises:
-        ConfigError: two experiments hold the same runs: counted twice they would pass for more seeds.
-    """
-    _check_distinct(experiments)
-    configs = [experiment.config for experiment in experiments]
-    settings = spoken.names([replace(config, task=replace(config.task, split_seed=0)) for config in configs], same=True)
-    return pd.concat(
-        [
-            runs_frame(experiment).assign(task=name, split_seed=experiment.config.task.split_seed, setting=setting)
-            for name, setting, experiment in zip(spoken.names(configs), settings, experiments, strict=True)
-        ],
-        ignore_index=True,
-    )
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A row per run that was asked for, done or not, in the order of the configuration.
 
+        Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the
+        incumbent incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on the test split after
+        fine-tuning), reward_loss (nats), macs, parameters, macs_kept, parameters_kept and latency_kept (% of the dense
+        network's), latency_ms (per image); seconds, agent_seconds, evaluation_seconds and the latter's parts
+        reconstruction_seconds, forward_seconds, environment_seconds; remarks (what had to be mended, and the agent's
+        own), error; task (the name), split_seed, setting. What is not known is NaN or None.
+        """
+        rows = [_row(record, self._dense) for record in self.records]
+        seed = self.experiment.config.task.split_seed
+        return pd.DataFrame(rows).assign(task=self.name, split_seed=seed, setting=self.setting)
 
-def _check_distinct(experiments: Sequence[Experiment]) -> None:
-    for first, second in combinations(experiments, 2):
-        theirs = replace(second.config, agents=first.config.agents)
-        shared = [agent.label for agent in first.config.agents if agent in second.config.agents]
-        if shared and not differences(first.config, theirs):
-            raise ConfigError(
-                f"{str(first.folder)!r} and {str(second.folder)!r} hold the same runs ({', '.join(shared)}): expected "
-                "each experiment once"
-            )
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """A row per recorded evaluation of every run, in the order of the configuration, then of the search.
+
+        Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of
+        the dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation
+        before), elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the best
+        feasible accuracy so far; NaN while there is none).
+        """
+        rows = [
+            {"agent": record.run.agent, "seed": record.run.seed} | row
+            for record in self.records
+            for row in _evaluations(record.lines, self._dense)
+        ]
+        return pd.DataFrame(rows, columns=["agent", "seed", *_EVALUATION_COLUMNS])
+
+    @cached_property
+    def dense(self) -> dict[str, Any]:
+        """The dense network in the columns of :func:`summary`."""
+        return {
+            "agent": "dense",
+            "reward_accuracy_mean": 100 * self._dense["reward_accuracy"],
+            "test_accuracy_mean": 100 * self._dense["test_accuracy"],
+            "macs_kept": 100.0,
+            "parameters_kept": 100.0,
+            "latency_kept": 100.0,
+        }
+
+    @property
+    def _dense(self) -> dict[str, Any]:
+        return self.manifest["task"]["dense"]
+
+    @cached_property
+    def best(self) -> list[tuple[Recorded, Line]]:
+        """Of every agent the run of :func:`best_runs`, with its incumbent."""
+        by_run = {(record.run.agent, record.run.seed): record for record in self.records}
+        rows = best_runs(self.runs)
+        found = [by_run[agent, seed] for agent, seed in zip(rows["agent"], rows["seed"], strict=True)]
+        return [(record, record.lines[int(i)]) for record, i in zip(found, rows["incumbent"], strict=True)]
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per agent over its runs that are done; standard deviation and variance are of the sample (n - 1).
 
     Args:
-        runs: from :func:`runs_frame`.
+        runs: from :attr:`Reading.runs`.
 
     Returns:
         Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
@@ -111,42 +151,27 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("agent").reset_index()
 
 
-def dense_row(experiment: Experiment) -> dict[str, Any]:
-    """The dense network in the columns of :func:`summary`."""
-    dense = experiment.manifest()["task"]["dense"]
-    return {
-        "agent": "dense",
-        "reward_accuracy_mean": 100 * dense["reward_accuracy"],
-        "test_accuracy_mean": 100 * dense["test_accuracy"],
-        "macs_kept": 100.0,
-        "parameters_kept": 100.0,
-        "latency_kept": 100.0,
-    }
+def best_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of every agent the done run with the best accuracy on the reward split; the first of equal ones."""
+    done = runs[runs["status"] == "done"].dropna(subset=["reward_accuracy"])
+    ranked = done.sort_values(["reward_accuracy", "seed"], ascending=[False, True])
+    return ranked.drop_duplicates("agent").sort_index()
 
 
-def evaluations_frame(experiment: Experiment) -> pd.DataFrame:
-    """A row per recorded evaluation of every run, in the order of the configuration, then of the search.
-
-    Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of the
-    dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation before),
-    elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the best feasible
-    accuracy so far; NaN while there is none).
-    """
-    dense = experiment.manifest()["task"]["dense"]
-    rows = []
-    for agent in experiment.config.agents:
-        for seed in range(experiment.config.seeds):
-            run = experiment.run(agent.label, seed)
-            if run.checked().state == "damaged":
-                continue
-            rows += [{"agent": run.agent, "seed": seed} | row for row in _evaluations(run.lines(), dense)]
-    return pd.DataFrame(rows, columns=["agent", "seed", *_EVALUATION_COLUMNS])
+def seconds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean seconds of an agent's runs that are done, by what they were spent on; a row per agent, a column per part."""
+    parts = ["agent", *_EVALUATION]
+    means = runs[runs["status"] == "done"].groupby("agent", sort=False)[[f"{part}_seconds" for part in parts]].mean()
+    return means.set_axis(parts, axis="columns")
 
 
-_EVALUATION_COLUMNS = (
-    *("index", "accuracy", "loss", "macs_kept", "parameters_kept", "cost_kept", "feasible", "probe"),
-    *("seconds", "elapsed", "agent_elapsed", "incumbent"),
-)
+def front(evaluations: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Costs kept and accuracies (%) of the evaluations that no cheaper one equals, by rising cost."""
+    ordered = evaluations.sort_values(["cost_kept", "accuracy"], ascending=[True, False], kind="stable")
+    accuracy = ordered["accuracy"].to_numpy(dtype=np.float64)
+    best = np.maximum.accumulate(accuracy)
+    better = np.concatenate([[True], accuracy[1:] > best[:-1]])
+    return ordered["cost_kept"].to_numpy(dtype=np.float64)[better], accuracy[better]
 
 
 def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -173,9 +198,8 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
         }
 
 
-def _row(run: Run, dense: dict[str, Any]) -> dict[str, Any]:
-    status = run.checked()
-    lines = [] if status.state == "damaged" else run.lines()
+def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
+    run, status, lines = record
     best = incumbent(lines)
     test, latency, tuned = status.test, status.latency, _finetuned(run)
     return {

@@ -1,7 +1,8 @@
-"""What few seeds can say about agents: intervals, paired tests, variances. SciPy and statsmodels do the arithmetic."""
+"""What few seeds can say about agents: intervals, paired tests, variances. SciPy does the arithmetic."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,16 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 ALPHA = 0.05
-POWER = 0.8
-MOST_SEEDS = 1000  # beyond which the advice is just "more than"
 RESAMPLED_RUNS = 5  # below it a bootstrap says too little: of three runs every ninth resample is one run thrice
 _RESAMPLES = 9999
 _EXACT = 16  # pairs up to which all sign flips are tried
-_SIMULATED = 2000  # pairs of samples, to find out a test's power
 _SEED = 0  # of resampling: the same runs give the same table
 
 Sample = NDArray[np.float64]
@@ -92,7 +88,7 @@ def decidable(pairs: int, comparisons: int = 1) -> bool:
 
 def fewest_pairs(comparisons: int = 1) -> int:
     """The fewest pairs that can decide anything."""
-    return next(n for n in range(2, MOST_SEEDS) if decidable(n, comparisons))
+    return next(n for n in itertools.count(2) if decidable(n, comparisons))
 
 
 def paired(differences: ArrayLike) -> Paired:
@@ -129,11 +125,10 @@ def _sign_flip_p(sample: Sample) -> float:
 
 def holm(ps: ArrayLike) -> Sample:
     """Holm's correction of p values ``(m,)``; NaN stay, and do not count as comparisons."""
-    values = np.asarray(ps, dtype=np.float64)
-    known = ~np.isnan(values)
-    corrected = np.full(len(values), math.nan)
-    if known.any():
-        corrected[known] = multipletests(values[known], ALPHA, method="holm")[1]
+    corrected = np.array(ps, dtype=np.float64)
+    order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]  # NaN are sorted last
+    steps = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected
 
 
@@ -197,53 +192,6 @@ def variance_ratio(ours: ArrayLike, theirs: ArrayLike) -> tuple[float, Interval]
 def _ratio(mine: Sample, other: Sample) -> Sample:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.var(mine, axis=-1, ddof=1) / np.var(other, axis=-1, ddof=1)
-
-
-def seeds_needed(differences: ArrayLike, comparisons: int = 1) -> int | None:
-    """How many seeds would decide a comparison if differences go on as they began.
-
-    The fewest with which a paired t-test at 5 % / comparisons has a power of 80 % for the observed mean and standard
-    deviation, and a sign-flip test can reach that p at all. None: more than a thousand, or too few pairs to tell.
-    """
-    sample = np.asarray(differences, dtype=np.float64)
-    if len(sample) < 2 or sample.mean() == 0:
-        return None
-    floor = fewest_pairs(comparisons)
-    std = float(sample.std(ddof=1))
-    if std <= 1e-12 * abs(float(sample.mean())):
-        return floor
-    effect = abs(float(sample.mean())) / std
-    level = ALPHA / comparisons
-    return next((n for n in range(floor, MOST_SEEDS + 1) if _powerful(effect, n, level)), None)
-
-
-def _powerful(effect: float, seeds: int, level: float) -> bool:
-    """Whether a paired t-test has the wanted power; for a power next to 1 statsmodels may say NaN."""
-    return not TTestPower().power(effect, seeds, level) < POWER
-
-
-def runs_needed(ratio: float) -> int | None:
-    """How many runs each would show a ratio of two variances to differ from 1, if it went on as it began.
-
-    That is, with a power of 80 % at 5 %, for normal samples: found by simulating the Brown-Forsythe test, from the
-    number that an F test would need (its logarithm's variance is 4 / (n - 1)) upwards. None: more than a thousand, or
-    a ratio that is 0, 1 or infinite.
-    """
-    if not 0 < ratio < math.inf or ratio == 1:
-        return None
-    reach = stats.norm.ppf(1 - ALPHA / 2) + stats.norm.ppf(POWER)
-    runs = max(RESAMPLED_RUNS, math.ceil(1 + 4 * (reach / math.log(ratio)) ** 2))
-    while runs <= MOST_SEEDS and _shown_variances(ratio, runs) < POWER:
-        runs = math.ceil(1.05 * runs)
-    return runs if runs <= MOST_SEEDS else None
-
-
-def _shown_variances(ratio: float, runs: int) -> float:
-    """How often the Brown-Forsythe test shows such a ratio: it is a t-test of the distances from the medians."""
-    rng = np.random.default_rng(_SEED)
-    samples = (scale * rng.standard_normal((_SIMULATED, runs)) for scale in (1.0, math.sqrt(ratio)))
-    distances = [np.abs(sample - np.median(sample, axis=1, keepdims=True)) for sample in samples]
-    return float((stats.ttest_ind(*distances, axis=1).pvalue <= ALPHA).mean())
 
 
 def variance_components(splits: Sequence[ArrayLike]) -> Components:

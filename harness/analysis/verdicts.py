@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from prunebench.harness.analysis import comparison, frames, inference
-from prunebench.harness.analysis.comparison import BETTER, HEADLINE, NO_PAIRS, OPEN, UNDECIDABLE, WORSE
-from prunebench.harness.record.store import Experiment
+from prunebench.harness.analysis import comparison, inference
+from prunebench.harness.analysis.comparison import (
+    BETTER,
+    HEADLINE,
+    NO_PAIRS,
+    OPEN,
+    UNDECIDABLE,
+    WORSE,
+    AgainstBest,
+)
 
 
-def sentences(experiment: Experiment, runs: pd.DataFrame, reference: str) -> list[str]:
+def sentences(
+    runs: pd.DataFrame, dense: Mapping[str, Any], reference: str, differences: pd.DataFrame, against_best: AgainstBest
+) -> list[str]:
     """The verdicts on one experiment.
 
     Args:
-        experiment: finished or not.
-        runs: of :func:`prunebench.harness.analysis.frames.joined`, of this experiment.
+        runs: of the experiment, done or not.
+        dense: the dense network, see :attr:`prunebench.harness.analysis.frames.Reading.dense`.
         reference: the agent that others are compared with.
+        differences: of :func:`prunebench.harness.analysis.comparison.differences`.
+        against_best: of :func:`prunebench.harness.analysis.comparison.against_best`.
     """
     done = runs[runs["status"] == "done"]
     if done[HEADLINE].notna().sum() == 0:
         return [f"No run has a result yet: {len(done)} of {len(runs)} are done."]
     return [
         *_unfinished(runs),
-        *_best(experiment, done),
-        *_apart(done, reference),
-        *_optimism(experiment, done),
+        *_best(done, dense["test_accuracy_mean"], str(against_best.best)),
+        *_apart(_of(differences, done), reference, against_best),
+        *_optimism(done, dense),
         *_finetuned(done),
     ]
 
@@ -39,10 +50,8 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
         yield f"{done} of {len(runs)} runs are done; nothing here is final."
 
 
-def _best(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
+def _best(done: pd.DataFrame, dense: float, best: str) -> Iterator[str]:
     means = done.groupby("agent", sort=False)[HEADLINE].agg(["mean", "std"]).dropna(subset=["mean"])
-    best = str(comparison.against_best(done).best)
-    dense = frames.dense_row(experiment)["test_accuracy_mean"]
     control = ", which is a control" if comparison.is_control(best) else ""
     yield (
         f"Best on the test split: {best}{control}, {_mean_std(means.at[best, 'mean'], means.at[best, 'std'])} % "
@@ -54,8 +63,12 @@ def _best(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
         yield f"The strongest control is {strongest}, with {_mean_std(means.at[strongest, 'mean'], math.nan)} %."
 
 
-def _apart(done: pd.DataFrame, reference: str) -> Iterator[str]:
-    found = comparison.differences(done, reference)
+def _of(differences: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    """The rows of agents that have a run that is done."""
+    return differences if differences.empty else differences[differences["agent"].isin(done["agent"])]
+
+
+def _apart(found: pd.DataFrame, reference: str, against_best: AgainstBest) -> Iterator[str]:
     if found.empty:
         return
     if (found["verdict"] == NO_PAIRS).all():
@@ -68,7 +81,7 @@ def _apart(done: pd.DataFrame, reference: str) -> Iterator[str]:
         agents = list(found[found["verdict"] == verdict]["agent"])
         if agents:
             yield f"{words.format(reference)}: {_and(agents)}."
-    yield from _apart_from_best(done)
+    yield from _apart_from_best(against_best)
 
 
 _VERDICTS = {
@@ -89,8 +102,7 @@ def _too_few(found: pd.DataFrame) -> str:
     )
 
 
-def _apart_from_best(done: pd.DataFrame) -> Iterator[str]:
-    found = comparison.against_best(done)
+def _apart_from_best(found: AgainstBest) -> Iterator[str]:
     if found.tied:
         yield f"Not told apart from {found.best} by any test: {_and(found.tied)}."
     if found.worse:
@@ -99,8 +111,7 @@ def _apart_from_best(done: pd.DataFrame) -> Iterator[str]:
         yield f"Too few seeds to compare with {found.best}, the best: {_and(found.undecided)}."
 
 
-def _optimism(experiment: Experiment, done: pd.DataFrame) -> Iterator[str]:
-    dense = frames.dense_row(experiment)
+def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
     gap = (done["reward_accuracy"] - done[HEADLINE]).mean()
     own = dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
     yield (

@@ -36,7 +36,12 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
         return 0
     outcomes = []
     for outcome in sessions.run(
-        plan, shlex.join(["prunebench", *sys.argv[1:]]), work=bench, check=sessions.CHECK_AHEAD, show=display
+        plan,
+        shlex.join(["prunebench", *sys.argv[1:]]),
+        tables=_rebuild,
+        work=bench,
+        check=sessions.CHECK_AHEAD,
+        show=display,
     ):
         outcomes.append(outcome)
         if len(plan.experiments) > 1:
@@ -49,14 +54,21 @@ for _option in OPTIONS:  # a decorator each; one by one they would hide the func
     command = _option(command)
 
 
+def _rebuild(folder: Path) -> None:
+    from prunebench.harness.report.tables import table_list  # pandas takes a second: not before runs are on their way
+
+    table_list.rebuild(folder)
+
+
 def _report(outcome: Outcome) -> None:
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
     if outcome.session is None:
         click.echo(f"failed: {outcome.problem}", err=True)
         return
     session, experiment = outcome.session, outcome.session.experiment
-    click.echo(tables.render(experiment, "terminal"))
+    click.echo(table_list.render(Results([experiment]), "terminal"))
     click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
     if session.seconds:
         click.echo(", ".join(f"{what} {seconds:.1f} s" for what, seconds in session.seconds.items()))

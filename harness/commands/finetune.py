@@ -47,10 +47,12 @@ def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float
             at_once = Execution(jobs).at_once(experiment.config)
             session = finetune(experiment, settings, jobs=at_once, display=shown)
             failed |= {f"{experiment.folder}: {name}": problem for name, problem in session.failed.items()}
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
-    tables.write(*experiments)
-    click.echo(tables.render(experiments, "terminal"))
+    results = Results(experiments)
+    table_list.write(results)
+    click.echo(table_list.render(results, "terminal"))
     for name, problem in failed.items():
         click.echo(f"failed: {name}: {problem}", err=True)
     return 1 if failed else 0

@@ -39,16 +39,12 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
     FOLDERS are experiments or hold some (default: the newest in results/). Several are reported together.
     """
     experiments = find(folders)
-    from prunebench.harness.report import page  # pandas and matplotlib take a second
+    from prunebench.harness.analysis.results import Results  # pandas and matplotlib take a second
+    from prunebench.harness.report import page
 
     with display() as shown:
-        path = page.write(
-            experiments,
-            None if html is None else Path(html),
-            reference=reference,
-            targets=targets,
-            progress=shown.step,
-        )
+        results = Results(experiments, reference, targets)
+        path = page.write(results, None if html is None else Path(html), shown.step)
     for experiment in experiments:
         click.echo(f"tables in {experiment.tables_folder}, figures in {experiment.figures_folder}")
     together = f", tables of all together in {page.joint_folder(path)}" if len(experiments) > 1 else ""

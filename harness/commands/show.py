@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.commands import completion
 from prunebench.harness.record.folders import find
 from prunebench.harness.report import overview
@@ -16,5 +17,5 @@ def command(folders: tuple[str, ...]) -> int:
 
     FOLDERS are experiments or hold some (default: the newest in results/).
     """
-    click.echo("\n\n".join(overview.text(experiment).rstrip("\n") for experiment in find(folders)))
+    click.echo("\n\n".join(overview.text(Results([experiment])).rstrip("\n") for experiment in find(folders)))
     return 0

@@ -35,9 +35,11 @@ def command(folders: tuple[str, ...], form: str, caption: str | None, reference:
     its folder. The printed one has a row per agent, or per network and agent where there are several experiments.
     """
     experiments = find(folders)
-    from prunebench.harness.report import tables
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.tables import table_list
 
-    text = tables.render(experiments, form, caption)
-    tables.write(*experiments, reference=reference)
+    results = Results(experiments, reference)
+    text = table_list.render(results, form, caption)
+    table_list.write(results)
     click.echo(text, nl=False)
     return 0

@@ -72,16 +72,23 @@ class Run:
         except DamagedError as error:
             return Status.damaged(error)
 
-    def checked(self) -> Status:
-        """The status; ``damaged`` also where the lines are, or where some of a finished run's are missing."""
+    def read(self) -> tuple[Status, list[Line]]:
+        """Status and lines, each file read once.
+
+        ``damaged``, and no lines, where either file is, or where some of a finished run's lines are missing.
+        """
         found = self.status()
         try:
-            count = len(self.lines())
-            if found.state == "done" and found.lines not in (count, None):
-                raise DamagedError(f"{self.lines_path} has {count} lines, expected {found.lines}")
+            lines = self.lines()
+            if found.state == "done" and found.lines not in (len(lines), None):
+                raise DamagedError(f"{self.lines_path} has {len(lines)} lines, expected {found.lines}")
         except DamagedError as error:
-            return Status.damaged(error)
-        return found
+            return Status.damaged(error), []
+        return found, [] if found.state == "damaged" else lines
+
+    def checked(self) -> Status:
+        """The status of :meth:`read`."""
+        return self.read()[0]
 
     def mended(self) -> Status:
         """The status, to go on from: a damaged file is kept beside and the run counts as never begun."""

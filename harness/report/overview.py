@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
+from prunebench.harness.analysis.frames import Recorded
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import spoken
 from prunebench.harness.record.journal import incumbent
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.report.tables import table_list
 
 _HEADERS = ("agent", "seed", "status", "evaluations", "incumbent", "seconds", "attempts", "error")
 _LONGEST = 80  # characters of an error: the whole of it is in the run's file
 
 
-def text(experiment: Experiment) -> str:
-    """Settings, the state of every run, and the table.
+def text(results: Results) -> str:
+    """Settings, the state of every run, and the table of one experiment.
 
     Raises:
         StoreError: a file of the experiment is damaged.
     """
-    rows = [_row(run, experiment.config.evaluations) for run in experiment.runs()]
+    experiment, records = results.experiment, sorted(results.reading.records, key=lambda record: record.run.seed)
+    rows = [_row(record, experiment.config.evaluations) for record in records]
     runs = tabulate(rows, _HEADERS, disable_numparse=True, colalign=_ALIGNED)
-    return "\n\n".join([settings(experiment), runs, _table(experiment)])
+    return "\n\n".join([settings(experiment, [record.status.state for record in records]), runs, _table(results)])
 
 
 _ALIGNED = ("left", "right", "left", "right", "right", "right", "right", "left")
 
 
-def settings(experiment: Experiment) -> str:
-    """Where the experiment is and what it compares, in a few lines."""
+def settings(experiment: Experiment, statuses: Sequence[str]) -> str:
+    """Where the experiment is and what it compares, and what became of its runs, in a few lines."""
     *lines, last = spoken.settings(experiment.config)
-    return "\n  ".join([str(experiment.folder), *lines, f"{last}: {_state(experiment)}"])
+    return "\n  ".join([str(experiment.folder), *lines, f"{last}: {_state(statuses)}"])
 
 
-def _state(experiment: Experiment) -> str:
-    statuses = [run.checked().state for run in experiment.runs()]
+def _state(statuses: Sequence[str]) -> str:
     counts = {name: statuses.count(name) for name in dict.fromkeys(statuses)}
     return f"{len(statuses)} runs, {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
 
-def _row(run: Run, asked: int) -> list[str]:
-    status = run.checked()
-    lines = [] if status.state == "damaged" else run.lines()
+def _row(record: Recorded, asked: int) -> list[str]:
+    run, status, lines = record
     best = incumbent(lines)
     problem = str(status.error or "")
     return [
@@ -56,9 +59,7 @@ def _row(run: Run, asked: int) -> list[str]:
     ]
 
 
-def _table(experiment: Experiment) -> str:
-    if not experiment.manifest_path.is_file():
+def _table(results: Results) -> str:
+    if not results.experiment.manifest_path.is_file():
         return "no table yet: nothing was prepared"
-    from prunebench.harness.report import tables
-
-    return tables.render(experiment, "terminal")
+    return table_list.render(results, "terminal")

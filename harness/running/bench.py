@@ -47,7 +47,7 @@ def bench(
     run_one: Function = "prunebench.harness.inside.run:run_one",
     measure_latency: Function = "prunebench.harness.inside.latency:measure_latency",
 ) -> Session:
-    """Run what an experiment is still missing, and rebuild its tables.
+    """Run what an experiment is still missing.
 
     Args:
         config: what is wanted.
@@ -81,12 +81,6 @@ def bench(
     elif _unmeasured(experiment):  # the last call was ended before it came to that
         with Processes(config.threads) as processes:
             _measure_latency(processes, session, measure_latency, display)
-    from prunebench.harness.report import tables  # pandas takes a second: not before the processes are on their way
-
-    try:
-        tables.write(store.load(folder))  # another harness may have added seeds
-    except OSError as error:
-        session.failed["tables"] = str(error)
     return session
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prunebench.harness.display import Display, display
@@ -39,6 +40,7 @@ def run(
     plan: Plan,
     command: str,
     *,
+    tables: Callable[[Path], None],
     work: Callable[..., Session] = benches.bench,
     check: Function = CHECK_AHEAD,
     show: Callable[[], Display] = display,
@@ -48,6 +50,7 @@ def run(
     Args:
         plan: of :func:`prunebench.harness.running.plan.plan`.
         command: as it was typed.
+        tables: rebuilds the tables of the experiment in a folder, when its runs have ended.
         work: runs one experiment.
         check: runs in a process before the first of several experiments, on all that are not done.
         show: makes a display, one for every experiment.
@@ -71,6 +74,10 @@ def run(
         try:
             with show() as shown:
                 session = work(experiment.config, experiment.folder, display=shown, **settings)
+            try:
+                tables(experiment.folder)
+            except OSError as error:
+                session.failed["tables"] = str(error)
             outcome = Outcome(experiment, session)
         except (*USER_ERRORS, OSError, JobCrash) as error:
             if len(left) == 1:

@@ -16,6 +16,7 @@ from scipy import stats
 from toy_runs import FACTS
 
 from prunebench.harness.analysis import anytime
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json
 from prunebench.harness.record.store import Experiment
@@ -173,7 +174,7 @@ def test_the_table_counts_runs_that_are_done(tmp_path: Path) -> None:
     for (agent, seed), evaluations in BY_HAND.items():
         put(experiment, agent, seed, evaluations, "done")
     put(experiment, "bo", 0, [(99.0, True, 1.0)], "running")
-    table = anytime.table(experiment, [65]).set_index("agent")
+    table = Results([experiment], targets=[65]).anytime.set_index("agent")
     assert list(table.columns) == [
         *("runs", "area_mean", "area_std"),
         *(f"{t}_{c}" for t in ("uniform", "random", "65") for c in ("accuracy", "reached", "evaluations", "seconds")),

@@ -53,7 +53,6 @@ def test_runs_resumes_and_grows(config: ExperimentConfig, tmp_path: Path) -> Non
     assert {"start-up", "preparation", "runs"} <= set(session.seconds)
     first = lines(folder)
     assert {len(some) for some in first.values()} == {config.evaluations}
-    assert (folder / "tables" / "table.md").exists()
     stamp = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*") if path.is_file()}
 
     again = bench(config, folder)
@@ -165,7 +164,6 @@ def test_results_stand_where_the_latency_of_the_incumbents_cannot_be_measured(
 ) -> None:
     session = bench(config, tmp_path / "x", measure_latency=toy_runs.crashing)
     assert "ZeroDivisionError" in session.failed["latency of the incumbents"]
-    assert (tmp_path / "x" / "tables" / "table.md").exists()
     again = bench(config, tmp_path / "x")
     assert not again.failed
     assert set(again.seconds) == {"latency of the incumbents"}

@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from prunebench.envs.tasks.task import TaskConfig
-from prunebench.harness.analysis import claims, frames
-from prunebench.harness.analysis.claim_rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW
+from prunebench.harness.analysis import claims
+from prunebench.harness.analysis.claim_rules import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, TOO_FEW, Finding
 from prunebench.harness.analysis.claims import Claim
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.record.store import Experiment
 
 
@@ -25,6 +26,12 @@ def experiment(tmp_path: Path) -> Experiment:
 
 def claim(**test: Any) -> Claim:
     return Claim.model_validate({"id": "x", "source": "s", "claim": "c", "where": test.pop("where", {}), "test": test})
+
+
+def evaluate(claim: Claim, experiments: list[Experiment], runs: pd.DataFrame | None = None) -> Finding:
+    """What came of it, with other values of the runs where they are given."""
+    results = Results(experiments)
+    return claims.evaluate(claim, results.readings, results.runs if runs is None else runs)
 
 
 def difference(**rest: Any) -> Claim:
@@ -53,81 +60,81 @@ def test_the_published_claims_are_well_formed() -> None:
 
 
 def test_a_difference_is_reproduced_or_not(experiment: Experiment) -> None:
-    runs = frames.joined([experiment])
+    runs = Results([experiment]).runs
     low, high = [50.0, 51, 52, 53, 54, 55], [60.0, 62, 64, 66, 68, 70]
     better = with_values(runs, ddpg=low, clustered_bo=high)
-    found = claims.evaluate(difference(), [experiment], better)
+    found = evaluate(difference(), [experiment], better)
     assert found == ("clustered_bo minus ddpg: +12.50 points (mean of 6 pairs, p = 0.031)", REPRODUCED)
-    assert claims.evaluate(difference(expect="lower"), [experiment], better).outcome == NOT_REPRODUCED
+    assert evaluate(difference(expect="lower"), [experiment], better).outcome == NOT_REPRODUCED
     same = with_values(runs, ddpg=low, clustered_bo=low)
-    assert claims.evaluate(difference(), [experiment], same) == (
+    assert evaluate(difference(), [experiment], same) == (
         "clustered_bo minus ddpg: +0.00 points (mean of 6 pairs, p = 1; no pair differs)",
         NOT_REPRODUCED,
     )
     hardly = with_values(runs, ddpg=low, clustered_bo=[50.1, 50.9, 52.1, 52.9, 54.1, 54.9])
-    found = claims.evaluate(difference(), [experiment], hardly)
+    found = evaluate(difference(), [experiment], hardly)
     assert (found.outcome, "more than 1000 pairs would be needed" in found.measured) == (TOO_FEW, True)
     nearly = with_values(runs, ddpg=low, clustered_bo=[49.0, *high[1:]])
-    found = claims.evaluate(difference(), [experiment], nearly)
+    found = evaluate(difference(), [experiment], nearly)
     assert found.outcome == TOO_FEW
     assert "pairs would decide" in found.measured
     few = with_values(runs, ddpg=low[:5], clustered_bo=high[:5])
-    found = claims.evaluate(difference(), [experiment], few)
+    found = evaluate(difference(), [experiment], few)
     assert found.outcome == TOO_FEW
     assert found.measured.endswith("p cannot be below 0.062; about 6 pairs would decide)")
 
 
 def test_pairs_of_several_tasks_count_together(tmp_path: Path) -> None:
     made = [fake.experiment(tmp_path / str(p), 3, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
-    runs = frames.joined(made)
+    runs = Results(made).runs
     runs.loc[runs["agent"] == "ddpg", "test_accuracy"] = np.arange(6)
     runs.loc[runs["agent"] == "clustered_bo", "test_accuracy"] = np.arange(6) * 2 + 1
-    found = claims.evaluate(difference(), made, runs)
+    found = evaluate(difference(), made, runs)
     assert found == ("clustered_bo minus ddpg: +3.50 points (mean of 6 pairs of 2 tasks, p = 0.031)", REPRODUCED)
 
 
 def test_seconds_of_long_and_short_tasks_count_alike(tmp_path: Path) -> None:
     made = [fake.experiment(tmp_path / str(p), 3, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
-    runs = frames.joined(made)
+    runs = Results(made).runs
     runs.loc[runs["agent"] == "ddpg", "seconds"] = [10.0, 20, 40, 1000, 2000, 4000]
     runs.loc[runs["agent"] == "clustered_bo", "seconds"] = [5.0, 10, 20, 2000, 4000, 8000]
-    found = claims.evaluate(difference(column="seconds", expect="lower"), made, runs)
+    found = evaluate(difference(column="seconds", expect="lower"), made, runs)
     words = "clustered_bo takes 1.00 times as long as ddpg (geometric mean of 6 pairs of 2 tasks, p = 1; "
     assert found.measured.startswith(words)
     runs.loc[runs["agent"] == "clustered_bo", "seconds"] = [5.0, 10, 20, 500, 1000, 2000]
-    found = claims.evaluate(difference(column="seconds", expect="lower"), made, runs)
+    found = evaluate(difference(column="seconds", expect="lower"), made, runs)
     assert found == (words.replace("1.00", "0.50").replace("p = 1; ", "p = 0.031)"), REPRODUCED)
 
 
 def test_a_variance_is_reproduced_or_not(experiment: Experiment) -> None:
-    runs = frames.joined([experiment])
+    runs = Results([experiment]).runs
     names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
     test = claim(kind="variance", **names)
     wide, narrow = [50.0, 60, 70, 80, 90, 40, 30, 95], [70.0, 70.5, 71, 71.5, 72, 70, 70.2, 71]
-    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=wide, clustered_bo=narrow)).outcome == REPRODUCED
+    assert evaluate(test, [experiment], with_values(runs, ddpg=wide, clustered_bo=narrow)).outcome == REPRODUCED
     turned = with_values(runs, ddpg=narrow, clustered_bo=wide)
-    assert claims.evaluate(test, [experiment], turned).outcome == NOT_REPRODUCED
+    assert evaluate(test, [experiment], turned).outcome == NOT_REPRODUCED
     few = with_values(runs, ddpg=wide[:4], clustered_bo=narrow[:4])
-    assert claims.evaluate(test, [experiment], few).outcome == TOO_FEW
+    assert evaluate(test, [experiment], few).outcome == TOO_FEW
     constant = with_values(runs, ddpg=[50.0] * 8, clustered_bo=[50.0] * 8)
-    assert claims.evaluate(test, [experiment], constant).outcome == NOT_TESTED
+    assert evaluate(test, [experiment], constant).outcome == NOT_TESTED
 
 
 def test_variances_of_tasks_of_any_scale_count_alike(tmp_path: Path) -> None:
     made = [fake.experiment(tmp_path / str(p), 5, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.3)]
-    runs = frames.joined(made)
+    runs = Results(made).runs
     narrow, wide = np.array([70.0, 70.1, 69.9, 70.3, 69.8]), np.array([60.0, 66, 54, 71, 50])
     runs.loc[runs["agent"] == "ddpg", "test_accuracy"] = np.concatenate([wide, narrow / 100])
     runs.loc[runs["agent"] == "clustered_bo", "test_accuracy"] = np.concatenate([narrow, wide / 100])
     names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
-    found = claims.evaluate(claim(kind="variance", **names), made, runs)
+    found = evaluate(claim(kind="variance", **names), made, runs)
     assert found.measured.startswith("variance of clustered_bo over that of ddpg: 1.00 (10 runs each")
 
 
 def test_variances_of_two_seeds_on_many_tasks_are_no_evidence(tmp_path: Path) -> None:
     made = [fake.experiment(tmp_path / str(p), 2, agents=("ddpg", "clustered_bo"), preserve=p) for p in (0.5, 0.4, 0.3)]
     names = {"agent": "clustered_bo", "reference": "ddpg", "expect": "lower", "column": "test_accuracy"}
-    found = claims.evaluate(claim(kind="variance", **names), made, frames.joined(made))
+    found = evaluate(claim(kind="variance", **names), made)
     assert found == ("clustered_bo and ddpg: 2 runs each; no test below 5 on one task", TOO_FEW)
 
 
@@ -144,11 +151,11 @@ def test_variances_of_two_seeds_on_many_tasks_are_no_evidence(tmp_path: Path) ->
 def test_a_value_is_reproduced_or_not(experiment: Experiment, expect: str, centre: float, outcome: str) -> None:
     test = claim(kind="value", column="test_accuracy", agent="ddpg", published=[91.5, 92.1], expect=expect)
     values = [centre + shift for shift in (-0.2, -0.1, 0, 0.1, 0.2)]
-    runs = frames.joined([experiment])
-    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values)).outcome == outcome
-    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=values[:4])).outcome == TOO_FEW
+    runs = Results([experiment]).runs
+    assert evaluate(test, [experiment], with_values(runs, ddpg=values)).outcome == outcome
+    assert evaluate(test, [experiment], with_values(runs, ddpg=values[:4])).outcome == TOO_FEW
     noise = [centre + shift for shift in (-30, -20, 0, 20, 30)]
-    assert claims.evaluate(test, [experiment], with_values(runs, ddpg=noise)).outcome == TOO_FEW
+    assert evaluate(test, [experiment], with_values(runs, ddpg=noise)).outcome == TOO_FEW
 
 
 @pytest.mark.parametrize(
@@ -161,26 +168,26 @@ def test_a_value_is_reproduced_or_not(experiment: Experiment, expect: str, centr
     ],
 )
 def test_what_an_experiment_lacks_is_named(experiment: Experiment, where: dict[str, Any], words: str) -> None:
-    found = claims.evaluate(difference(where=where), [experiment], frames.joined([experiment]))
+    found = evaluate(difference(where=where), [experiment])
     assert found == (words, NOT_TESTED)
 
 
 def test_what_runs_lack_is_named(experiment: Experiment) -> None:
-    runs = frames.joined([experiment])
-    assert claims.evaluate(difference(agent="tpe"), [experiment], runs) == ("needs finished runs of tpe", NOT_TESTED)
+    runs = Results([experiment]).runs
+    assert evaluate(difference(agent="tpe"), [experiment], runs) == ("needs finished runs of tpe", NOT_TESTED)
     tuned = difference(column="finetuned_accuracy")
-    assert claims.evaluate(tuned, [experiment], runs) == ("needs fine-tuned runs of clustered_bo", NOT_TESTED)
+    assert evaluate(tuned, [experiment], runs) == ("needs fine-tuned runs of clustered_bo", NOT_TESTED)
 
 
 def test_an_agent_with_options_stands_in_for_its_name(tmp_path: Path) -> None:
     agents = ("ddpg:preset=paper", "clustered_bo", "clustered_bo:preset=paper")
     made = fake.experiment(tmp_path, 2, agents=agents, task=TaskConfig(model="resnet56"))
-    found = claims.evaluate(difference(), [made], frames.joined([made]))
+    found = evaluate(difference(), [made])
     assert found.measured.startswith("clustered_bo minus ddpg:preset=paper: ")
 
 
 def test_a_claim_is_tested_for_the_pairs_that_took_part(experiment: Experiment) -> None:
-    found = claims.findings([experiment], frames.joined([experiment])).set_index("id")
+    found = Results([experiment]).findings.set_index("id")
     assert list(found.loc[["bocr-variance"], "agent"]) == ["clustered_bo"]
     assert list(found.loc[["amc-resnet20"], "outcome"]) == [NOT_TESTED]
     assert found.index.is_unique
@@ -188,7 +195,7 @@ def test_a_claim_is_tested_for_the_pairs_that_took_part(experiment: Experiment) 
 
 def test_every_pair_that_took_part_has_its_row(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 3, agents=("ddpg", "bo", "clustered_bo", "adaptive_clustered_bo"))
-    found = claims.findings([made], frames.joined([made]))
+    found = Results([made]).findings
     for claim_id in ("bocr-variance", "bocr-time", "bocr-time-to-target", "bocr-mobilenet"):
         rows = found[found["id"] == claim_id]
         assert list(rows["agent"]) == ["clustered_bo", "adaptive_clustered_bo"]
@@ -197,14 +204,14 @@ def test_every_pair_that_took_part_has_its_row(tmp_path: Path) -> None:
 
 def test_a_paper_preset_alone_is_one_row(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 8, agents=("ddpg", "clustered_bo:preset=paper"))
-    found = claims.findings([made], frames.joined([made]))
+    found = Results([made]).findings
     assert list(found[found["id"] == "bocr-time"]["agent"]) == ["clustered_bo:preset=paper"]
 
 
 def test_a_preset_that_is_a_pair_of_its_own_stands_in_for_no_other(tmp_path: Path) -> None:
     agents = ("bo", "ddpg:preset=paper", "clustered_bo:preset=paper")
     made = fake.experiment(tmp_path, 8, agents=agents, task=TaskConfig(model="resnet56"))
-    found = claims.evaluate(difference(reference="bo"), [made], frames.joined([made]))
+    found = evaluate(difference(reference="bo"), [made])
     assert found == ("needs finished runs of clustered_bo", NOT_TESTED)
 
 
@@ -228,7 +235,7 @@ def test_time_to_an_accuracy_that_every_run_reached(tmp_path: Path) -> None:
     for seed in range(6):
         timed(made, "ddpg", seed, [0.5, 0.5, 0.5, 0.8], own=0.0)
         timed(made, "clustered_bo", seed, [0.5, 0.9 if seed else 0.7, 0.95 if seed else 0.7], own=1.0)
-    found = claims.evaluate(target(), [made], frames.joined([made]))
+    found = evaluate(target(), [made])
     # 70 %, which the second evaluation of one and the fourth of the other reach: 2 * (1 + 1) s and 4 * (1 + 0) s.
     assert found.measured.startswith(
         "to 70.00 % on the reward split clustered_bo needs 2 evaluations and 2.0 s of its own, ddpg 4 and 0.0 s: "
@@ -237,14 +244,14 @@ def test_time_to_an_accuracy_that_every_run_reached(tmp_path: Path) -> None:
     assert found.outcome == NOT_REPRODUCED
     for seed in range(6):
         timed(made, "clustered_bo", seed, [0.5, 0.9, 0.95], own=0.0)
-    found = claims.evaluate(target(), [made], frames.joined([made]))
+    found = evaluate(target(), [made])
     assert "quicker whatever an evaluation costs; clustered_bo takes 0.50 times as long" in found.measured
     assert found.outcome == REPRODUCED
 
 
 def test_time_to_an_accuracy_with_few_seeds(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, 2, agents=("ddpg", "clustered_bo"))
-    assert claims.evaluate(target(), [made], frames.joined([made])).outcome == TOO_FEW
+    assert evaluate(target(), [made]).outcome == TOO_FEW
 
 
 def test_a_target_that_the_uniform_policy_has_for_nothing_is_none(tmp_path: Path) -> None:
@@ -253,7 +260,7 @@ def test_a_target_that_the_uniform_policy_has_for_nothing_is_none(tmp_path: Path
         timed(made, "uniform", seed, [0.75], own=0.0)
         timed(made, "ddpg", seed, [0.5, 0.6, 0.7], own=0.0)
         timed(made, "clustered_bo", seed, [0.9], own=0.0)
-    found = claims.evaluate(target(), [made], frames.joined([made]))
+    found = evaluate(target(), [made])
     assert found == ("what every run reaches, 70.00 %, is not above the uniform policy's 75.00 %", NOT_TESTED)
 
 
@@ -262,7 +269,7 @@ def test_a_run_without_a_policy_within_the_budget_leaves_no_target(tmp_path: Pat
     run = made.run("ddpg", 1)
     fake.put_lines(run, [line.model_dump() | {"feasible": False} for line in run.lines()])
     fake.amend(run, incumbent=None, test=None)
-    found = claims.evaluate(target(), [made], frames.joined([made]))
+    found = evaluate(target(), [made])
     assert (found.outcome, "no policy within the budget" in found.measured) == (NOT_TESTED, True)
 
 
@@ -271,16 +278,16 @@ def test_tasks_without_both_agents_do_not_count(tmp_path: Path) -> None:
         fake.experiment(tmp_path / "a", 3, agents=("ddpg", "clustered_bo"), preserve=0.5),
         fake.experiment(tmp_path / "b", 3, agents=("ddpg",), preserve=0.3),
     ]
-    found = claims.evaluate(difference(), made, frames.joined(made))
+    found = evaluate(difference(), made)
     assert "(mean of 3 pairs; p" in found.measured
     apart = [fake.experiment(tmp_path / "c", 3, agents=("clustered_bo",), preserve=0.5), made[1]]
-    found = claims.evaluate(difference(), apart, frames.joined(apart))
+    found = evaluate(difference(), apart)
     assert found == ("needs finished runs of clustered_bo and ddpg of one task and seed", NOT_TESTED)
 
 
 def test_a_sign_that_nothing_shows_is_not_decided(experiment: Experiment) -> None:
-    runs = frames.joined([experiment])
+    runs = Results([experiment]).runs
     low, other = [50.0, 51, 52, 53, 54, 55], [49.0, 52, 51, 54, 53, 54]
-    found = claims.evaluate(difference(), [experiment], with_values(runs, ddpg=low, clustered_bo=other))
+    found = evaluate(difference(), [experiment], with_values(runs, ddpg=low, clustered_bo=other))
     assert found.outcome == TOO_FEW
     assert "pairs would decide" in found.measured

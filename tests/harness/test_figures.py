@@ -16,12 +16,13 @@ from matplotlib.lines import Line2D
 from toy_runs import FACTS
 
 from prunebench.agents.parts.clustering import cut
-from prunebench.harness.analysis import anytime, frames
+from prunebench.harness.analysis import anytime
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report import figure_style, figures
+from prunebench.harness.report.figures import figure_files, figure_list, figure_style
 
 AGENTS = ("uniform", "random", 'bo:note="<$x$_&>"', "clustered_bo", "waiting")
 TREE = [[0, 1, 0.5, 2], [2, 3, 0.7, 2], [4, 5, 4.0, 4]]
@@ -87,9 +88,13 @@ def lines(axes: Axes, label: str) -> list[Line2D]:
     return [found for found in axes.lines if found.get_label() == label]
 
 
+def write(experiment: Experiment) -> dict[str, tuple[Path, Path]]:
+    return figure_files.write(figure_list.draw(Results([experiment])), experiment.figures_folder)
+
+
 def test_every_figure_is_written(experiment: Experiment) -> None:
-    files = figures.write(experiment)
-    assert list(files) == list(figures.TITLES)
+    files = write(experiment)
+    assert list(files) == list(figure_list.TITLES)
     for name, (svg, pdf) in files.items():
         assert (svg.name, pdf.name) == (f"{name}.svg", f"{name}.pdf")
         assert svg.parent == pdf.parent == experiment.folder / "figures"
@@ -99,19 +104,19 @@ def test_every_figure_is_written(experiment: Experiment) -> None:
         assert b"CreationDate" not in pdf.read_bytes()
     before = {path: path.read_bytes() for pair in files.values() for path in pair}
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.hashsalt": "other"}):
-        figures.write(experiment)
+        write(experiment)
     assert {path: path.read_bytes() for path in before} == before
     assert {path.suffix for path in (experiment.folder / "figures").iterdir()} == {".svg", ".pdf"}
 
 
 @pytest.mark.parametrize("name", ["anytime_evaluations", "anytime_seconds"])
 def test_incumbents_are_the_frames(experiment: Experiment, name: str) -> None:
-    runs, evaluations = frames.runs_frame(experiment), frames.evaluations_frame(experiment)
+    runs, evaluations = Results([experiment]).runs, Results([experiment]).reading.evaluations
     finished = anytime.finished(runs, evaluations)
     curves = anytime.by_evaluations(finished, EVALUATIONS)
     if name == "anytime_seconds":
         curves = anytime.by_seconds(finished, anytime.seconds_grid(finished))
-    axes = figures.draw(experiment)[name].axes[0]
+    axes = figure_list.draw(Results([experiment]))[name].axes[0]
     for agent, rows in anytime.mean_interval(curves).groupby("agent"):
         known = rows.dropna(subset=["mean"])
         (drawn,) = lines(axes, str(agent))
@@ -124,7 +129,7 @@ def test_incumbents_are_the_frames(experiment: Experiment, name: str) -> None:
 
 
 def test_dots_bars_and_ratios_are_the_frames(experiment: Experiment) -> None:
-    drawn, runs = figures.draw(experiment), frames.runs_frame(experiment)
+    drawn, runs = figure_list.draw(Results([experiment])), Results([experiment]).runs
     done = runs[runs["status"] == "done"].groupby("agent", sort=False)
     axes = drawn["final_accuracy"].axes[0]
     assert [list(found.get_xdata()) for found in lines(axes, "_seeds")] == [list(g["test_accuracy"]) for _, g in done]
@@ -142,8 +147,8 @@ def test_dots_bars_and_ratios_are_the_frames(experiment: Experiment) -> None:
 
 
 def test_every_evaluation_is_a_dot(experiment: Experiment) -> None:
-    evaluations = frames.evaluations_frame(experiment)
-    within, beyond = figures.draw(experiment)["pareto"].axes
+    evaluations = Results([experiment]).reading.evaluations
+    within, beyond = figure_list.draw(Results([experiment]))["pareto"].axes
     for axes, part in ((within, evaluations["feasible"]), (beyond, ~evaluations["feasible"])):
         for agent, rows in evaluations[part].groupby("agent"):
             (dots,) = lines(axes, str(agent))
@@ -156,7 +161,7 @@ def test_every_evaluation_is_a_dot(experiment: Experiment) -> None:
 
 
 def test_clusters_and_their_stages(experiment: Experiment) -> None:
-    tree, strips = figures.draw(experiment)["clusters"].axes
+    tree, strips = figure_list.draw(Results([experiment]))["clusters"].axes
     assert [label.get_text() for label in tree.get_xticklabels()] == ["1", "2", "3", "4"]
     colours = [matplotlib.colors.to_hex(c) for c in tree.collections[0].get_edgecolor()]
     assert sorted(colours) == sorted([*figure_style.COLOURS[:2], figure_style.INK])
@@ -179,16 +184,16 @@ def test_clusters_and_their_stages(experiment: Experiment) -> None:
 def test_notes_of_another_kind_are_left_alone(experiment: Experiment, notes: Any) -> None:
     for seed in range(3):
         put(experiment, "clustered_bo", seed, EVALUATIONS, notes=notes)
-    assert list(figures.draw(experiment)) == [name for name in figures.TITLES if name != "clusters"]
+    assert list(figure_list.draw(Results([experiment]))) == [name for name in figure_list.TITLES if name != "clusters"]
 
 
 def test_without_runs_there_are_no_figures(tmp_path: Path) -> None:
     experiment = empty(tmp_path)
-    assert figures.write(experiment) == {}
+    assert write(experiment) == {}
     put(experiment, "random", 0, 0, status="failed", test=None)
-    assert figures.write(experiment) == {}
+    assert write(experiment) == {}
     put(experiment, "random", 0, 2, status="running", test=None)
-    assert list(figures.write(experiment)) == ["pareto"]
+    assert list(write(experiment)) == ["pareto"]
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
@@ -204,12 +209,12 @@ def test_extreme_values_are_drawn(tmp_path: Path, accuracy: float) -> None:
         }
         entry["seconds"] = dict.fromkeys(entry["seconds"], 0.0)
         fake.put_lines(experiment.run(agent, 0), [entry])
-    assert set(figures.write(experiment)) == set(figures.TITLES) - {"clusters"}
+    assert set(write(experiment)) == set(figure_list.TITLES) - {"clusters"}
 
 
 def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
-    drawn = figures.draw(experiment)
-    texts = {name: figures.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
+    drawn = figure_list.draw(Results([experiment]))
+    texts = {name: figure_files.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
     ids = [found for text in texts.values() for found in re.findall(r'\bid="([^"]*)"', text)]
     assert len(ids) == len(set(ids))
     for name, text in texts.items():
@@ -224,7 +229,7 @@ def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
         assert all("fill: currentColor" in e.attrib["style"] for e in root.iter() if e.tag.endswith("}text"))
     written = [element.text for element in ElementTree.fromstring(texts["pareto"]).iter()]
     assert {agent.label for agent in experiment.config.agents[:4]} <= set(written)
-    assert figures.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
+    assert figure_files.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
 
 
 def test_colours_stand_out_from_light_and_dark_pages() -> None:

@@ -12,9 +12,9 @@ import fake
 import pandas as pd
 import pytest
 
-from prunebench.harness.analysis import frames
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report import tables
+from prunebench.harness.report.tables import table_list
 
 PDFLATEX = shutil.which("pdflatex")
 DOCUMENT = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n%s\n\\end{document}\n"
@@ -30,7 +30,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     error = {"type": "ValueError", "message": "x_1 < 2 & {50 %} \\ failed", "traceback": ""}
     run = made.run(label, 9)
     fake.amend(run, status="failed", error=error)
-    tables.write(made)
+    table_list.write(Results([made]))
     return made
 
 
@@ -39,7 +39,9 @@ def test_the_tables_compile(experiment: Experiment, tmp_path: Path) -> None:
     sources = sorted(experiment.tables_folder.glob("*.tex"))
     assert len(sources) == 6
     other = fake.experiment(tmp_path / "other", 2, preserve=0.3)
-    text = [path.read_text() for path in sources] + [tables.render([experiment, other], "latex", "Mine & yours")]
+    text = [path.read_text() for path in sources] + [
+        table_list.render(Results([experiment, other]), "latex", "Mine & yours")
+    ]
     (tmp_path / "paper.tex").write_text(DOCUMENT % "\n\\clearpage\n".join(text))
     assert PDFLATEX is not None
     command = [PDFLATEX, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
@@ -52,7 +54,7 @@ def test_the_tables_compile(experiment: Experiment, tmp_path: Path) -> None:
 
 
 def test_the_best_is_bold_and_what_is_not_told_apart_underlined(tmp_path: Path) -> None:
-    few = tables.render(fake.experiment(tmp_path / "few", 3), "latex")
+    few = table_list.render(Results([fake.experiment(tmp_path / "few", 3)]), "latex")
     assert few.count("\\textbf{") == 2  # reward and test accuracy
     assert "\\underline{" not in few
     assert "With so few seeds no test can tell any of the others from it" in few
@@ -61,9 +63,9 @@ def test_the_best_is_bold_and_what_is_not_told_apart_underlined(tmp_path: Path) 
         for seed in range(10):
             rng = fake.np.random.default_rng([seed, len(agent)])
             fake.write_run(made, agent, seed, rng, level)
-    runs = frames.joined([made])
-    means = runs.groupby("agent")["test_accuracy"].mean()
-    text = {row.split("&")[0].strip(): row for row in tables.render(made, "latex").splitlines() if "&" in row}
+    results = Results([made])
+    means = results.runs.groupby("agent")["test_accuracy"].mean()
+    text = {row.split("&")[0].strip(): row for row in table_list.render(results, "latex").splitlines() if "&" in row}
     best, second = ("bo", "random") if means["bo"] > means["random"] else ("random", "bo")
     assert f"\\textbf{{{means[best]:.2f}" in text[best]
     assert f"\\underline{{{means[second]:.2f}" in text[second]
@@ -77,7 +79,7 @@ def test_the_csv_reads_back(experiment: Experiment, name: str) -> None:
     again = pd.read_csv(io.StringIO(frame.to_csv(index=False)), float_precision="round_trip")
     pd.testing.assert_frame_equal(frame, again, check_exact=True)
     if name == "table":
-        runs = frames.runs_frame(experiment)
+        runs = Results([experiment]).runs
         done = runs[(runs["agent"] == "bo") & (runs["status"] == "done")]
         row = frame.set_index("agent").loc["bo"]
         assert row["test_accuracy_mean_percent"] == done["test_accuracy"].mean()

@@ -19,11 +19,12 @@ import pytest
 from independent import Cells, Disk
 
 from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import page as report_page
-from prunebench.harness.report import tables
+from prunebench.harness.report.tables import table_list
 
 Made = tuple[Experiment, Disk, "Page", str]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -96,7 +97,7 @@ def made(
 ) -> tuple[Experiment, Disk, Page, str]:
     seeds, finetuned = request.param
     experiment = fake.experiment(tmp_path_factory.mktemp("report"), seeds, finetuned=finetuned)
-    path = report_page.write([experiment], targets=[70])
+    path = report_page.write(Results([experiment], targets=[70]))
     text = path.read_text()
     return experiment, Disk(experiment.folder), Page(text), text
 
@@ -220,7 +221,7 @@ def test_the_report_needs_nothing_else(made: Made) -> None:
 def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     agents = ("random", "bo", "uniform")
     made = [fake.experiment(tmp_path / f"preserve-{p}", 3, preserve=p, agents=agents) for p in (0.5, 0.3)]
-    assert report_page.write(made) == tmp_path / "report.html"
+    assert report_page.write(Results(made)) == tmp_path / "report.html"
     page = Page((tmp_path / "report.html").read_text())
     rows = page.tables["all-table"]
     assert [row["task"] for row in rows] == ["mobilenetv2, 50 % of MACs"] * 4 + ["mobilenetv2, 30 % of MACs"] * 4
@@ -232,39 +233,39 @@ def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     together = pd.read_csv(tmp_path / "report-tables" / "statistics.csv").set_index("agent")
     assert together.loc["bo", "mean"].round(2) == float(pooled["bo"]["mean"])
     assert {path.suffix for path in (tmp_path / "report-tables").glob("claims.*")} == {".md", ".csv", ".tex"}
-    assert {path.stem for path in made[0].tables_folder.glob("*.md")} <= set(tables._NAMES)
+    assert {path.stem for path in made[0].tables_folder.glob("*.md")} <= {home.NAME for home in table_list.TABLES}
     for name in ("components.md", "notes.md"):
         (tmp_path / "report-tables" / name).write_text("of other experiments, and the user's")
-    report_page.write(made, tmp_path / "report.html")
+    report_page.write(Results(made), tmp_path / "report.html")
     assert not (tmp_path / "report-tables" / "components.md").exists()
     assert (tmp_path / "report-tables" / "notes.md").exists()
-    report_page.write(made, tmp_path / "other.html", reference="bo")
+    report_page.write(Results(made, "bo"), tmp_path / "other.html")
     assert (tmp_path / "other-tables" / "claims.csv").exists()
-    report_page.write(made[:1], tmp_path / "other.html")
+    report_page.write(Results(made[:1]), tmp_path / "other.html")
     assert not list((tmp_path / "other-tables").iterdir())
-    report_page.write(made[:1])
+    report_page.write(Results(made[:1]))
     assert not (made[0].folder / "report-tables").exists()
     elsewhere = fake.experiment(tmp_path / "other" / "one", 2)
     with pytest.raises(ConfigError, match="several folders"):
-        report_page.write([*made, elsewhere])
+        report_page.write(Results([*made, elsewhere]))
     shutil.copytree(made[0].folder, tmp_path / "copy")
     with pytest.raises(ConfigError, match="hold the same runs"):
-        report_page.write([*made, store.load(tmp_path / "copy")])
+        report_page.write(Results([*made, store.load(tmp_path / "copy")]))
     with pytest.raises(ConfigError, match="is a folder"):
-        report_page.write(made, tmp_path)
+        report_page.write(Results(made), tmp_path)
 
 
 def test_a_report_of_several_experiments_is_as_narrow_as_the_window(tmp_path: Path) -> None:
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     made = [fake.experiment(tmp_path / f"p{p}", 2, preserve=p, agents=("random", "bo")) for p in (0.5, 0.4, 0.3)]
-    assert told_by_a_browser(report_page.write(made).read_text(), tmp_path)["wide"] <= 500
+    assert told_by_a_browser(report_page.write(Results(made)).read_text(), tmp_path)["wide"] <= 500
 
 
 def test_splits_have_variance_components(tmp_path: Path) -> None:
     agents = ("random", "bo")
     made = [fake.experiment(tmp_path / str(s), 3, task=TaskConfig(split_seed=s), agents=agents) for s in range(2)]
-    page = Page(report_page.write(made).read_text())
+    page = Page(report_page.write(Results(made)).read_text())
     groups = [Disk(experiment.folder).values("bo", "test") for experiment in made]
     within = independent.mean([independent.variance(group) for group in groups])
     between = 3 * independent.variance([independent.mean(group) for group in groups])
@@ -277,11 +278,11 @@ def test_an_unfinished_experiment_has_a_report(tmp_path: Path) -> None:
     experiment = fake.experiment(tmp_path, 2)
     for run in experiment.runs()[1:]:
         fake.amend(run, status="running", test=None)
-    page = Page(report_page.write([experiment]).read_text())
+    page = Page(report_page.write(Results([experiment])).read_text())
     assert "1 of 10 runs are done" in " ".join(page.verdicts)
     for run in experiment.runs():
         shutil.rmtree(run.folder, ignore_errors=True)
-    page = Page(report_page.write([experiment]).read_text())
+    page = Page(report_page.write(Results([experiment])).read_text())
     assert page.verdicts == ["No run has a result yet: 0 of 10 are done."]
 
 
@@ -293,7 +294,7 @@ def test_an_agent_without_a_policy_within_the_budget_is_never_the_best(tmp_path:
         lines = [json.loads(text) | {"feasible": False} for text in run.lines_path.read_text().splitlines()]
         fake.put_lines(run, lines)
         fake.amend(run, incumbent=None, test=None)
-    page = Page(report_page.write([experiment]).read_text())
+    page = Page(report_page.write(Results([experiment])).read_text())
     assert page.verdicts[0].startswith("Best on the test split: random, ")
     assert "nan" not in " ".join(page.verdicts)
     assert {row["agent"]: row["verdict"] for row in table(page, "differences")}["bo"] == "no runs in common"
@@ -302,7 +303,7 @@ def test_an_agent_without_a_policy_within_the_budget_is_never_the_best(tmp_path:
 def test_partly_fine_tuned_runs_are_counted(tmp_path: Path) -> None:
     experiment = fake.experiment(tmp_path, 3, agents=("random", "bo"), finetuned=True)
     experiment.run("bo", 1).finetune_path.unlink()
-    page = Page(report_page.write([experiment]).read_text())
+    page = Page(report_page.write(Results([experiment])).read_text())
     assert {row["agent"]: row["finetuned"] for row in table(page, "table")}["bo"].endswith("(2 of 3)")
     assert "5 of 6 runs are fine-tuned" in page.verdicts[-1]
 
@@ -310,7 +311,7 @@ def test_partly_fine_tuned_runs_are_counted(tmp_path: Path) -> None:
 def test_agents_names_are_escaped(tmp_path: Path) -> None:
     label = 'bo:note="<script>alert(1)</script>"'
     experiment = fake.experiment(tmp_path, 2, agents=("random", label))
-    text = report_page.write([experiment]).read_text()
+    text = report_page.write(Results([experiment])).read_text()
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert" in text
 

@@ -12,12 +12,12 @@ import fake
 import pytest
 from toy_runs import FACTS
 
-from prunebench.harness.analysis import frames
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json, write_json, write_text
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report import tables
+from prunebench.harness.report.tables import table_list
 
 
 def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = True) -> dict[str, Any]:
@@ -78,8 +78,12 @@ def experiment(tmp_path: Path) -> Experiment:
     return experiment
 
 
+def render(experiment: Experiment, form: str) -> str:
+    return table_list.render(Results([experiment]), form)
+
+
 def test_numbers_against_hand_computation(experiment: Experiment) -> None:
-    table = frames.summary(frames.runs_frame(experiment)).set_index("agent")
+    table = Results([experiment]).summary.set_index("agent")
     row = table.loc["one_two"]
     assert (row["seeds_done"], row["seeds_asked"], row["evaluations"]) == (2, 2, 3)
     assert row["reward_accuracy_mean"] == pytest.approx(72)  # of 70 and 74: the probe of 95 is not feasible
@@ -90,7 +94,7 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
     assert row["macs_kept"] == pytest.approx(40)  # 500,000 and 300,000 of 1,000,000
     assert row["parameters_kept"] == pytest.approx(20)  # 5,000 and 3,000 of 20,000
     assert row["latency_kept"] == pytest.approx(60)  # 1 and 1.4 of 2 seconds
-    assert list(frames.runs_frame(experiment)["latency_ms"])[:2] == pytest.approx([20, 28])
+    assert list(Results([experiment]).runs["latency_ms"])[:2] == pytest.approx([20, 28])
     assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
     assert row["evaluation_seconds"] == pytest.approx(10.5)
     assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14
@@ -103,7 +107,7 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
 
 
 def test_the_terminal_table(experiment: Experiment) -> None:
-    text = tables.render(experiment, "terminal")
+    text = render(experiment, "terminal")
     rows = {fields[0]: fields for fields in (re.split(r"\s{2,}", row.strip()) for row in text.splitlines()) if fields}
     dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "100.0", "-", "-", "-"]
     assert rows["dense"] == dense
@@ -117,7 +121,7 @@ def test_the_terminal_table(experiment: Experiment) -> None:
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
 def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
-    text = " ".join(tables.render(experiment, form).split()).replace("\\", "")
+    text = " ".join(render(experiment, form).split()).replace("\\", "")
     assert "half_done seed 1: unfinished, 1 of 3 evaluations" in text
     assert "half_done seed 1: nondeterministic" in text
     assert "half_done seed 0: too short to learn; and too cold" in text
@@ -129,14 +133,14 @@ def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
 
 
 def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
-    grid = [row for row in tables.render(experiment, "markdown").splitlines() if row.startswith("|")]
+    grid = [row for row in render(experiment, "markdown").splitlines() if row.startswith("|")]
     assert len(grid) == 2 + 4
     assert {row.count("|") for row in grid} == {13}
     assert "evaluations" in grid[0]
 
 
 def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
-    text = tables.render(experiment, "latex")
+    text = render(experiment, "latex")
     assert "\\toprule" in text
     assert "a\\&b" in text
     assert "one\\_two" in text
@@ -150,7 +154,7 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
 
 
 def test_csv_has_full_precision(experiment: Experiment) -> None:
-    rows = list(csv.DictReader(io.StringIO(tables.render(experiment, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(render(experiment, "csv"))))
     assert [row["agent"] for row in rows] == ["dense", "one_two", "half_done", "a&b"]
     assert float(rows[1]["reward_accuracy_std_percent"]) == pytest.approx(8**0.5, rel=1e-15)
     assert rows[1]["seeds_done"] == "2"
@@ -158,7 +162,7 @@ def test_csv_has_full_precision(experiment: Experiment) -> None:
 
 
 def test_the_files_hold_every_run(experiment: Experiment) -> None:
-    tables.write(experiment)
+    table_list.write(Results([experiment]))
     names = {path.name for path in experiment.tables_folder.iterdir()}
     kinds = ("table", "statistics", "differences", "variances", "anytime", "claims")
     assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")} | {"runs.csv"}
@@ -171,19 +175,19 @@ def test_the_files_hold_every_run(experiment: Experiment) -> None:
         ("a&b", "0", "failed"),
         ("a&b", "1", "waiting"),
     ]
-    assert (experiment.tables_folder / "table.md").read_text() == tables.render(experiment, "markdown")
+    assert (experiment.tables_folder / "table.md").read_text() == render(experiment, "markdown")
 
 
 def test_nothing_done_is_still_a_table(experiment: Experiment) -> None:
     for run in experiment.runs():
         fake.amend(run, status="running")
-    assert "0 of 2" in tables.render(experiment, "terminal")
+    assert "0 of 2" in render(experiment, "terminal")
 
 
 def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: Experiment) -> None:
     path = experiment.run("one_two", 0).lines_path
     path.write_text(path.read_text().replace('"index": 1', '"index": 7'))
-    text = " ".join(tables.render(experiment, "terminal").split())
+    text = " ".join(render(experiment, "terminal").split())
     assert "one_two seed 0: left out, its files are damaged: DamagedError: " in text
     assert "line 2 has index 7: expected 1" in text
     assert "one_two 1 of 2 3 74.00" in text
@@ -191,7 +195,9 @@ def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: 
 
 def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:
     content = read_json(experiment.manifest_path)
-    assert "several sessions" not in tables.render(experiment, "terminal")
+    assert "several sessions" not in render(experiment, "terminal")
     content["sessions"].append(session(2, "def"))
     write_json(experiment.manifest_path, content)
-    assert "made in several sessions that differ in: git (see manifest.json)" in tables.render(experiment, "terminal")
+    assert "made in several sessions that differ in: git (see manifest.json)" in table_list.render(
+        Results([experiment]), "terminal"
+    )

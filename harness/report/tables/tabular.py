@@ -34,6 +34,8 @@ class Column(NamedTuple):
     cell: Callable[[Row], str]
     left: bool = False
     share: float = 0.0  # of a LaTeX line, for text that has to be broken
+    ranked: str = ""  # column of the runs by which the best agent is marked here
+    optional: bool = False  # left out where no row has anything in it
 
     @property
     def line(self) -> str:
@@ -56,6 +58,8 @@ class Table:
         marks: by index of a row and key of a column: ``best`` (bold in LaTeX and HTML), ``tied`` (underlined: not told
             apart from it by any test).
         legend: what the marks mean.
+        explained: what short headings mean, which LaTeX has to say.
+        closing: whether a page shows it once, at its end, of all experiments together.
         group: key of the first column where it names several rows at once: said once where rows cannot be sorted.
     """
 
@@ -68,6 +72,8 @@ class Table:
     notes: Sequence[str] = ()
     marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
     legend: str = ""
+    explained: str = ""
+    closing: bool = False
     group: str = ""
 
     def cells(self) -> list[list[str]]:
@@ -130,6 +136,21 @@ def p_value(key: str) -> Callable[[Row], str]:
     return cell
 
 
+def rows(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame."""
+    return [dict(row) for row in frame.to_dict("records")]  # type: ignore[arg-type]
+
+
+def shown(columns: Sequence[Column], told: Sequence[Row]) -> list[Column]:
+    """The columns, without optional ones that say nothing of these rows."""
+    return [c for c in columns if not c.optional or any(c.cell(row) != DASH for row in told)]
+
+
+AGENT = Column("agent", "agent", "agent", text("agent"), left=True)
+TESTS = (Column("p", "p", "p", p_value("p")), Column("p_holm", "p,\nHolm", "p, Holm", p_value("p_holm")))
+"""What a test says: p, and p after the correction."""
+
+
 def csv(table: Table) -> str:
     """Full precision; reads back with pandas."""
     return table.frame.rename(columns=with_unit).to_csv(index=False)
@@ -178,7 +199,7 @@ def latex(table: Table) -> str:
         body = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
     for placeholder, command in [*_MARKS.values(), (_END, "}")]:
         body = body.replace(placeholder, command)
-    told = [*table.notes, *([table.legend] if table.legend else [])]
+    told = [*table.notes, *filter(None, (table.explained, table.legend))]
     notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(told))}}}"] if told else []
     lines = [
         "% needs \\usepackage{booktabs,graphicx}",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib import rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
 
@@ -32,6 +34,18 @@ Dashes = str | tuple[int, tuple[float, ...]]
 _SOLID: Sequence[Dashes] = ("-", (0, (9, 2)), (0, (9, 2, 2, 2)))
 _DASHED: Sequence[Dashes] = ((0, (1, 1.4)), (0, (4, 1.6)), (0, (5, 1.4, 1, 1.4)))
 _CONTROL_MARKERS = ("|", "x", "+")
+
+
+AXIS = "accuracies are spaced by the logarithm of the error"
+"""What a title says of :func:`accuracy_axis`."""
+
+
+class Drawing(NamedTuple):
+    """A figure: its name, what it shows, in one sentence, and what draws it; None where there are no data for it."""
+
+    name: str
+    title: str
+    draw: Callable[[Results], Figure | None]
 
 
 class Look(NamedTuple):
@@ -113,6 +127,11 @@ def agent_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), [short(label) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+
+
+def by_agent(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of every agent, in order."""
+    return [(str(agent), group) for agent, group in rows.groupby("agent", sort=False)]
 
 
 def forward(accuracy: ArrayLike) -> NDArray[np.float64]:

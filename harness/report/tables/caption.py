@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.experiments import spoken
 from prunebench.harness.record import manifest
 from prunebench.harness.record.store import Experiment
@@ -26,15 +27,15 @@ def _and(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def protocol(experiments: Sequence[Experiment]) -> str:
+def protocol(readings: Sequence[Reading]) -> str:
     """What was measured and how, in one paragraph: the tasks, then what they have in common."""
-    tasks = " ".join(f"{_task(experiment)}." for experiment in experiments)
-    rules = list(dict.fromkeys(_rules(experiment) for experiment in experiments))
+    tasks = " ".join(f"{_task(reading)}." for reading in readings)
+    rules = list(dict.fromkeys(_rules(reading) for reading in readings))
     return f"{tasks} {' '.join(rules)}"
 
 
-def _task(experiment: Experiment) -> str:
-    config, task = experiment.config, _facts(experiment)
+def _task(reading: Reading) -> str:
+    config, task = reading.experiment.config, reading.manifest["task"]
     splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
     costs = [f"{task['dense'][name]:,} {spoken.cost(name)}" for name in ("macs", "parameters")]
     if config.cost == "latency":
@@ -48,8 +49,8 @@ def _task(experiment: Experiment) -> str:
     )
 
 
-def _rules(experiment: Experiment) -> str:
-    config, content = experiment.config, experiment.manifest()
+def _rules(reading: Reading) -> str:
+    config, content = reading.experiment.config, reading.manifest
     seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
@@ -74,13 +75,9 @@ def _pruning(task: TaskConfig) -> str:
     return spoken.pruning(task) + (f", device {task.device}" if task.device != "cpu" else "")
 
 
-def _facts(experiment: Experiment) -> dict[str, Any]:
-    return experiment.manifest()["task"]
-
-
-def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
+def missing(reading: Reading, runs: pd.DataFrame) -> list[str]:
     """A line for every run that a table leaves out, or that calls for a remark."""
-    changed = manifest.changes(experiment.manifest())
+    changed = manifest.changes(reading.manifest)
     remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
     for row in runs.to_dict("records"):
         name = f"{row['agent']} seed {row['seed']}"
@@ -89,7 +86,9 @@ def missing(experiment: Experiment, runs: pd.DataFrame) -> list[str]:
         elif row["status"] in ("failed", "timeout"):
             remarks.append(f"{name}: {row['status']} after {row['evaluations']} evaluations: {row['error']}")
         elif row["status"] != "done":
-            remarks.append(f"{name}: unfinished, {row['evaluations']} of {experiment.config.evaluations} evaluations")
+            remarks.append(
+                f"{name}: unfinished, {row['evaluations']} of {reading.experiment.config.evaluations} evaluations"
+            )
         elif pd.isna(row["incumbent"]):
             remarks.append(f"{name}: no evaluation met the budget")
         if row["remarks"]:

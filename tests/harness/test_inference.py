@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
-from prunebench.harness.analysis import inference
+from prunebench.harness.analysis import inference, power
 from prunebench.harness.analysis.inference import NO_INTERVAL
 
 NUMBERS = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
@@ -83,7 +85,6 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-@settings(max_examples=25, deadline=None)  # statsmodels collects garbage at every call
 def test_holm_against_its_definition(ps: list[float]) -> None:
     expected = [0.0] * len(ps)
     running = 0.0
@@ -91,6 +92,17 @@ def test_holm_against_its_definition(ps: list[float]) -> None:
         running = max(running, min(1.0, (len(ps) - rank) * ps[index]))
         expected[index] = running
     assert list(inference.holm(ps)) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=8))
+@settings(max_examples=50, deadline=None)  # statsmodels collects garbage at every call
+def test_holm_against_statsmodels(ps: list[float]) -> None:
+    values = np.array(ps, dtype=np.float64)
+    known = ~np.isnan(values)
+    expected = np.full(len(values), math.nan)
+    if known.any():
+        expected[known] = multipletests(values[known], method="holm")[1]
+    np.testing.assert_array_equal(inference.holm(ps), expected)
 
 
 @given(samples(1, 6), samples(1, 6))
@@ -170,7 +182,7 @@ def test_no_interval_of_few_values() -> None:
     assert inference.mean_interval([1, 3]) == pytest.approx((2 - 12.706205, 2 + 12.706205))
 
 
-def power(effect: float, n: int, level: float) -> float:
+def noncentral(effect: float, n: int, level: float) -> float:
     """Of a two-sided paired t-test, by the noncentral t distribution."""
     critical = stats.t.ppf(1 - level / 2, n - 1)
     shift = effect * math.sqrt(n)
@@ -181,18 +193,26 @@ def power(effect: float, n: int, level: float) -> float:
 def test_seeds_needed_is_the_smallest_with_the_power(effect: float, comparisons: int) -> None:
     values = np.array([-1, 1, -1, 1, 0.0])
     values = values / values.std(ddof=1) + effect
-    needed = inference.seeds_needed(values, comparisons)
+    needed = power.seeds_needed(values, comparisons)
     assert needed is not None
-    assert power(effect, needed, 0.05 / comparisons) >= 0.8
-    assert power(effect, needed - 1, 0.05 / comparisons) < 0.8
+    assert noncentral(effect, needed, 0.05 / comparisons) >= 0.8
+    assert noncentral(effect, needed - 1, 0.05 / comparisons) < 0.8
+
+
+@given(st.floats(0.01, 5), st.integers(2, 1000), st.integers(1, 30))
+@settings(max_examples=100, deadline=None)
+def test_the_power_against_statsmodels(effect: float, pairs: int, comparisons: int) -> None:
+    level = 0.05 / comparisons
+    ours, theirs = power.paired_power(effect, np.array([pairs]), level), TTestPower().power(effect, pairs, level)
+    np.testing.assert_array_equal(ours, [theirs])
 
 
 def test_seeds_needed_at_its_ends() -> None:
-    assert inference.seeds_needed([1, 1, 1]) == 6  # no variance: what the sign-flip test needs
-    assert inference.seeds_needed([5, 5.1, 4.9], comparisons=5) == 8
-    assert inference.seeds_needed([1, -1]) is None
-    assert inference.seeds_needed([1, -1.0001, 0.001, -0.0005]) is None
-    assert inference.seeds_needed([1]) is None
+    assert power.seeds_needed([1, 1, 1]) == 6  # no variance: what the sign-flip test needs
+    assert power.seeds_needed([5, 5.1, 4.9], comparisons=5) == 8
+    assert power.seeds_needed([1, -1]) is None
+    assert power.seeds_needed([1, -1.0001, 0.001, -0.0005]) is None
+    assert power.seeds_needed([1]) is None
 
 
 def test_variance_components_by_hand() -> None:
@@ -213,10 +233,10 @@ def test_variance_components_find_what_was_put_in() -> None:
 
 
 def test_runs_that_would_show_a_ratio_of_variances() -> None:
-    assert [inference.runs_needed(ratio) for ratio in (0.0, 1.0, math.inf, math.nan, 0.99)] == [None] * 5
+    assert [power.runs_needed(ratio) for ratio in (0.0, 1.0, math.inf, math.nan, 0.99)] == [None] * 5
     rng = np.random.default_rng(1)
     for ratio in (0.1, 0.25):
-        n = inference.runs_needed(ratio)
+        n = power.runs_needed(ratio)
         assert n is not None
         for runs, least, most in ((n, 0.74, 0.9), (round(0.6 * n), 0.0, 0.7)):
             found = [

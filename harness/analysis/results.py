@@ -1,0 +1,186 @@
+"""What experiments come to: every file is read once, and every number is computed once, when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, cached_property
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from prunebench.harness.analysis import anytime, claims, comparison, frames, verdicts
+from prunebench.harness.analysis.comparison import HEADLINE, AgainstBest
+from prunebench.harness.analysis.frames import Reading
+from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import spoken
+from prunebench.harness.experiments.config import differences
+from prunebench.harness.record.store import Experiment
+
+
+class Results:
+    """The numbers of one or several experiments.
+
+    Args:
+        experiments: at least one, finished or not.
+        reference: the agent that others are compared with; see
+            :func:`prunebench.harness.analysis.comparison.reference_agent`.
+        targets: accuracies (%) to be reached, besides those of the controls.
+
+    Raises:
+        ConfigError: a target is no accuracy. Also when numbers are first asked for: two experiments hold the same runs.
+        TaskError: when comparisons are asked for: there is no such reference agent in any of the experiments.
+        StoreError: when numbers are first asked for: a file of an experiment is damaged.
+    """
+
+    def __init__(
+        self, experiments: Sequence[Experiment], reference: str | None = None, targets: Sequence[float] = ()
+    ) -> None:
+        for target in targets:
+            if not 0 < target <= 100:
+                raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
+        self.experiments, self.targets = list(experiments), targets
+        self._wanted = reference
+        self.against_best = cache(self._against_best)
+
+    @cached_property
+    def readings(self) -> dict[str, Reading]:
+        """The experiments by the names of their tasks."""
+        _check_distinct(self.experiments)
+        configs = [experiment.config for experiment in self.experiments]
+        unsplit = [replace(config, task=replace(config.task, split_seed=0)) for config in configs]
+        named = zip(self.experiments, spoken.names(configs), spoken.names(unsplit, same=True), strict=True)
+        return {name: Reading(experiment, name, setting) for experiment, name, setting in named}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The rows of :attr:`prunebench.harness.analysis.frames.Reading.runs` of all experiments."""
+        return pd.concat([reading.runs for reading in self.readings.values()], ignore_index=True)
+
+    @cached_property
+    def agents(self) -> list[str]:
+        """The agents, in order."""
+        return comparison.agents_of(self.runs)
+
+    @cached_property
+    def reference(self) -> str:
+        """The agent that others are compared with."""
+        return comparison.reference_agent(self.agents, self._wanted)
+
+    @cached_property
+    def parts(self) -> list[Results]:
+        """Every experiment alone, by its name beside the others; the reference as far as it took part."""
+        return [self] if len(self.experiments) == 1 else [self._part(name) for name in self.readings]
+
+    def _part(self, name: str) -> Results:
+        reading, runs = self.readings[name], self.runs[self.runs["task"] == name]
+        part = Results([reading.experiment], targets=self.targets)
+        part.readings, part.runs = {name: reading}, runs
+        part.reference = comparison.own_reference(comparison.agents_of(runs), self.reference)
+        return part
+
+    @cached_property
+    def shared_tasks(self) -> list[str]:
+        """The tasks on which every agent that has a result anywhere has one."""
+        return comparison.shared_tasks(self.runs)
+
+    @cached_property
+    def description(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.comparison.describe`."""
+        return comparison.describe(self.runs)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.comparison.differences`."""
+        return comparison.differences(self.runs, self.reference)
+
+    @cached_property
+    def components(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.comparison.components`."""
+        return comparison.components(self.runs)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.claims.findings`."""
+        return claims.findings(self.readings, self.runs)
+
+    # What follows is of one experiment alone: of one of the parts.
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The experiment as it was read."""
+        (reading,) = self.readings.values()
+        return reading
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment."""
+        return self.reading.experiment
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.frames.summary`."""
+        return frames.summary(self.runs)
+
+    def _against_best(self, column: str = HEADLINE) -> AgainstBest:
+        return comparison.against_best(self.runs, column)
+
+    @cached_property
+    def variances(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.comparison.variances`."""
+        return comparison.variances(self.runs, self.reference)
+
+    @cached_property
+    def finished(self) -> pd.DataFrame:
+        """The evaluations of the runs that are done."""
+        return anytime.finished(self.runs, self.reading.evaluations)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Every finished run's incumbent after 1, 2, ... evaluations."""
+        return anytime.by_evaluations(self.finished, self.experiment.config.evaluations)
+
+    @cached_property
+    def by_evaluations(self) -> pd.DataFrame:
+        """Every agent's mean incumbent and its interval over evaluations."""
+        return anytime.mean_interval(self.curves)
+
+    @cached_property
+    def by_seconds(self) -> pd.DataFrame:
+        """Every agent's mean incumbent and its interval over the seconds of the search."""
+        return anytime.mean_interval(anytime.by_seconds(self.finished, anytime.seconds_grid(self.finished)))
+
+    @cached_property
+    def anytime(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.anytime.table`."""
+        labels = [agent.label for agent in self.experiment.config.agents]
+        return anytime.table(labels, self.finished, self.curves, anytime.targets(self.finished, self.targets))
+
+    @cached_property
+    def seconds(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.frames.seconds`."""
+        return frames.seconds(self.runs)
+
+    @cached_property
+    def front(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of :func:`prunebench.harness.analysis.frames.front`."""
+        return frames.front(self.reading.evaluations)
+
+    @cached_property
+    def verdicts(self) -> list[str]:
+        """The first thing that a report says of the experiment."""
+        return verdicts.sentences(self.runs, self.reading.dense, self.reference, self.differences, self.against_best())
+
+
+def _check_distinct(experiments: Sequence[Experiment]) -> None:
+    """Raise ConfigError where two experiments hold the same runs: counted twice they would pass for more seeds."""
+    for first, second in combinations(experiments, 2):
+        theirs = replace(second.config, agents=first.config.agents)
+        shared = [agent.label for agent in first.config.agents if agent in second.config.agents]
+        if shared and not differences(first.config, theirs):
+            raise ConfigError(
+                f"{str(first.folder)!r} and {str(second.folder)!r} hold the same runs ({', '.join(shared)}): expected "
+                "each experiment once"
+            )

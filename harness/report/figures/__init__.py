@@ -1,0 +1,1 @@
+"""Figures: drawn from results, the list of all, how they look, and their files."""

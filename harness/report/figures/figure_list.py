@@ -1,0 +1,41 @@
+"""Every figure: drawn from results, in the order of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from prunebench.harness.analysis.results import Results
+from prunebench.harness.report.figures import figure_style as style
+from prunebench.harness.report.figures.figure_accuracy import FINAL_ACCURACY
+from prunebench.harness.report.figures.figure_anytime import ANYTIME_EVALUATIONS, ANYTIME_SECONDS
+from prunebench.harness.report.figures.figure_clusters import CLUSTERS
+from prunebench.harness.report.figures.figure_pareto import PARETO
+from prunebench.harness.report.figures.figure_ratios import PRESERVE_RATIOS
+from prunebench.harness.report.figures.figure_style import Drawing
+from prunebench.harness.report.figures.figure_times import TIME_SPLIT
+
+FIGURES: Sequence[Drawing] = (
+    ANYTIME_EVALUATIONS,
+    ANYTIME_SECONDS,
+    FINAL_ACCURACY,
+    TIME_SPLIT,
+    PRESERVE_RATIOS,
+    CLUSTERS,
+    PARETO,
+)
+"""To add one: its module, and an entry here."""
+TITLES = {drawing.name: drawing.title for drawing in FIGURES}
+
+
+def draw(results: Results) -> dict[str, Figure]:
+    """The figures of one experiment for which there are data, by name, in the order of :data:`FIGURES`.
+
+    Raises:
+        StoreError: a file of the experiment is damaged.
+    """
+    with matplotlib.rc_context(style.settings()):
+        drawn = {drawing.name: drawing.draw(results) for drawing in FIGURES}
+    return {name: figure for name, figure in drawn.items() if figure is not None}

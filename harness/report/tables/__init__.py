@@ -1,0 +1,1 @@
+"""Tables: one per file, the list of all, their forms, and what stands around them."""
