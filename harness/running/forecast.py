@@ -11,7 +11,7 @@ from typing import Any
 from tabulate import tabulate
 
 from prunebench.harness.display import Display
-from prunebench.harness.experiments import registry
+from prunebench.harness.experiments import registry, spoken
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import GIB
 from prunebench.harness.pace import duration
@@ -90,15 +90,15 @@ def _row(experiment: Experiment, missing: int, seconds: float, memory: float) ->
     present = plans.present(experiment)
     config = present.config
     counts = (len(config.agents), config.seeds, config.evaluations, len(present.runs()) - missing, missing)
-    row = [config.task.model, config.task.dataset, str(config.task.split_seed), f"{config.preserve:g} of {config.cost}"]
+    row = [config.task.model, config.task.dataset, str(config.task.split_seed), spoken.budget(config)]
     return [*row, *map(str, counts), *((f"~ {duration(seconds)}", f"~ {memory / GIB:.1f} GiB") if missing else "--")]
 
 
 def _total(parts: Counter[str], runs: int, memory: float, jobs: int) -> str:
     if not runs:
         return "nothing to do: every run is done"
-    spoken = [f"{f'{runs} ' if part == 'runs' else ''}{part} {duration(taken)}" for part, taken in parts.items()]
+    shares = [f"{f'{runs} ' if part == 'runs' else ''}{part} {duration(taken)}" for part, taken in parts.items()]
     return (
         f"about {duration(sum(parts.values()))} on {cores()} cores with {min(jobs, runs)} runs at a time "
-        f"({', '.join(spoken)});\nthe agents' own time comes on top\nabout {memory / GIB:.1f} GiB of memory at once"
+        f"({', '.join(shares)});\nthe agents' own time comes on top\nabout {memory / GIB:.1f} GiB of memory at once"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,23 @@ def test_a_cached_task_is_neither_trained_nor_calibrated_again(checkpoint: Calla
     assert preparation.cached(task) == (True, True)
     (found,) = estimate.preparing(print, [task], 1)
     assert found["training"] == found["calibration"] == 0 < found["rest"]
+
+
+def test_a_dry_run_asks_the_agents_and_writes_nothing(
+    config: ExperimentConfig,
+    tmp_path: Path,
+    cache_directory: Path,
+    checkpoint: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
+    monkeypatch.setattr(forecast.registry, "own_modules", lambda agents: [])
+    before = sorted(cache_directory.rglob("*"))
+    task = TaskConfig(model="resnet20", weights=checkpoint("resnet20"), reward_images=20, calibration_images=200)
+    asked = dataclasses.replace(config, task=task, agents=(AgentSpec("uniform"),), evaluations=100_000)
+    text = forecast.describe(plan(tmp_path, asked), Lines())
+    assert re.search(
+        r"\nabout \d+ s on .* runs at a time \(start-up .* s, other preparation .* s, 2 runs .* s\);", text
+    )
+    assert sorted(cache_directory.rglob("*")) == before
+    assert list(tmp_path.iterdir()) == []
