@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prunebench.envs.tasks.task import TaskConfig
-from prunebench.harness.display import Display
+from prunebench.harness.display import Display, watch
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes.local import End, Job, JobCrash, JobError, Processes, cores
@@ -49,11 +49,8 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
     what, groups = "measuring", _groups(configs)
     found: dict[int, Costs] = {}
     with Processes(configs[0].threads, registry.own_modules(agents)) as processes:
-        display.step("starting", 0, 1)
-        start_up = processes.start_up()
-        display.end("starting")
-        processes.call(Job("checking", CHECK_AHEAD, (configs,)), display.step)
-        display.end("checking the experiments")
+        start_up = processes.start_up(watch(display))
+        processes.call(Job("checking", CHECK_AHEAD, (configs,)), watch(display))
         for number, group in enumerate(groups):
             display.step(what, number, len(groups))
             found |= dict(zip(group, _measured(processes, [configs[n] for n in group], jobs), strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prunebench.harness.display import Display, display
+from prunebench.harness.display import Display, display, watch
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -83,8 +83,5 @@ def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) 
     """Find out in a process what can be found out about all experiments without training anything."""
     agents = [agent for config in unfinished for agent in config.agents]
     with Processes(unfinished[0].threads, registry.own_modules(agents)) as processes:
-        shown.step("starting", 0, 1)
-        processes.start_up()
-        shown.end("starting")
-        processes.call(Job("checking the experiments", check, (unfinished,)), shown.step)
-        shown.end("checking the experiments")
+        processes.start_up(watch(shown))
+        processes.call(Job("checking the experiments", check, (unfinished,)), watch(shown))
