@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from prunebench.envs.progress import Progress as Reported
 from prunebench.harness.pace import Pace
 
 _BETWEEN = 10.0  # seconds at least between two lines about the same thing
@@ -143,6 +144,22 @@ class Bars:
         self._paces.pop(what, None)
         if what in self._tasks:
             self._progress.remove_task(self._tasks.pop(what))
+
+
+def watch(display: Display, *, told: bool = False) -> Reported:
+    """Show what a process reports, which is over when all of it is done.
+
+    Args:
+        display: shows it.
+        told: whether a line stays of what is done.
+    """
+
+    def step(what: str, done: int, total: int) -> None:
+        display.step(what, done, total)
+        if done >= total:
+            display.end(what, f"{what}: done" if told else "")
+
+    return step
 
 
 def display() -> Display:

@@ -165,10 +165,12 @@ class Processes:
         self._live: dict[Connection, _Live] = {}
         self._looked = 0.0  # when limits were last looked at
 
-    def start_up(self) -> float:
-        """Start the server; returns the seconds until it was ready."""
+    def start_up(self, watch: Callable[[str, int, int], None] = lambda *values: None) -> float:
+        """Start the server, which ``watch`` is told of; returns the seconds until it was ready."""
         started = time.perf_counter()
+        watch("starting", 0, 1)
         self.call(Job("start-up", _nothing))
+        watch("starting", 1, 1)
         return time.perf_counter() - started
 
     def call(self, job: Job, watch: Callable[..., None] = lambda *values: None) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunebench.harness.display import Display
+from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments import registry
@@ -85,17 +85,10 @@ def bench(
 
 
 def _prepare(processes: Processes, session: Session, prepare: Function, display: Display) -> dict[str, Any]:
-    display.step("starting", 0, 1)
-    session.seconds["start-up"] = processes.start_up()
-    display.end("starting")
-
-    def watch(what: str, done: int, total: int) -> None:
-        display.step(what, done, total)
-        if done >= total:
-            display.end(what, f"{what}: done")
-
+    session.seconds["start-up"] = processes.start_up(watch(display))
     started = time.perf_counter()
-    facts = processes.call(Job("preparation", prepare, (session.experiment.config, cores())), watch)
+    job = Job("preparation", prepare, (session.experiment.config, cores()))
+    facts = processes.call(job, watch(display, told=True))
     session.seconds["preparation"] = time.perf_counter() - started
     return facts
 
@@ -189,7 +182,7 @@ def _measure_unmeasured(processes: Processes, session: Session, measure: Functio
     started = time.perf_counter()
     policies = [incumbent(run).channels for run in runs]
     try:
-        found = processes.call(Job("latency", measure, (session.experiment.config, policies)), display.step)
+        found = processes.call(Job("latency", measure, (session.experiment.config, policies)), watch(display))
         for run, seconds in zip(runs, found.pop("seconds"), strict=True):
             status = run.status()
             status.latency = Latency(**found, seconds=seconds)
@@ -197,5 +190,4 @@ def _measure_unmeasured(processes: Processes, session: Session, measure: Functio
     except (HarnessError, JobCrash, OSError) as error:  # the runs are done, and their results stand without it
         session.failed["latency of the incumbents"] = str(error).splitlines()[0]
         return
-    display.end("timing whole networks")
     session.seconds["latency of the incumbents"] = time.perf_counter() - started

@@ -10,7 +10,7 @@ from typing import Any
 
 from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
-from prunebench.harness.display import Display
+from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.processes.local import Job, Processes
@@ -80,7 +80,7 @@ def export(
     made = _missing_parents(folder)
     try:
         with Processes(experiment.config.threads) as processes:
-            facts = processes.call(job, display.step)
+            facts = processes.call(job, watch(display))
         draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -88,8 +88,6 @@ def export(
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
         raise
-    for what in ("timing whole networks", "exporting"):
-        display.end(what)
     return Exported(run, folder, facts)
 
 

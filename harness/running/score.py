@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.harness.display import Display
+from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import documents
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -88,16 +88,9 @@ def score(
         JobCrash: it failed for another reason.
     """
 
-    def watch(what: str, done: int, total: int) -> None:
-        display.step(what, done, total)
-        if done >= total:
-            display.end(what)
-
     with Processes(config.threads) as processes:
-        display.step("starting", 0, 1)
-        processes.start_up()
-        display.end("starting")
-        return processes.call(Job("score", score_one, (config, policy, clip, cores())), watch)
+        processes.start_up(watch(display))
+        return processes.call(Job("score", score_one, (config, policy, clip, cores())), watch(display))
 
 
 def text(found: Mapping[str, Any], config: ExperimentConfig) -> str:

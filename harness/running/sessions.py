@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prunebench.harness.display import Display, display
+from prunebench.harness.display import Display, display, watch
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -100,9 +100,5 @@ def check_ahead(
     Returns:
         The seconds that the processes took to start, and what ``check`` returns.
     """
-    shown.step("starting", 0, 1)
-    start_up = processes.start_up()
-    shown.end("starting")
-    found = processes.call(Job("checking the experiments", check, (configs,)), shown.step)
-    shown.end("checking the experiments")
-    return start_up, found
+    start_up = processes.start_up(watch(shown))
+    return start_up, processes.call(Job("checking the experiments", check, (configs,)), watch(shown))
