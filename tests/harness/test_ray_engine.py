@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -23,7 +24,7 @@ import toy_runs
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.processes import local, ray_cluster
+from prunebench.harness.processes import local, ray_cluster, ray_engine
 from prunebench.harness.processes.local import End, Event, Job, Limits, Processes
 from prunebench.harness.processes.ray_engine import RayProcesses
 from prunebench.harness.record import store
@@ -282,6 +283,10 @@ def test_no_process_is_left_when_the_driver_ends(
     folder = Path((tmp_path / "token").read_text()).parent
     assert folder.exists() == (ending == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_job_may_be_sent_by_name() -> None:
+    assert ray_engine._unpacked("a", pickle.dumps(("posixpath:join", ("b",)))) == "a/b"
 
 
 @pytest.mark.parametrize(
