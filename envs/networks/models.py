@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.networks import own, pretrained
-from prunebench.envs.weights.checkpoint import load_weights as load_weights
 
 if TYPE_CHECKING:
     from torch import nn

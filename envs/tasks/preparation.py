@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from prunebench.envs import cache, device
-from prunebench.envs.data import datasets
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.environment.budget import Budget
@@ -25,7 +24,8 @@ from prunebench.envs.networks import models
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
+from prunebench.envs.weights.checkpoint import load_weights
 from prunebench.envs.weights.training import train
 
 CALIBRATION_BATCH = 50  # images, as in AMC
@@ -39,7 +39,7 @@ def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
         TaskError: weights or data cannot be used.
     """
     check_task(task)
-    data = datasets.load(task)
+    data = load_data(task)
     data.progress = progress
     if not _weights_path(task, data).exists():
         _train(task, data, progress)
@@ -75,7 +75,7 @@ def random_network(task: TaskConfig) -> PrunableNetwork:
     """
     check_task(task)
     where = device.use(task.device, task.tf32)
-    data = datasets.load(task)
+    data = load_data(task)
     network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
     enliven(network.model, network.example)
     verify(network)
@@ -87,7 +87,7 @@ def cached(task: TaskConfig) -> tuple[bool, bool]:
 
     Nothing is downloaded or written for the answer: where that would be needed, there is no calibration yet.
     """
-    data = datasets.load(task)
+    data = load_data(task)
     published = task.weights is None and models.kind(task.model) == "torchvision"
     if published or not data.known():
         return published or task.weights is not None, False
@@ -107,7 +107,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         TaskError: weights or data cannot be used.
     """
     ensure_prepared(task, progress)
-    data = datasets.load(task)
+    data = load_data(task)
     data.progress = progress
     data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
     evaluator = load_evaluator(task)
@@ -141,7 +141,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
         TaskError: weights or data cannot be used.
         FileNotFoundError: the task has not been prepared.
     """
-    data = datasets.load(task)
+    data = load_data(task)
     network = _dense_network(task, data)
     where = network.example.device
     content = cache.load(calibration_path(task, data))
@@ -166,7 +166,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
 def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
     where = device.use(task.device, task.tf32)
     model = models.build(task.model, len(data.classes))
-    models.load_weights(model, _weights_path(task, data))
+    load_weights(model, _weights_path(task, data))
     return _prunable(task, data, model, where)
 
 

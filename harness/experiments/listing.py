@@ -38,13 +38,13 @@ def networks() -> Iterator[str]:
 def data_sets() -> Iterator[str]:
     """Every data set and below it the options that it needs or leaves to the user."""
     for name in datasets.names():
-        folders = datasets.FOLDERS.get(name, ())
+        entry = datasets.DATASETS[name]
         yield name
-        if not datasets.FREE_OPTIONS[name]:
+        if not entry.options:
             yield f"{_INDENT}no options: embedded"
-        for option in datasets.FREE_OPTIONS[name]:
-            needed = option == "data" and folders
-            what = f"needed, a folder with {' and '.join(f'{f}/<class>/' for f in folders)}" if needed else "optional"
+        for option in entry.options:
+            needed = option == "data" and entry.folders
+            what = f"needed, a folder with {entry.expected}" if needed else "optional"
             yield f"{_INDENT}--{option.replace('_', '-')}: {what}"
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import psutil
 import torch
 
-from prunebench.envs.data import datasets
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise, random_policies, score_seconds
 from prunebench.envs.evaluation.timing import BATCH, ROUNDS
 from prunebench.envs.tasks.preparation import CALIBRATION_BATCH, RECALIBRATION_IMAGES, cached, random_network
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import training
 from prunebench.harness.inside.prepare import Report, set_threads
 
@@ -28,7 +27,7 @@ _memory = psutil.Process().memory_info
 
 def preparing(report: Report, tasks: Sequence[TaskConfig], threads: int) -> list[dict[str, float]]:
     """What the preparation of each task takes, in seconds and bytes; they differ in nothing but the split seed."""
-    task, data = tasks[0], datasets.load(tasks[0])
+    task, data = tasks[0], load_data(tasks[0])
     images, (evaluator, taken) = data.sizes(), _built(task, threads)
     ready = [(True, True) if task in tasks[:number] else cached(task) for number, task in enumerate(tasks)]
     few, scored = min(task.calibration_images, images["train"]), images["reward"] + images["test"]
@@ -47,7 +46,7 @@ def running(
 ) -> list[dict[str, float]]:
     """What the parts of a run take for each budget (cost, preserve ratio, lower bound), in seconds and bytes."""
     evaluator, taken = _built(task, threads)
-    images, found = datasets.load(task).sizes(), []
+    images, found = load_data(task).sizes(), []
     for budget in budgets:
         building, each = _score_seconds(evaluator, random_policies(evaluator, 6, *budget), task)
         timing = ROUNDS * (building + 2 * each * min(BATCH, task.batch_size, images["reward"]))

@@ -15,7 +15,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -54,11 +54,10 @@ def _config(weights: Path) -> ExperimentConfig:
 def _draw_weights(report: Callable[..., None], task: TaskConfig) -> None:
     import torch
 
-    from prunebench.envs.data import datasets
     from prunebench.envs.networks import models
 
     torch.manual_seed(0)
-    torch.save(models.build(task.model, len(datasets.load(task).classes)).state_dict(), str(task.weights))
+    torch.save(models.build(task.model, len(load_data(task).classes)).state_dict(), str(task.weights))
 
 
 def _print_shares(processes: Processes, config: ExperimentConfig, folder: Path) -> None:

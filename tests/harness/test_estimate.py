@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import toy_runs
 
-from prunebench.envs.data import datasets
 from prunebench.envs.tasks import preparation
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.harness.display import Lines
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -132,7 +131,7 @@ def test_a_real_network_is_measured_and_nothing_written(
     ready, fresh, again = estimate.preparing(print, [task, untrained, untrained], 1)
     assert ready["training"] == again["training"] == again["calibration"] == 0
     assert fresh["training"] > fresh["calibration"] == ready["calibration"] > 0
-    assert datasets.load(task).sizes() == {"train": 21940, "reward": 20, "test": 1800}
+    assert load_data(task).sizes() == {"train": 21940, "reward": 20, "test": 1800}
     assert sorted(cache_directory.rglob("*")) == before
 
 
