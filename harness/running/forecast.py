@@ -58,7 +58,7 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
     groups: defaultdict[Any, list[ExperimentConfig]] = defaultdict(list)
     for config in configs:
         groups[replace(config.task, split_seed=0)].append(config)
-    with Processes(configs[0].threads, registry.own_modules(a for c in configs for a in c.agents)) as processes:
+    with Processes(configs[0].threads, ahead.modules(a for c in configs for a in c.agents)) as processes:
         start_up, most = sessions.check_ahead(processes, configs, display)
         found: dict[ExperimentConfig, Costs] = {}
         for number, group in enumerate(groups.values()):

@@ -13,6 +13,7 @@ from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import documents
 from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, Processes, cores
 
 KINDS = ("ratios", "channels")
@@ -93,7 +94,7 @@ def score(
         if done >= total:
             display.end(what)
 
-    with Processes(config.threads) as processes:
+    with Processes(config.threads, ahead.modules()) as processes:
         display.step("starting", 0, 1)
         processes.start_up()
         display.end("starting")

@@ -16,8 +16,7 @@ from prunebench.harness.display import Lines
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.inside import estimate, prepare
-from prunebench.harness.processes import local
+from prunebench.harness.inside import ahead, estimate, prepare
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import forecast
@@ -100,8 +99,7 @@ def test_networks_are_measured_once(config: ExperimentConfig, monkeypatch: pytes
 def test_what_is_done_is_not_forecast(
     config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     monkeypatch.setattr(forecast, "measure", lambda configs, jobs, display: [COSTS] * len(configs))
     wanted = plan(tmp_path, config, {}, {"preserve": 0.3})
     work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
