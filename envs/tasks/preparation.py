@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from prunebench.envs import cache, device
+from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.environment.budget import Budget
@@ -234,16 +235,16 @@ def calibration_path(task: TaskConfig, data: ImageData) -> Path:
 def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     network = _dense_network(task, data)
     verify(network)  # again, with the weights that count
-    images = data.calibration(task.calibration_images)
+    images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
     calibration = calibrate(
         network,
         Batches.of(images, data, CALIBRATION_BATCH, network.example.device),
         importance=task.importance,
-        least_squares=task.reconstruction in ("least-squares", "both"),
+        least_squares=way.refits,
         seed=task.split_seed,
         progress=progress,
     )
-    recalibration = _recalibration_images(images) if task.reconstruction in ("batch-norm", "both") else None
+    recalibration = _recalibration_images(images) if way.recomputes else None
     content = calibration.content() | {
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},

@@ -15,6 +15,13 @@ from prunebench.harness.experiments import agent_options, registry
 
 _INDENT = "  "
 
+MEANINGS = {
+    "scope": SCOPES,
+    "importance": {name: criterion.meaning for name, criterion in CRITERIA.items()},
+    "reconstruction": {name: way.meaning for name, way in RECONSTRUCTIONS.items()},
+}
+"""The choices of a task's options, and what each means."""
+
 
 def agents() -> Iterator[str]:
     """Every agent and below it its options; importing all of them takes seconds. One that fails is listed with why."""
@@ -50,7 +57,7 @@ def data_sets() -> Iterator[str]:
 
 def choices() -> Iterator[str]:
     """The choices of a task's options, and what each means."""
-    for name, meanings in (("scope", SCOPES), ("importance", CRITERIA), ("reconstruction", RECONSTRUCTIONS)):
+    for name, meanings in MEANINGS.items():
         yield f"--{name}"
         yield from (f"{_INDENT}{choice}: {meaning}" for choice, meaning in meanings.items())
 

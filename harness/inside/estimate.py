@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import torch
 
+from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise, random_policies, score_seconds
 from prunebench.envs.evaluation.timing import BATCH, ROUNDS
@@ -64,10 +65,10 @@ def _built(task: TaskConfig, threads: int) -> tuple[Evaluator, dict[str, float]]
     network = random_network(task)
     built, before = perf_counter(), _memory().rss
     few = noise(network, _FEW * CALIBRATION_BATCH, CALIBRATION_BATCH)
-    solved, normed = (task.reconstruction in (name, "both") for name in ("least-squares", "batch-norm"))
-    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH) if normed else None
+    way = RECONSTRUCTIONS[task.reconstruction]
+    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH) if way.recomputes else None
     evaluator = evaluator_on_noise(
-        network, few, few, task.importance, solved, norms, lambda what, _, n: marks[what, n].append(perf_counter())
+        network, few, few, task.importance, way.refits, norms, lambda what, _, n: marks[what, n].append(perf_counter())
     )
     taken = {"building": built - started, "calibrating": perf_counter() - built}
     batch = sum(np.median(np.diff(times)) for (_, steps), times in marks.items() if steps == _FEW)
