@@ -17,7 +17,6 @@ from prunebench.envs import cache, device
 from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.imagedata import ImageData, Images
-from prunebench.envs.environment.budget import Budget
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
@@ -48,28 +47,8 @@ def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
         _calibrate(task, data, progress)
 
 
-def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
-    """Find out without weights, so before any training, whether the network can be pruned to a budget.
-
-    Args:
-        task: whose network it is.
-        cost: a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
-        preserve: the budget, as a fraction of the dense network's cost.
-        lower_bound: the smallest preserve ratio of a layer.
-
-    Raises:
-        BudgetError: the budget cannot be met.
-        TaskError: the network or the data cannot be used.
-    """
-    network = random_network(task)
-    if cost == "latency":
-        return  # nothing is known of it before it is measured
-    model = network.costs()[cost]
-    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
-
-
 def random_network(task: TaskConfig) -> PrunableNetwork:
-    """The task's network with random weights, verified.
+    """The task's network with random weights, verified: without reading any, so before any training.
 
     Raises:
         TaskError: the network or the data cannot be used.

@@ -16,6 +16,7 @@ from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise, random_policies, score_seconds
 from prunebench.envs.evaluation.timing import BATCH, ROUNDS
+from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.preparation import CALIBRATION_BATCH, RECALIBRATION_IMAGES, cached, random_network
 from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import training
@@ -48,8 +49,9 @@ def running(
     """What the parts of a run take for each budget (cost, preserve ratio, lower bound), in seconds and bytes."""
     evaluator, taken = _built(task, threads)
     images, found = load_data(task).sizes(), []
-    for budget in budgets:
-        building, each = _score_seconds(evaluator, random_policies(evaluator, 6, *budget), task)
+    for cost, *bounds in budgets:
+        model = costs.named(cost).closed_form(evaluator.network)
+        building, each = _score_seconds(evaluator, random_policies(evaluator, 6, model, *bounds), task)
         timing = ROUNDS * (building + 2 * each * min(BATCH, task.batch_size, images["reward"]))
         evaluation, test = (building + each * images[split] for split in ("reward", "test"))
         seconds = {"set_up": taken["building"], "evaluation": evaluation, "test": test, "timing": timing}

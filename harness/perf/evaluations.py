@@ -132,7 +132,7 @@ def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
     started = time.perf_counter()
     evaluator = _evaluator(network)
     start_up = time.perf_counter() - started
-    warming, *policies = random_policies(evaluator, POLICIES + 1, "macs", PRESERVE, 0.1)
+    warming, *policies = random_policies(evaluator, POLICIES + 1, evaluator.costs["macs"], PRESERVE, 0.1)
     evaluator.score(warming)
     measured = [_measure(evaluator, counts) for counts in policies]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # given in KiB

@@ -17,10 +17,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import dendrogram, is_valid_linkage
 
+from prunebench.envs.tasks import costs
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import figure_style as style
 
-_COSTS = {"macs": "MACs", "parameters": "parameters", "latency": "predicted latency"}
 _LOWEST = 0.05  # quantile of the accuracies at which an axis may begin
 _LEAF = 10.0  # how far apart SciPy puts the leaves of a dendrogram
 
@@ -81,7 +81,7 @@ def pareto(experiment: Experiment, runs: pd.DataFrame, evaluations: pd.DataFrame
     panels[0].axvline(budget, color=style.INK, linewidth=1.1, linestyle=(0, (4, 3)), label="_budget", zorder=1)
     panels[0].set_xlim(*_padded([*parts[0].loc[parts[0]["accuracy"] >= low, "cost_kept"], budget]))
     panels[0].set_ylabel("reward-split accuracy (%), log error")
-    panels[0].set_xlabel(f"{_COSTS[experiment.config.cost]} kept (%), within the budget")
+    panels[0].set_xlabel(f"{costs.named(experiment.config.cost).predicted_label} kept (%), within the budget")
     if beyond:
         panels[1].set_xlim(*_padded(parts[1]["cost_kept"]))
         panels[1].set_xlabel("beyond it (%)")

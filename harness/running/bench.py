@@ -23,7 +23,7 @@ from prunebench.harness.record.status import Latency
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.rounds import Engine, Rounds
 
-_HASHES = ("weights_sha256", "network_version", "data_sha256", "latency_sha256")
+_HASHES = ("weights_sha256", "network_version", "data_sha256")
 
 
 @dataclass
@@ -126,7 +126,7 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
 
 
 def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in _HASHES:
+    for key in (*_HASHES, f"{experiment.config.cost}_sha256"):
         if before.get(key) != now.get(key):
             what = key.partition("_")[0]
             raise ConfigError(

@@ -11,7 +11,6 @@ from typing import Any
 from tabulate import tabulate
 
 from prunebench.harness.display import Display
-from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import GIB
 from prunebench.harness.pace import duration

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from prunebench.envs.environment.channel_pruning import COUNTED
+from prunebench.envs.tasks.costs import COSTS
 from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import documents
@@ -108,8 +110,10 @@ def text(found: Mapping[str, Any], config: ExperimentConfig) -> str:
     lines = [
         f"accuracy         {100 * found['accuracy']:.2f} % on the reward split",
         f"loss             {found['loss']:.4f} nats",
-        f"MACs kept        {100 * found['macs'] / dense['macs']:.1f} % ({found['macs']:,})",
-        f"parameters kept  {100 * found['parameters'] / dense['parameters']:.1f} % ({found['parameters']:,})",
+        *(
+            f"{f'{COSTS[name].label} kept':16} {100 * found[name] / dense[name]:.1f} % ({found[name]:,})"
+            for name in COUNTED
+        ),
         f"meets the budget {fits}: {100 * found['cost']:.1f} % of the {config.cost} kept, at most "
         f"{100 * config.preserve:g} % allowed, every ratio at least {config.lower_bound:g}",
     ]
