@@ -1,4 +1,4 @@
-"""The choices of a task's options, by name; imports nothing of ours, so that the command line can check names at once."""
+"""The choices of a task's options, by name; imports none of our modules: the command line checks names at once."""
 
 from __future__ import annotations
 

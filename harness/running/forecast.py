@@ -13,6 +13,7 @@ from tabulate import tabulate
 from prunebench.harness.display import Display
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import GIB
+from prunebench.harness.inside import ahead
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
 from prunebench.harness.record.run import Run

@@ -17,6 +17,7 @@ from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.inside import ahead, estimate, prepare
+from prunebench.harness.processes import local
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import forecast
