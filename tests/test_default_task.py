@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from prunebench.envs.data import datasets
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.evaluation.evaluator import Evaluator, score_batches
 from prunebench.envs.tasks.preparation import load_evaluator, prepare
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights.finetuning import default_epochs, finetune
 from prunebench.harness.running.finetune import FinetuneSettings
 
@@ -55,7 +54,7 @@ def test_the_default_task_tells_policies_apart() -> None:
     rng = np.random.default_rng(0)
     policies = [tuple(int(n) for n in budget.project(rng.uniform(LOWER_BOUND, 1, len(dense)))) for _ in range(POLICIES)]
     best = max(policies, key=evaluator.score)
-    data = datasets.load(task)
+    data = load_data(task)
     images = data.test()
     pixels, labels = data.tensors(images)
     outcomes = [correct(evaluator, counts, pixels, labels) for counts in (best, uniform)]
@@ -70,7 +69,7 @@ def test_fine_tuning_gives_back_at_least_half_of_what_pruning_lost(tmp_path: Pat
     torch.set_num_threads(os.cpu_count() or 1)
     task = TaskConfig()
     dense = prepare(task, lambda *_: None)["dense"]["test_accuracy"]
-    evaluator, data = load_evaluator(task), datasets.load(task)
+    evaluator, data = load_evaluator(task), load_data(task)
     macs, counts = evaluator.costs["macs"], evaluator.dense
     budget = Budget(macs, np.array(counts), LOWER_BOUND, PRESERVE * macs(counts))
     uniform = tuple(int(n) for n in budget.project(np.full(len(counts), 0.5)))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs import cache
+from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 from prunebench.envs.errors import TaskError
 
 if TYPE_CHECKING:
@@ -24,12 +25,11 @@ _REWARD_IMAGES = 5000  # of the training images, as in AMC
 class Cifar10(ImageData):
     """50,000 training images, of which the reward split is taken, and 10,000 test images, 32 pixels a side.
 
+    The folder holds ``cifar-10-batches-py``, or will: it is downloaded when images are first read.
+
     Args:
-        root: the folder that holds ``cifar-10-batches-py``, or will: it is downloaded when images are first read.
-        mean: normalisation; None takes what most published checkpoints were trained with.
-        std: likewise.
-        split_seed: fixes the splits.
-        reward_images: size of the reward split; 5,000 where None.
+        settings: where there is None, the folder is one in the cache directory, mean and standard deviation are what
+            most published checkpoints were trained with, and the reward split has 5,000 images.
     """
 
     epochs = 30
@@ -51,17 +51,10 @@ class Cifar10(ImageData):
     _mean: ClassVar[tuple[float, ...]] = (0.4914, 0.4822, 0.4465)
     _std: ClassVar[tuple[float, ...]] = (0.2023, 0.1994, 0.2010)
 
-    def __init__(
-        self,
-        root: Path,
-        mean: tuple[float, ...] | None,
-        std: tuple[float, ...] | None,
-        split_seed: int,
-        reward_images: int | None,
-    ) -> None:
-        super().__init__(split_seed, reward_images)
-        self._root = root
-        self.mean, self.std = mean or self._mean, std or self._std
+    def __init__(self, settings: DataSettings) -> None:
+        super().__init__(settings)
+        self._root = settings.folder or cache.directory() / "data"
+        self.mean, self.std = settings.mean or self._mean, settings.std or self._std
 
     def train(self) -> Images:
         """All training images that are not in the reward split."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 
 SIZE = 16  # pixels per side of a view
 TEST_SOURCES = 450
@@ -91,8 +91,8 @@ class Digits(ImageData):
     flips = False
     reading = 2e-4  # to draw a view
 
-    def __init__(self, split_seed: int, reward_images: int | None) -> None:
-        super().__init__(split_seed, reward_images)
+    def __init__(self, settings: DataSettings) -> None:
+        super().__init__(settings)
         self.classes = tuple("0123456789")
         self.image_size = SIZE
 

@@ -10,11 +10,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError
 from prunebench.envs.progress import Progress, silent
 
@@ -43,15 +45,45 @@ class Images:
         return Images(self.pixels[rows], self.labels[rows], self.sources[rows])
 
 
+@dataclass(frozen=True)
+class DataSettings:
+    """What a task says of its data set; which of it a data set leaves open stands in the table of data sets.
+
+    Attributes:
+        folder: of the images.
+        image_size: pixels per side.
+        mean: of normalisation, per colour.
+        std: of normalisation, per colour.
+        classes: class folders in the network's output order.
+        split_seed: fixes the splits.
+        reward_images: size of the reward split.
+        calibration_images: how many are calibrated on, at most.
+        preprocessing: that the network's published weights were made for.
+    """
+
+    folder: Path | None = None
+    image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    split_seed: int = 0
+    reward_images: int | None = None
+    calibration_images: int = 3000
+    preprocessing: Preprocessing | None = None
+
+
 class ImageData(ABC):
     """A data set with its splits fixed by ``split_seed``.
+
+    Args:
+        settings: what the task says of it; None is the data set's own everywhere.
 
     Attributes:
         classes: class names in label order.
         image_size: pixels per side.
         mean: means of the colours, of pixels in [0, 1], that normalise images.
         std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
-        epochs: how long the dense network is trained.
+        epochs: how long the dense network is trained; 0 where the data set is not trained on.
         flips: whether mirrored images keep their class.
         reading: seconds until the pixels of an image are there for the first time, about.
         preparation: how pictures become pixels, where there are several ways.
@@ -66,11 +98,11 @@ class ImageData(ABC):
     flips: ClassVar[bool]
     reading: ClassVar[float] = 0.0
 
-    def __init__(self, split_seed: int, reward_images: int | None) -> None:
+    def __init__(self, settings: DataSettings) -> None:
         self.progress: Progress = silent
         self.preparation = ""
-        self.split_seed = split_seed
-        self._reward_images = reward_images
+        self.split_seed = settings.split_seed
+        self._reward_images = settings.reward_images
 
     @abstractmethod
     def train(self) -> Images:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.envs.data import decoding
-from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 from prunebench.envs.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from prunebench.envs.errors import TaskError
 
@@ -26,13 +26,9 @@ class ImageFolderData(ImageData):
     """A folder with ``train/<class>/*``, ``test/<class>/*`` and, where present, ``val/<class>/*`` as the reward split.
 
     Args:
-        root: the folder.
-        image_size: images are scaled (shorter side) and cropped (centre) to it; None takes them as they are.
-        mean: normalisation; ImageNet's where None.
-        std: likewise.
-        classes: class names in the network's output order; alphabetical where None.
-        split_seed: fixes the splits.
-        reward_images: size of the reward split; all of ``val/`` where None, or a tenth of ``train/`` up to 5,000.
+        settings: with the folder. Images are scaled (shorter side) and cropped (centre) to the image size. Where there
+            is None, they are taken as they are, normalised as ImageNet, the classes are in alphabetical order, and the
+            reward split is all of ``val/``, or a tenth of ``train/`` up to 5,000.
 
     Raises:
         TaskError: folders, classes or images are not as expected.
@@ -42,29 +38,21 @@ class ImageFolderData(ImageData):
     flips = True
     reading = 5e-3  # to decode a file
 
-    def __init__(
-        self,
-        root: Path,
-        image_size: int | None,
-        mean: tuple[float, ...] | None,
-        std: tuple[float, ...] | None,
-        classes: tuple[str, ...] | None,
-        split_seed: int,
-        reward_images: int | None,
-    ) -> None:
-        super().__init__(split_seed, reward_images)
-        self._root = root
+    def __init__(self, settings: DataSettings) -> None:
+        super().__init__(settings)
+        assert settings.folder is not None
+        self._root = settings.folder
         self._listed: dict[str, list[tuple[str, int]]] = {}
-        found = class_folders(root / "train")
+        found, classes = class_folders(self._root / "train"), settings.classes
         if classes is not None and sorted(classes) != sorted(found):
             raise TaskError(
                 f"classes {','.join(classes)}: expected the folders of train/ in some order: {','.join(found)}"
             )
         self.classes = classes or found
-        self.mean, self.std = mean or IMAGENET_MEAN, std or IMAGENET_STD
-        self._resize = image_size is not None
+        self.mean, self.std = settings.mean or IMAGENET_MEAN, settings.std or IMAGENET_STD
+        self._resize = settings.image_size is not None
         self.preparation = "fit" if self._resize else "as they are"
-        self.image_size = image_size or self._native_size()
+        self.image_size = settings.image_size or self._native_size()
 
     @cached_property
     def _splits(self) -> list[str]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.envs.data import decoding
-from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 from prunebench.envs.data.imagefolder import class_folders, refuse_strangers
 from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError
 
+_SIZE = 224  # pixels per side, where neither the user nor the network's published weights say otherwise
 _REWARD_IMAGES = 3000  # of train/, as in AMC; a tenth of it where that is fewer
 
 Listing = NDArray[Any]
@@ -31,11 +32,9 @@ class ImageNetData(ImageData):
     ever read: networks for this data set come with their weights.
 
     Args:
-        root: the folder.
-        preprocessing: how pictures become the network's input.
-        split_seed: fixes the splits.
-        reward_images: size of the reward split; 3,000 where None, or a tenth of ``train/`` if that is fewer.
-        calibration_images: how many of them :meth:`fingerprint` covers.
+        settings: with the folder. Without an image size pictures are prepared as for the network's published weights,
+            or in ImageNet's usual way for 224 pixels; with one, in the usual way for it. The reward split has 3,000
+            images where there is None, or a tenth of ``train/`` if that is fewer.
 
     Raises:
         TaskError: folders, classes or images are not as expected.
@@ -45,21 +44,16 @@ class ImageNetData(ImageData):
     flips = True
     reading = 5e-3  # to decode a file
 
-    def __init__(
-        self,
-        root: Path,
-        preprocessing: Preprocessing,
-        split_seed: int,
-        reward_images: int | None,
-        calibration_images: int,
-    ) -> None:
-        super().__init__(split_seed, reward_images)
-        self._root = root
-        self.classes = class_folders(root / "train")
-        self._preprocessing = preprocessing
-        self.preparation = repr(preprocessing)
-        self.image_size, self.mean, self.std = preprocessing.crop, preprocessing.mean, preprocessing.std
-        self._calibration_images = calibration_images
+    def __init__(self, settings: DataSettings) -> None:
+        super().__init__(settings)
+        assert settings.folder is not None
+        self._root = settings.folder
+        self.classes = class_folders(self._root / "train")
+        published = settings.preprocessing if settings.image_size is None else None
+        chosen = self._preprocessing = published or Preprocessing.usual(settings.image_size or _SIZE)
+        self.preparation = repr(chosen)
+        self.image_size, self.mean, self.std = chosen.crop, chosen.mean, chosen.std
+        self._calibration_images = settings.calibration_images
 
     @cached_property
     def _train(self) -> Listing:

@@ -16,7 +16,8 @@ from prunebench.envs.environment.rewards import REWARDS
 from prunebench.envs.errors import check_choice
 
 BUDGET_MODES = ("wall", "project")
-COSTS = ("macs", "parameters", "latency")
+COUNTED = ("macs", "parameters")
+"""The costs that every evaluator has and every evaluation names, whatever the budget limits."""
 
 
 class Score(NamedTuple):
@@ -33,10 +34,15 @@ class Scorer(Protocol):
     layers: dict[str, Any]
     """The layer table, see :class:`ChannelPruningEnv`."""
     costs: dict[str, CostModel]
-    """At least ``macs`` and ``parameters``."""
+    """At least those of :data:`COUNTED`."""
+    seconds: dict[str, float]
+    """Time spent so far, by what it was spent on."""
 
     def score(self, counts: tuple[int, ...]) -> Score:
-        """Score one realised policy; the same counts always give the same score."""
+        """Score one realised policy on the reward split; the same counts always give the same score."""
+
+    def test(self, counts: tuple[int, ...]) -> Score:
+        """Score one realised policy on the test split: for final answers only."""
 
 
 class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -77,7 +83,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     Args:
         evaluator: scores realised policies.
         preserve: the budget as a fraction of the dense network's cost, in (0, 1].
-        cost: what the budget limits: ``macs``, ``parameters``, or ``latency`` where the evaluator has it.
+        cost: what the budget limits, one of the evaluator's.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio, in (0, 1].
         reward: ``accuracy`` or ``accuracy-guaranteed``.

@@ -7,6 +7,7 @@ import torch
 
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.environment.budget import Budget
+from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.evaluation.calibration import calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.progress import Progress, silent
@@ -48,14 +49,11 @@ def evaluator_on_noise(
 
 
 def random_policies(
-    evaluator: Evaluator, count: int, cost: str, preserve: float, lower_bound: float
+    evaluator: Evaluator, count: int, cost: CostModel, preserve: float, lower_bound: float
 ) -> list[tuple[int, ...]]:
-    """Channel counts of random policies, projected on a budget (``preserve`` of the dense network's cost).
-
-    A cost that is known only once it has been measured is replaced by the MACs.
-    """
-    model, channels = evaluator.costs.get(cost, evaluator.costs["macs"]), np.array(evaluator.dense)
-    budget = Budget(model, channels, lower_bound, preserve * model(channels))
+    """Channel counts of random policies, projected on a budget (``preserve`` of the dense network's cost)."""
+    channels = np.array(evaluator.dense)
+    budget = Budget(cost, channels, lower_bound, preserve * cost(channels))
     ratios = np.random.default_rng(0).uniform(lower_bound, 1, (count, len(channels)))
     return [tuple(map(int, budget.project(policy))) for policy in ratios]
 

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.networks import own, pretrained
-from prunebench.envs.weights.checkpoint import load_weights as load_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def _resnet(depth: int, classes: int) -> nn.Module:
-    from prunebench.envs.networks.resnet import CifarResNet
+@dataclass(frozen=True)
+class Network:
+    """A network of the table.
 
-    return CifarResNet(depth, classes)
+    Attributes:
+        builder: as ``package.module:function``, called with ``arguments`` and the number of classes.
+        arguments: that come first.
+    """
 
+    builder: str
+    arguments: tuple[Any, ...] = ()
 
-def _vgg16(classes: int) -> nn.Module:
-    from prunebench.envs.networks.vgg import VGG16
-
-    return VGG16(classes)
-
-
-def _mobilenetv1(classes: int) -> nn.Module:
-    from prunebench.envs.networks.mobilenet import MobileNetV1
-
-    return MobileNetV1(classes)
-
-
-def _mobilenetv2(classes: int) -> nn.Module:
-    from prunebench.envs.networks.mobilenet import mobilenetv2
-
-    return mobilenetv2(classes)
+    def build(self, classes: int) -> nn.Module:
+        """The network with ``classes`` outputs."""
+        return resolve_name(self.builder)(*self.arguments, classes)
 
 
-MODELS: dict[str, Callable[[int], nn.Module]] = {
-    "mobilenetv1": _mobilenetv1,
-    "mobilenetv2": _mobilenetv2,
-    **{f"resnet{depth}": partial(_resnet, depth) for depth in (20, 32, 44, 56, 110)},
-    "vgg16": _vgg16,
+MODELS = {
+    "mobilenetv1": Network("prunebench.envs.networks.mobilenet:MobileNetV1"),
+    "mobilenetv2": Network("prunebench.envs.networks.mobilenet:mobilenetv2"),
+    **{
+        f"resnet{depth}": Network("prunebench.envs.networks.resnet:CifarResNet", (depth,))
+        for depth in (20, 32, 44, 56, 110)
+    },
+    "vgg16": Network("prunebench.envs.networks.vgg:VGG16"),
 }
-"""Networks in CIFAR shapes: name, and what builds it with a number of classes."""
+"""Networks in CIFAR shapes."""
 
 PATTERNS = ("torchvision:<name>", "package.module:function")
 """The other forms of names."""
@@ -110,4 +105,4 @@ def build(name: str, classes: int) -> nn.Module:
     form = kind(name)
     if form == "torchvision":
         return pretrained.build(name, classes)
-    return own.build(name, classes) if form == "own" else MODELS[name](classes)
+    return own.build(name, classes) if form == "own" else MODELS[name].build(classes)

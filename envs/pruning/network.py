@@ -1,4 +1,4 @@
-"""A dense network, its prunable layers, and their closed-form costs."""
+"""A dense network and its prunable layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunebench.envs.choices import SCOPES
-from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.networks.resnet import PaddedShortcut
 from prunebench.envs.pruning.grouped import join_grouped
@@ -24,8 +23,6 @@ from prunebench.envs.pruning.groups import (
     scoped_groups,
 )
 from prunebench.envs.pruning.layers import Dimension, Norm, PrunableLayer, Shortcut, Unit
-
-Term = tuple[float, NDArray[np.float64], NDArray[np.float64]]  # of a cost: weight, and two affine functions
 
 
 class PrunableNetwork:
@@ -87,24 +84,6 @@ class PrunableNetwork:
         if not consumers:
             raise TaskError(f"layer {name}: no convolution or linear layer reads its channels")
         return PrunableLayer(index, name, group.channels, consumers)
-
-    def costs(self) -> dict[str, CostModel]:
-        """The closed-form MACs and parameters; parameters are counted before batch norm is folded."""
-        one = np.eye(1, len(self.channels) + 1)[0]
-        macs: list[Term] = []
-        parameters: list[Term] = []
-        for unit in self.units:
-            inputs, outputs = unit.sides(self.channels)
-            macs.append((unit.kernel_area * unit.out_hw[0] * unit.out_hw[1], inputs, outputs))
-            parameters.append((unit.kernel_area, inputs, outputs))
-            per_channel = (unit.module.bias is not None) + 2 * (unit.norm is not None and unit.norm.affine)
-            parameters.append((per_channel, one, outputs))
-        for norm in self.norms:
-            parameters.append((2 * norm.module.affine, one, norm.channels.affine(self.channels)))
-        counted = _cost_model(parameters)
-        rest = sum(p.numel() for p in self.model.parameters()) - counted(self.channels)
-        parameters.append((float(rest), one, one))  # of layers that are never sliced
-        return {"macs": _cost_model(macs), "parameters": _cost_model(parameters)}
 
     def table(self, importance: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
         """The layer table of :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`: plain arrays per
@@ -178,8 +157,3 @@ def _dimension(name: str, size: int, sides: tuple[str, ...], groups: list[Channe
                 owner[member.positions] = index
                 channel[member.positions] = np.arange(len(member.positions))[:, None]
     return Dimension(owner, channel)
-
-
-def _cost_model(terms: Sequence[Term]) -> CostModel:
-    weight, inputs, outputs = zip(*((w, i, o) for w, i, o in terms if w), strict=True)
-    return CostModel(np.array(weight, dtype=np.float64), np.array(inputs), np.array(outputs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
-from prunebench.envs.tasks.latency_budget import load_latency
+from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
@@ -23,23 +23,21 @@ def make_channel_pruning_env(
 
     Args:
         preserve: see :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`.
-        cost: likewise.
+        cost: a name in :data:`prunebench.envs.tasks.costs.COSTS`.
         budget: likewise.
         lower_bound: likewise.
         reward: likewise.
         **task: fields of :class:`prunebench.envs.tasks.task.TaskConfig`. The first environment of a task prepares it,
-        which may
-            train its network.
+            which may train its network.
 
     Raises:
         TaskError: the task cannot be set up.
         BudgetError: the budget is below what the lower bound allows.
     """
-    config = TaskConfig(**task)
+    config, limited = TaskConfig(**task), costs.named(cost)
     ensure_prepared(config)
     evaluator = load_evaluator(config)
-    if cost == "latency":
-        evaluator.costs["latency"] = load_latency(config)
+    evaluator.costs[cost] = limited.model(config)
     return ChannelPruningEnv(
         evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
     )

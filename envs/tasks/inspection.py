@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from prunebench.envs import device
-from prunebench.envs.data import datasets
+from prunebench.envs.environment.budget import Budget
 from prunebench.envs.networks import models
 from prunebench.envs.pruning.network import PrunableNetwork
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks import costs, preparation
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
 
 def prunable_layers(task: TaskConfig) -> dict[str, int]:
@@ -19,7 +21,27 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     """
     check_task(task)
     where = device.use(task.device, task.tf32)
-    data = datasets.load(task)
+    data = load_data(task)
     model = models.build(task.model, len(data.classes)).to(where)
     example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
     return {layer.name: layer.channels for layer in PrunableNetwork(model, example, task.scope).layers}
+
+
+def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
+    """Find out before any training whether the network can be pruned to a budget.
+
+    Args:
+        task: whose network it is.
+        cost: a name in :data:`prunebench.envs.tasks.costs.COSTS`.
+        preserve: the budget, as a fraction of the dense network's cost.
+        lower_bound: the smallest preserve ratio of a layer.
+
+    Raises:
+        BudgetError: the budget cannot be met.
+        TaskError: the network or the data cannot be used.
+    """
+    limited, network = costs.named(cost), preparation.random_network(task)
+    if limited.measured:
+        return
+    model = limited.closed_form(network)
+    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))

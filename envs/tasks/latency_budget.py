@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 
 from prunebench.envs import cache
-from prunebench.envs.data import datasets
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.latency import check, fit, measure
 from prunebench.envs.evaluation.timing import timing_batch
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.tasks.preparation import calibration_path, load_evaluator
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 
 
 def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
@@ -54,7 +53,7 @@ def _path(task: TaskConfig) -> Path:
     return cache.path(
         "latency",
         {
-            "task": calibration_path(task, datasets.load(task)).name,
+            "task": calibration_path(task, load_data(task)).name,
             "batch": task.batch_size,
             "threads": torch.get_num_threads(),
             "machine": [platform.node(), platform.processor(), platform.machine(), _gpu(task)],

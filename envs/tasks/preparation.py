@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from prunebench.envs import cache, device
-from prunebench.envs.data import datasets
+from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.imagedata import ImageData, Images
-from prunebench.envs.environment.budget import Budget
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
@@ -25,7 +24,8 @@ from prunebench.envs.networks import models
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
+from prunebench.envs.weights.checkpoint import load_weights
 from prunebench.envs.weights.training import train
 
 CALIBRATION_BATCH = 50  # images, as in AMC
@@ -39,7 +39,7 @@ def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
         TaskError: weights or data cannot be used.
     """
     check_task(task)
-    data = datasets.load(task)
+    data = load_data(task)
     data.progress = progress
     if not _weights_path(task, data).exists():
         _train(task, data, progress)
@@ -47,35 +47,15 @@ def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
         _calibrate(task, data, progress)
 
 
-def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
-    """Find out without weights, so before any training, whether the network can be pruned to a budget.
-
-    Args:
-        task: whose network it is.
-        cost: a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
-        preserve: the budget, as a fraction of the dense network's cost.
-        lower_bound: the smallest preserve ratio of a layer.
-
-    Raises:
-        BudgetError: the budget cannot be met.
-        TaskError: the network or the data cannot be used.
-    """
-    network = random_network(task)
-    if cost == "latency":
-        return  # nothing is known of it before it is measured
-    model = network.costs()[cost]
-    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
-
-
 def random_network(task: TaskConfig) -> PrunableNetwork:
-    """The task's network with random weights, verified.
+    """The task's network with random weights, verified: without reading any, so before any training.
 
     Raises:
         TaskError: the network or the data cannot be used.
     """
     check_task(task)
     where = device.use(task.device, task.tf32)
-    data = datasets.load(task)
+    data = load_data(task)
     network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
     enliven(network.model, network.example)
     verify(network)
@@ -87,7 +67,7 @@ def cached(task: TaskConfig) -> tuple[bool, bool]:
 
     Nothing is downloaded or written for the answer: where that would be needed, there is no calibration yet.
     """
-    data = datasets.load(task)
+    data = load_data(task)
     published = task.weights is None and models.kind(task.model) == "torchvision"
     if published or not data.known():
         return published or task.weights is not None, False
@@ -107,7 +87,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         TaskError: weights or data cannot be used.
     """
     ensure_prepared(task, progress)
-    data = datasets.load(task)
+    data = load_data(task)
     data.progress = progress
     data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
     evaluator = load_evaluator(task)
@@ -141,7 +121,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
         TaskError: weights or data cannot be used.
         FileNotFoundError: the task has not been prepared.
     """
-    data = datasets.load(task)
+    data = load_data(task)
     network = _dense_network(task, data)
     where = network.example.device
     content = cache.load(calibration_path(task, data))
@@ -166,7 +146,7 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
 def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
     where = device.use(task.device, task.tf32)
     model = models.build(task.model, len(data.classes))
-    models.load_weights(model, _weights_path(task, data))
+    load_weights(model, _weights_path(task, data))
     return _prunable(task, data, model, where)
 
 
@@ -234,16 +214,16 @@ def calibration_path(task: TaskConfig, data: ImageData) -> Path:
 def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     network = _dense_network(task, data)
     verify(network)  # again, with the weights that count
-    images = data.calibration(task.calibration_images)
+    images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
     calibration = calibrate(
         network,
         Batches.of(images, data, CALIBRATION_BATCH, network.example.device),
         importance=task.importance,
-        least_squares=task.reconstruction in ("least-squares", "both"),
+        least_squares=way.refits,
         seed=task.split_seed,
         progress=progress,
     )
-    recalibration = _recalibration_images(images) if task.reconstruction in ("batch-norm", "both") else None
+    recalibration = _recalibration_images(images) if way.recomputes else None
     content = calibration.content() | {
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},

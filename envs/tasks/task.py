@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
 from prunebench.envs.errors import TaskError, check_choice
-from prunebench.envs.networks import models
+from prunebench.envs.networks import models, pretrained
+
+if TYPE_CHECKING:
+    from prunebench.envs.data.imagedata import ImageData
 
 _CHOICES: dict[str, Iterable[str]] = {
     "dataset": datasets.DATASETS,
@@ -67,6 +71,24 @@ class TaskConfig:
     tf32: bool = False
 
 
+def load_data(task: TaskConfig) -> ImageData:
+    """The task's data set with its splits; nothing is read before it is asked for."""
+    from prunebench.envs.data.imagedata import DataSettings
+
+    settings = DataSettings(
+        folder=None if task.data is None else Path(task.data),
+        image_size=task.image_size,
+        mean=task.mean,
+        std=task.std,
+        classes=task.classes,
+        split_seed=task.split_seed,
+        reward_images=task.reward_images,
+        calibration_images=task.calibration_images,
+        preprocessing=pretrained.preprocessing(task.model),
+    )
+    return datasets.load(task.dataset, settings)
+
+
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
     models.check_name(task.model)
@@ -90,8 +112,7 @@ def check_task(task: TaskConfig) -> None:
 
 
 def _check_folder(task: TaskConfig) -> None:
-    splits = datasets.FOLDERS.get(task.dataset, ())
-    expected = " and ".join(f"{split}/<class>/" for split in splits)
+    splits, expected = datasets.DATASETS[task.dataset].folders, datasets.DATASETS[task.dataset].expected
     if task.data is None:
         if splits:
             raise TaskError(f"dataset {task.dataset!r} needs --data, a folder with {expected}")
@@ -113,5 +134,5 @@ def _check_normalisation(task: TaskConfig) -> None:
 
 def _refuse_fixed_options(task: TaskConfig) -> None:
     for name in ("data", "image_size", "mean", "std", "classes"):
-        if getattr(task, name) is not None and name not in datasets.FREE_OPTIONS[task.dataset]:
+        if getattr(task, name) is not None and name not in datasets.DATASETS[task.dataset].options:
             raise TaskError(f"dataset {task.dataset!r} fixes {name.replace('_', '-')}: leave the option out")

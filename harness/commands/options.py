@@ -10,8 +10,9 @@ from click.core import ParameterSource
 
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
-from prunebench.envs.environment.channel_pruning import BUDGET_MODES, COSTS
+from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
+from prunebench.envs.tasks.costs import COSTS
 from prunebench.harness.commands import completion
 from prunebench.harness.commands.completion import Choice
 from prunebench.harness.errors import ConfigError

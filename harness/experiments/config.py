@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from prunebench.envs.environment.channel_pruning import BUDGET_MODES, COSTS
+from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
 from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models
+from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.task import TaskConfig, check_task
 from prunebench.harness.errors import ConfigError, StoreError
 from prunebench.harness.experiments import registry
@@ -31,7 +32,7 @@ class ExperimentConfig:
     Attributes:
         task: network, weights, data and splits.
         preserve: the budget, as a fraction of the dense network's cost.
-        cost: the cost that it limits, a name in :data:`prunebench.envs.environment.channel_pruning.COSTS`.
+        cost: the cost that it limits, a name in :data:`prunebench.envs.tasks.costs.COSTS`.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`prunebench.envs.environment.rewards.REWARDS`.

@@ -15,6 +15,13 @@ from prunebench.harness.experiments import agent_options, registry
 
 _INDENT = "  "
 
+MEANINGS = {
+    "scope": SCOPES,
+    "importance": {name: criterion.meaning for name, criterion in CRITERIA.items()},
+    "reconstruction": {name: way.meaning for name, way in RECONSTRUCTIONS.items()},
+}
+"""The choices of a task's options, and what each means."""
+
 
 def agents() -> Iterator[str]:
     """Every agent and below it its options; importing all of them takes seconds. One that fails is listed with why."""
@@ -38,19 +45,19 @@ def networks() -> Iterator[str]:
 def data_sets() -> Iterator[str]:
     """Every data set and below it the options that it needs or leaves to the user."""
     for name in datasets.names():
-        folders = datasets.FOLDERS.get(name, ())
+        entry = datasets.DATASETS[name]
         yield name
-        if not datasets.FREE_OPTIONS[name]:
+        if not entry.options:
             yield f"{_INDENT}no options: embedded"
-        for option in datasets.FREE_OPTIONS[name]:
-            needed = option == "data" and folders
-            what = f"needed, a folder with {' and '.join(f'{f}/<class>/' for f in folders)}" if needed else "optional"
+        for option in entry.options:
+            needed = option == "data" and entry.folders
+            what = f"needed, a folder with {entry.expected}" if needed else "optional"
             yield f"{_INDENT}--{option.replace('_', '-')}: {what}"
 
 
 def choices() -> Iterator[str]:
     """The choices of a task's options, and what each means."""
-    for name, meanings in (("scope", SCOPES), ("importance", CRITERIA), ("reconstruction", RECONSTRUCTIONS)):
+    for name, meanings in MEANINGS.items():
         yield f"--{name}"
         yield from (f"{_INDENT}{choice}: {meaning}" for choice, meaning in meanings.items())
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.experiments.config import ExperimentConfig
-
-
-def cost(name: str) -> str:
-    """What a cost is called in a sentence."""
-    return {"macs": "MACs"}.get(name, name)
 
 
 def budget(config: ExperimentConfig) -> str:
@@ -26,7 +22,7 @@ def cell(config: ExperimentConfig) -> str:
 
 def comparison(config: ExperimentConfig) -> str:
     """What agents are compared on, for a headline."""
-    limit = f"{100 * config.preserve:g} % of the {cost(config.cost)}"
+    limit = f"{100 * config.preserve:g} % of the {costs.named(config.cost).label}"
     return f"{config.task.model} ({config.task.dataset}, {limit})"
 
 
@@ -77,7 +73,7 @@ def _parts(config: ExperimentConfig) -> dict[str, str]:
     task = config.task
     return {
         "model": task.model,
-        "preserve": f"{100 * config.preserve:g} % of {cost(config.cost)}",
+        "preserve": f"{100 * config.preserve:g} % of {costs.named(config.cost).label}",
         "dataset": task.dataset,
         "split": f"split {task.split_seed}",
         "evaluations": f"{config.evaluations} evaluations",

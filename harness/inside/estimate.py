@@ -12,12 +12,13 @@ import numpy as np
 import psutil
 import torch
 
-from prunebench.envs.data import datasets
+from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise, random_policies, score_seconds
 from prunebench.envs.evaluation.timing import BATCH, ROUNDS
+from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.preparation import CALIBRATION_BATCH, RECALIBRATION_IMAGES, cached, random_network
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import training
 from prunebench.harness.inside.prepare import Report, set_threads
 
@@ -28,7 +29,7 @@ _memory = psutil.Process().memory_info
 
 def preparing(report: Report, tasks: Sequence[TaskConfig], threads: int) -> list[dict[str, float]]:
     """What the preparation of each task takes, in seconds and bytes; they differ in nothing but the split seed."""
-    task, data = tasks[0], datasets.load(tasks[0])
+    task, data = tasks[0], load_data(tasks[0])
     images, (evaluator, taken) = data.sizes(), _built(task, threads)
     ready = [(True, True) if task in tasks[:number] else cached(task) for number, task in enumerate(tasks)]
     few, scored = min(task.calibration_images, images["train"]), images["reward"] + images["test"]
@@ -47,9 +48,10 @@ def running(
 ) -> list[dict[str, float]]:
     """What the parts of a run take for each budget (cost, preserve ratio, lower bound), in seconds and bytes."""
     evaluator, taken = _built(task, threads)
-    images, found = datasets.load(task).sizes(), []
-    for budget in budgets:
-        building, each = _score_seconds(evaluator, random_policies(evaluator, 6, *budget), task)
+    images, found = load_data(task).sizes(), []
+    for cost, *bounds in budgets:
+        model = costs.named(cost).closed_form(evaluator.network)
+        building, each = _score_seconds(evaluator, random_policies(evaluator, 6, model, *bounds), task)
         timing = ROUNDS * (building + 2 * each * min(BATCH, task.batch_size, images["reward"]))
         evaluation, test = (building + each * images[split] for split in ("reward", "test"))
         seconds = {"set_up": taken["building"], "evaluation": evaluation, "test": test, "timing": timing}
@@ -65,10 +67,10 @@ def _built(task: TaskConfig, threads: int) -> tuple[Evaluator, dict[str, float]]
     network = random_network(task)
     built, before = perf_counter(), _memory().rss
     few = noise(network, _FEW * CALIBRATION_BATCH, CALIBRATION_BATCH)
-    solved, normed = (task.reconstruction in (name, "both") for name in ("least-squares", "batch-norm"))
-    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH) if normed else None
+    way = RECONSTRUCTIONS[task.reconstruction]
+    norms = noise(network, RECALIBRATION_IMAGES, CALIBRATION_BATCH) if way.recomputes else None
     evaluator = evaluator_on_noise(
-        network, few, few, task.importance, solved, norms, lambda what, _, n: marks[what, n].append(perf_counter())
+        network, few, few, task.importance, way.refits, norms, lambda what, _, n: marks[what, n].append(perf_counter())
     )
     taken = {"building": built - started, "calibrating": perf_counter() - built}
     batch = sum(np.median(np.diff(times)) for (_, steps), times in marks.items() if steps == _FEW)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prunebench.envs.data import datasets
 from prunebench.envs.evaluation import timing
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.tasks import preparation
+from prunebench.envs.tasks.task import load_data
 from prunebench.envs.weights import export
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json
@@ -57,7 +57,7 @@ def export_one(
 
 def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any]:
     """The description of a run's network but for what has yet to be measured."""
-    data = datasets.load(experiment.config.task)
+    data = load_data(experiment.config.task)
     status, tuned, line = run.status(), run.finetuned(), incumbent(run)
     done = tuned if tuned is not None and tuned.state == "done" and tuned.channels == line.channels else None
     facts = experiment.manifest()["task"]

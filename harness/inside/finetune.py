@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prunebench.envs.data import datasets
 from prunebench.envs.evaluation.evaluator import score_batches
 from prunebench.envs.tasks import preparation
+from prunebench.envs.tasks.task import load_data
 from prunebench.envs.weights import export, finetuning, training
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -27,7 +27,7 @@ def resolve(report: Report, config: ExperimentConfig, settings: FinetuneSettings
     Raises:
         ConfigError: the data set is not for training.
     """
-    data = datasets.load(config.task)
+    data = load_data(config.task)
     if not data.epochs:
         raise ConfigError(f"dataset {config.task.dataset!r} is not trained on: expected an experiment on another one")
     epochs = settings.epochs or finetuning.default_epochs(data)
@@ -46,7 +46,7 @@ def prepare_training(report: Report, config: ExperimentConfig) -> None:
     Raises:
         TaskError: one of them cannot be had.
     """
-    data = datasets.load(config.task)
+    data = load_data(config.task)
     data.progress = report
     training.steps_per_epoch(data.train())
     preparation.ensure_prepared(config.task, report)
@@ -94,7 +94,7 @@ def _train(report: Report, config: ExperimentConfig, run: Run, status: FinetuneS
     """Train and save the network, and score it on the test split: the one time that is used."""
     started = time.perf_counter()
     set_threads(config.threads)
-    evaluator, data = preparation.load_evaluator(config.task), datasets.load(config.task)
+    evaluator, data = preparation.load_evaluator(config.task), load_data(config.task)
     model = rebuilt(evaluator, incumbent(run), run.name)
     epochs, rate = status.settings["epochs"], status.settings["learning_rate"]
     finetuning.finetune(model, data, run.seed, epochs, rate, run.finetune_state_path, report)

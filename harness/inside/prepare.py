@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import torch
 
 import prunebench.envs  # noqa: F401 - registers the environment
-from prunebench.envs import cache
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
-from prunebench.envs.tasks import latency_budget, preparation
+from prunebench.envs.tasks import costs, inspection, preparation
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 
@@ -49,7 +47,7 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
         threads: may be used meanwhile.
 
     Returns:
-        The facts of :func:`prunebench.envs.tasks.preparation.prepare`.
+        The facts of :func:`prunebench.envs.tasks.preparation.prepare`, and those of the cost.
 
     Raises:
         RegistryError: an agent cannot be imported, or its options are wrong.
@@ -59,18 +57,18 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     set_threads(threads)
     for agent in config.agents:
         registry.check(agent)
-    preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
-    facts = preparation.prepare(config.task, report)
-    return facts | prepare_latency(report, config) if config.cost == "latency" else facts
+    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    return preparation.prepare(config.task, report) | prepare_cost(report, config)
 
 
-def prepare_latency(report: Report, config: ExperimentConfig) -> dict[str, Any]:
-    """Measure the cost that a budget on latency limits, with the threads of a run."""
+def prepare_cost(report: Report, config: ExperimentConfig) -> dict[str, Any]:
+    """Have ready what the budget limits, with the threads of a run; returns facts for the manifest."""
     set_threads(config.threads)
-    path = latency_budget.ensure_latency(config.task, report)
-    environment = cast(ChannelPruningEnv, make_environment(config).unwrapped)  # finds out whether the budget can be met
-    nanoseconds = environment.budget.limit / config.preserve
-    return {"latency_sha256": cache.sha256(path), "latency_ns": round(nanoseconds)}
+    limited = costs.named(config.cost)
+    facts = limited.prepare(config.task, report)
+    if limited.measured:
+        make_environment(config)  # only now can be found out whether the budget can be met
+    return facts
 
 
 def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str, int]:
@@ -93,7 +91,7 @@ def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str
     )
     for number, budget in enumerate(budgets):
         report("checking the experiments", number, len(budgets))
-        preparation.check_budget(*budget)
+        inspection.check_budget(*budget)
     return {label: count for label, count in most.items() if isinstance(count, int)}
 
 

@@ -6,16 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
 from prunebench.harness.record.journal import Line, Seconds
-
-if TYPE_CHECKING:
-    from prunebench.envs.evaluation.evaluator import Evaluator
 
 _TOLERANCE = 1e-6  # between a requested ratio and the recorded one
 
@@ -42,6 +39,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         watch: is called with each line, also those of ``past``.
 
     Attributes:
+        pruning: the environment without its wrappers.
         count: evaluations spent.
         closing_seconds: the agent's time after its last evaluation, once :meth:`finish` was called.
     """
@@ -60,15 +58,15 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.closing_seconds = 0.0
         self._past = list(past)
         self._write, self._watch = write, watch
-        self._pruning = cast(ChannelPruningEnv, env.unwrapped)
-        self._scorer_seconds = cast("Evaluator", self._pruning.evaluator).seconds
+        self.pruning = cast(ChannelPruningEnv, env.unwrapped)
+        self._scorer_seconds = self.pruning.evaluator.seconds
         self._first: dict[tuple[int, ...], int] = {}
         self._probe = False
         self._process = os.getpid()
         self._problem: ReplayMismatch | OSError | None = None  # raised at every further step, should it be swallowed
         self._left = 0.0  # when the agent was last given back control
         for line in self._past:
-            self._pruning.memory[tuple(line.channels)] = Score(line.accuracy, line.loss)
+            self.pruning.memory[tuple(line.channels)] = Score(line.accuracy, line.loss)
         self._restart_clock()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

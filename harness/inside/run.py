@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
 from prunebench.envs.tasks.preparation import load_evaluator
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -149,8 +148,7 @@ def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
         raise RuntimeError("the agent ended without a single evaluation")
     best = incumbent(lines)
     if best is not None:
-        evaluator = cast(ChannelPruningEnv, recorder.unwrapped).evaluator
-        score = evaluator.test(tuple(best.channels))  # type: ignore[attr-defined]
+        score = recorder.pruning.evaluator.test(tuple(best.channels))
         status.incumbent, status.test = best.index, TestScore(accuracy=score.accuracy, loss=score.loss)
     status.lines = len(lines)
     status.seconds["closing"] = recorder.closing_seconds

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+from prunebench.envs.environment.channel_pruning import COUNTED, ChannelPruningEnv
 from prunebench.envs.tasks import inspection, preparation
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, prepare_latency, set_threads
+from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, prepare_cost, set_threads
 
 
 def score_policy(
@@ -43,10 +43,9 @@ def score_policy(
     if environment is make_environment:
         layers = inspection.prunable_layers(config.task)
         _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
-        preparation.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+        inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
         preparation.ensure_prepared(config.task, report)
-        if config.cost == "latency":
-            prepare_latency(report, config)
+        prepare_cost(report, config)
     set_threads(config.threads)
     env = environment(config)
     _, info = env.reset(options=None if clip else {"budget": "none"})
@@ -54,7 +53,7 @@ def score_policy(
     dense = [int(channels) for channels in info["layers"]["channels"]]
     for ratio in _ratios(policy, names, dense):
         *_, last = env.step(np.array([ratio]))
-    counted = {name: int(costs[name](dense)) for name in ("macs", "parameters")}
+    counted = {name: int(costs[name](dense)) for name in COUNTED}
     return last["evaluation"] | {"layers": names, "dense": counted | {"channels": dense}}
 
 

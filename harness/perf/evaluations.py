@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.processes.local import HEAVY_MODULES, Job, Processes, cores
+from prunebench.harness.inside import ahead
+from prunebench.harness.processes.local import Job, Processes, cores
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def main() -> None:
     print("importing ...", flush=True)
     imports = _import_seconds()
     rows = []
-    with Processes(cores()) as processes:
+    with Processes(cores(), ahead.modules()) as processes:
         for name in NETWORKS:
             print(f"{name} ...", flush=True)
             ours = processes.call(Job(name, _ours, (name,)))
@@ -101,7 +101,7 @@ def _row(name: str, ours: dict[str, Any], papers: dict[str, Any]) -> list[str | 
 def _import_seconds() -> float:
     """Whole-process seconds of importing what a run imports."""
     started = time.perf_counter()
-    modules = [*HEAVY_MODULES, *registry.own_modules(ExperimentConfig().agents)]
+    modules = ahead.modules(ExperimentConfig().agents)
     subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", "import " + ", ".join(modules)], check=True)
     return time.perf_counter() - started
 
@@ -132,7 +132,7 @@ def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
     started = time.perf_counter()
     evaluator = _evaluator(network)
     start_up = time.perf_counter() - started
-    warming, *policies = random_policies(evaluator, POLICIES + 1, "macs", PRESERVE, 0.1)
+    warming, *policies = random_policies(evaluator, POLICIES + 1, evaluator.costs["macs"], PRESERVE, 0.1)
     evaluator.score(warming)
     measured = [_measure(evaluator, counts) for counts in policies]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # given in KiB

@@ -15,11 +15,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from prunebench.envs.tasks.task import TaskConfig
-from prunebench.harness.experiments import registry
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside import prepare, run
+from prunebench.harness.inside import ahead, prepare, run
 from prunebench.harness.processes.local import End, Job, Processes, cores
 from prunebench.harness.record.journal import Seconds
 from prunebench.harness.record.store import Experiment
@@ -36,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PRUNEBENCH_CACHE"] = folder  # nothing of this is of use to anybody else
         config = _config(Path(folder) / "weights.pt")
-        with Processes(1, registry.own_modules(config.agents)) as processes:
+        with Processes(1, ahead.modules(config.agents)) as processes:
             start_up = processes.start_up()
             processes.call(Job("weights", _draw_weights, (config.task,)))
             processes.call(Job("preparation", prepare.prepare, (config, cores())))
@@ -54,11 +53,10 @@ def _config(weights: Path) -> ExperimentConfig:
 def _draw_weights(report: Callable[..., None], task: TaskConfig) -> None:
     import torch
 
-    from prunebench.envs.data import datasets
     from prunebench.envs.networks import models
 
     torch.manual_seed(0)
-    torch.save(models.build(task.model, len(datasets.load(task).classes)).state_dict(), str(task.weights))
+    torch.save(models.build(task.model, len(load_data(task).classes)).state_dict(), str(task.weights))
 
 
 def _print_shares(processes: Processes, config: ExperimentConfig, folder: Path) -> None:

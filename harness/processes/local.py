@@ -22,16 +22,6 @@ from prunebench.harness.errors import HarnessError, in_one_line
 from prunebench.harness.processes import child, guard, variables
 from prunebench.harness.processes.messages import GarbledError, Inbox
 
-HEAVY_MODULES = (
-    *("torch", "torchvision", "gymnasium", "sklearn.datasets", "prunebench.harness.inside.run"),
-    *(
-        "prunebench.envs.data.digits",
-        "prunebench.envs.data.imagefolder",
-        "prunebench.envs.data.imagenet",
-        "prunebench.envs.data.cifar",
-        "prunebench.envs.networks.resnet",
-    ),
-)
 _UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_tracker:UserWarning"
 _PATIENCE = 2.0  # seconds between asking a process to end and ending it
 _GLANCE = 0.5  # seconds between two looks at what processes with limits have used
@@ -152,7 +142,7 @@ class Processes:
 
     Args:
         threads: threads of each process, for the libraries that read it from the environment when they are loaded.
-        modules: modules to import ahead, besides :data:`HEAVY_MODULES`.
+        modules: modules that the server imports ahead.
     """
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
@@ -161,7 +151,7 @@ class Processes:
         # nothing that a user of this command can act on.
         os.environ.setdefault("PYTHONWARNINGS", _UNTOLD)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*HEAVY_MODULES, *modules])
+        self._context.set_forkserver_preload(list(modules))
         self._live: dict[Connection, _Live] = {}
         self._looked = 0.0  # when limits were last looked at
 

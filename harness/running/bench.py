@@ -11,10 +11,10 @@ from typing import Any
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.files import write_json, write_text
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, JobCrash, Processes, cores
 from prunebench.harness.record import manifest, store
 from prunebench.harness.record.incumbents import incumbent
@@ -23,7 +23,7 @@ from prunebench.harness.record.status import Latency
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.rounds import Engine, Rounds
 
-_HASHES = ("weights_sha256", "network_version", "data_sha256", "latency_sha256")
+_HASHES = ("weights_sha256", "network_version", "data_sha256")
 
 
 @dataclass
@@ -72,14 +72,14 @@ def bench(
         display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
     missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
-        with Processes(config.threads, registry.own_modules(config.agents)) as processes:
+        with Processes(config.threads, ahead.modules(config.agents)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
                 facts = _prepare(processes, session, prepare, display)
                 _write_head(experiment, facts, command, execution)
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
-        with Processes(config.threads) as processes:
+        with Processes(config.threads, ahead.modules()) as processes:
             _measure_latency(processes, session, measure_latency, display)
     return session
 
@@ -113,7 +113,7 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
 
 
 def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in _HASHES:
+    for key in (*_HASHES, f"{experiment.config.cost}_sha256"):
         if before.get(key) != now.get(key):
             what = key.partition("_")[0]
             raise ConfigError(

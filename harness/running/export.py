@@ -13,6 +13,7 @@ from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.agentspec import folder_name
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
 from prunebench.harness.record.run import Run
@@ -79,7 +80,7 @@ def export(
     )
     made = _missing_parents(folder)
     try:
-        with Processes(experiment.config.threads) as processes:
+        with Processes(experiment.config.threads, ahead.modules()) as processes:
             facts = processes.call(job, watch(display))
         draft.replace(folder)
     except BaseException:

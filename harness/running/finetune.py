@@ -9,6 +9,7 @@ from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
 from prunebench.harness.record.incumbents import finished
 from prunebench.harness.record.run import Run
@@ -44,7 +45,7 @@ def finetune(
     settings.check()
     configs.check_count("jobs", jobs)
     session, runs = Session(experiment), finished(experiment)
-    with Processes(experiment.config.threads) as processes:
+    with Processes(experiment.config.threads, ahead.modules()) as processes:
         resolved = processes.call(
             Job("settings", "prunebench.harness.inside.finetune:resolve", (experiment.config, settings))
         )

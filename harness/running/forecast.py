@@ -11,9 +11,10 @@ from typing import Any
 from tabulate import tabulate
 
 from prunebench.harness.display import Display
-from prunebench.harness.experiments import registry, spoken
+from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import GIB
+from prunebench.harness.inside import ahead
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
 from prunebench.harness.record.run import Run
@@ -58,7 +59,7 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
     groups: defaultdict[Any, list[ExperimentConfig]] = defaultdict(list)
     for config in configs:
         groups[replace(config.task, split_seed=0)].append(config)
-    with Processes(configs[0].threads, registry.own_modules(a for c in configs for a in c.agents)) as processes:
+    with Processes(configs[0].threads, ahead.modules(a for c in configs for a in c.agents)) as processes:
         start_up, most = sessions.check_ahead(processes, configs, display)
         found: dict[ExperimentConfig, Costs] = {}
         for number, group in enumerate(groups.values()):

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from prunebench.envs.environment.channel_pruning import COUNTED
+from prunebench.envs.tasks.costs import COSTS
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import documents
 from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, Processes, cores
 
 KINDS = ("ratios", "channels")
@@ -88,7 +91,7 @@ def score(
         JobCrash: it failed for another reason.
     """
 
-    with Processes(config.threads) as processes:
+    with Processes(config.threads, ahead.modules()) as processes:
         processes.start_up(watch(display))
         return processes.call(Job("score", score_one, (config, policy, clip, cores())), watch(display))
 
@@ -100,8 +103,10 @@ def text(found: Mapping[str, Any], config: ExperimentConfig) -> str:
     lines = [
         f"accuracy         {100 * found['accuracy']:.2f} % on the reward split",
         f"loss             {found['loss']:.4f} nats",
-        f"MACs kept        {100 * found['macs'] / dense['macs']:.1f} % ({found['macs']:,})",
-        f"parameters kept  {100 * found['parameters'] / dense['parameters']:.1f} % ({found['parameters']:,})",
+        *(
+            f"{f'{COSTS[name].label} kept':16} {100 * found[name] / dense[name]:.1f} % ({found[name]:,})"
+            for name in COUNTED
+        ),
         f"meets the budget {fits}: {100 * found['cost']:.1f} % of the {config.cost} kept, at most "
         f"{100 * config.preserve:g} % allowed, every ratio at least {config.lower_bound:g}",
     ]

@@ -9,8 +9,8 @@ from typing import Any
 
 from prunebench.harness.display import Display, display, watch
 from prunebench.harness.errors import USER_ERRORS
-from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, JobCrash, Processes
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
@@ -88,7 +88,7 @@ def run(
 
 def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) -> None:
     agents = [agent for config in unfinished for agent in config.agents]
-    with Processes(unfinished[0].threads, registry.own_modules(agents)) as processes:
+    with Processes(unfinished[0].threads, ahead.modules(agents)) as processes:
         check_ahead(processes, unfinished, shown, check)
 
 

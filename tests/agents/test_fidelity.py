@@ -55,9 +55,10 @@ def test_clusters_of_a_trained_resnet56(clusters: int) -> None:
     from prunebench.envs.networks import models
     from prunebench.envs.pruning.importance import channel_scores
     from prunebench.envs.pruning.network import PrunableNetwork
+    from prunebench.envs.weights.checkpoint import load_weights
 
     model = models.build("resnet56", 10)
-    models.load_weights(model, CHECKPOINT)
+    load_weights(model, CHECKPOINT)
     network = PrunableNetwork(model, torch.zeros(1, 3, 32, 32))
     labels = cut(ward(network.table(channel_scores(network, "consumer-l1", [], 0))), clusters)
     ours = {frozenset(np.flatnonzero(labels == label).tolist()) for label in set(labels)}

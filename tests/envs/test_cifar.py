@@ -15,17 +15,16 @@ import pytest
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from prunebench.envs import cache
-from prunebench.envs.data import datasets
 from prunebench.envs.data.imagedata import ImageData
 from prunebench.envs.errors import TaskError
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
 KINDS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 Write = Callable[..., dict[str, np.ndarray]]
 
 
 def cifar(root: Path | None, name: str = "cifar10", **options: object) -> ImageData:
-    return datasets.load(replace(TaskConfig(dataset=name, data=None if root is None else str(root)), **options))
+    return load_data(replace(TaskConfig(dataset=name, data=None if root is None else str(root)), **options))
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from PIL import Image
 
 from prunebench.envs.data import datasets
 from prunebench.envs.data.digits import Digits
-from prunebench.envs.data.imagedata import ImageData
+from prunebench.envs.data.imagedata import DataSettings, ImageData
 from prunebench.envs.errors import TaskError
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
 FOLDER = TaskConfig(dataset="imagefolder")
 
@@ -28,11 +29,11 @@ def make_folder(root: Path, splits: dict[str, int], classes: tuple[str, ...] = (
 
 
 def folder(root: Path, **options: object) -> ImageData:
-    return datasets.load(replace(FOLDER, data=str(root), **options))
+    return load_data(replace(FOLDER, data=str(root), **options))
 
 
 def test_digits_splits_share_no_source_and_cover_every_class() -> None:
-    data = Digits(0, None)
+    data = Digits(DataSettings())
     splits = {"train": data.train(), "reward": data.reward(), "test": data.test()}
     sources = {name: set(images.sources) for name, images in splits.items()}
     assert sum(map(len, sources.values())) == len(set().union(*sources.values())) == 1797
@@ -42,31 +43,35 @@ def test_digits_splits_share_no_source_and_cover_every_class() -> None:
 
 
 def test_digits_are_the_same_every_time_and_differ_by_split_seed() -> None:
-    first, again, other = Digits(1, None), Digits(1, None), Digits(2, None)
+    first, again, other = (
+        Digits(DataSettings(split_seed=1)),
+        Digits(DataSettings(split_seed=1)),
+        Digits(DataSettings(split_seed=2)),
+    )
     np.testing.assert_array_equal(first.reward().pixels, again.reward().pixels)
     assert first.fingerprint() == again.fingerprint() != other.fingerprint()
     assert set(first.reward().sources) != set(other.reward().sources)
 
 
 def test_reward_images_are_stratified_and_nested_in_the_split() -> None:
-    images = Digits(0, 100).reward()
+    images = Digits(DataSettings(reward_images=100)).reward()
     assert np.bincount(images.labels).min() >= 8
     assert len(images.labels) == 100
-    assert set(images.sources) <= set(Digits(0, None).reward().sources)
+    assert set(images.sources) <= set(Digits(DataSettings()).reward().sources)
 
 
 def test_calibration_images_are_training_images() -> None:
-    data = Digits(0, None)
+    data = Digits(DataSettings())
     assert set(data.calibration(50).sources) <= set(data.train().sources)
 
 
 @pytest.mark.parametrize("count", [9, 10_000])
 def test_an_impossible_number_of_reward_images_is_refused(count: int) -> None:
     with pytest.raises(TaskError, match=rf"reward images {count}: expected 10 \(one per class\) to 500"):
-        Digits(0, count).reward()
+        Digits(DataSettings(reward_images=count)).reward()
 
 
-@pytest.mark.parametrize("data", [Digits(0, None), Digits(3, 100)])
+@pytest.mark.parametrize("data", [Digits(DataSettings()), Digits(DataSettings(split_seed=3, reward_images=100))])
 def test_digits_know_how_many_they_are(data: ImageData) -> None:
     splits = {"train": data.train(), "reward": data.reward(), "test": data.test()}
     assert data.sizes() == {name: len(images.labels) for name, images in splits.items()}
@@ -166,8 +171,11 @@ def test_images_in_folders_of_a_class_folder_are_found(tmp_path: Path) -> None:
 
 
 def test_every_data_set_says_which_options_it_leaves_free() -> None:
-    assert set(datasets.FREE_OPTIONS) == set(datasets.DATASETS) == set(datasets.names())
-    assert all("data" in datasets.FREE_OPTIONS[name] for name in datasets.FOLDERS)
+    settings, options = {field.name for field in fields(DataSettings)}, {field.name for field in fields(TaskConfig)}
+    for entry in datasets.DATASETS.values():
+        assert issubclass(resolve_name(entry.source), ImageData)
+        assert set(entry.options) <= options & (settings | {"data"})
+        assert not entry.folders or "data" in entry.options
 
 
 def test_an_unreadable_image_is_named(tmp_path: Path) -> None:

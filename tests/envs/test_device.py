@@ -14,7 +14,7 @@ from prunebench.envs import device
 from prunebench.envs.choices import RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.digits import Digits
-from prunebench.envs.data.imagedata import Images
+from prunebench.envs.data.imagedata import DataSettings, Images
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.evaluation.calibration import calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
@@ -90,7 +90,7 @@ def images(count: int) -> Images:
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_bytes_normalised_batch_by_batch_are_those_normalised_at_once(resident: bool) -> None:
-    data, found = Digits(0, None), images(10)
+    data, found = Digits(DataSettings()), images(10)
     batches = Batches.of(found, data, 4, torch.device("cpu"), resident)
     pixels, labels = data.tensors(found)
     for _ in range(2):  # as often as one likes
@@ -102,13 +102,13 @@ def test_bytes_normalised_batch_by_batch_are_those_normalised_at_once(resident: 
 
 
 def test_batches_are_float32_and_channels_last() -> None:
-    (pixels, _), *_ = Batches.of(images(4), Digits(0, None), 4, torch.device("cpu"))
+    (pixels, _), *_ = Batches.of(images(4), Digits(DataSettings()), 4, torch.device("cpu"))
     assert pixels.dtype == torch.float32
     assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_resized_batches_hold_the_same_images() -> None:
-    batches = Batches.of(images(10), Digits(0, None), 4, torch.device("cpu"))
+    batches = Batches.of(images(10), Digits(DataSettings()), 4, torch.device("cpu"))
     resized = batches.resized(7)
     assert [len(labels) for _, labels in resized] == [7, 3]
     assert torch.equal(torch.cat([part for part, _ in resized]), torch.cat([part for part, _ in batches]))
@@ -117,7 +117,7 @@ def test_resized_batches_hold_the_same_images() -> None:
 def test_normalising_leaves_the_images_as_they_are() -> None:
     found = images(4)
     before = found.pixels.copy()
-    list(Batches.of(found, Digits(0, None), 4, torch.device("cpu")))
+    list(Batches.of(found, Digits(DataSettings()), 4, torch.device("cpu")))
     assert (found.pixels == before).all()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunebench.envs.data.digits import Digits
-from prunebench.envs.data.imagedata import Images
+from prunebench.envs.data.imagedata import DataSettings, Images
 from prunebench.envs.errors import TaskError
 from prunebench.envs.weights import finetuning, training
 
@@ -53,7 +53,7 @@ def tuned(
             raise Interrupted
 
     model = started(name)
-    finetuning.finetune(model, FewDigits(0, None), seed, epochs, rate, folder / "state.partial", progress)
+    finetuning.finetune(model, FewDigits(DataSettings()), seed, epochs, rate, folder / "state.partial", progress)
     assert not model.training
     return model.state_dict(), told
 
@@ -119,7 +119,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    data = FewDigits(0, None)
+    data = FewDigits(DataSettings())
     pixels, labels = data.tensors(data.train())
 
     def loss(state: dict[str, Tensor]) -> float:
@@ -137,8 +137,8 @@ def test_fractions_of_an_epoch(epochs: float, steps: int, tmp_path: Path) -> Non
 
 
 def test_the_default_is_a_quarter_of_the_dense_networks_epochs() -> None:
-    assert finetuning.default_epochs(FewDigits(0, None)) == 2
-    assert finetuning.default_epochs(Digits(0, None)) == 0.5
+    assert finetuning.default_epochs(FewDigits(DataSettings())) == 2
+    assert finetuning.default_epochs(Digits(DataSettings())) == 0.5
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ import torch
 from PIL import Image
 
 from prunebench.envs import cache
-from prunebench.envs.data import datasets
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.data.imagenet import listing
 from prunebench.envs.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from prunebench.envs.errors import TaskError
-from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
 CLASSES = ("n01", "n02", "n03")
 
@@ -38,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def imagenet(root: Path, **options: object) -> ImageData:
-    return datasets.load(replace(TaskConfig(dataset="imagenet", data=str(root), image_size=14), **options))
+    return load_data(replace(TaskConfig(dataset="imagenet", data=str(root), image_size=14), **options))
 
 
 def by_hand(file: Path, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 
 import prunebench.envs  # noqa: F401 - registers the environment
 from prunebench.envs.errors import TaskError
+from prunebench.envs.pruning import costs
 from prunebench.envs.tasks import latency_budget
 from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
@@ -22,7 +23,7 @@ def task(checkpoint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> I
     task = TaskConfig("resnet20", checkpoint("resnet20"), reward_images=20, calibration_images=20, split_seed=1)
     ensure_prepared(task)
     monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: None)
-    monkeypatch.setattr(latency_budget, "fit", lambda network, table: network.costs()["parameters"])
+    monkeypatch.setattr(latency_budget, "fit", lambda network, table: costs.parameters(network))
     yield task
     load_evaluator.cache_clear()
 

@@ -13,6 +13,7 @@ from randomnets import random_network
 from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks import models, pretrained
+from prunebench.envs.weights.checkpoint import load_weights
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
@@ -22,7 +23,7 @@ def test_torchvision_s_networks_are_torchvision_s(name: str, tmp_path: Path) -> 
     theirs = torchvision.models.get_model(name, num_classes=7)
     theirs.load_state_dict(network.state_dict())
     ours = models.build(f"torchvision:{name}", 7)
-    models.load_weights(ours, tmp_path / "w")
+    load_weights(ours, tmp_path / "w")
     images = torch.randn(3, 3, 96, 96)
     with torch.inference_mode():
         logits = ours.eval()(images)
@@ -41,7 +42,7 @@ def test_auxiliary_heads_are_left_out_and_nothing_else(
     theirs = torchvision.models.get_model(name, weights=weights).eval()
     torch.save(state, tmp_path / "w")
     ours = models.build(f"torchvision:{name}", 1000).eval()
-    models.load_weights(ours, tmp_path / "w")
+    load_weights(ours, tmp_path / "w")
     images = torch.randn(2, 3, 96, 96)
     with torch.inference_mode():
         assert torch.equal(ours(images), theirs(images))
@@ -49,7 +50,7 @@ def test_auxiliary_heads_are_left_out_and_nothing_else(
         assert not torch.allclose(ours(images), theirs(images))
     torch.save(state | {"aux3.weight": torch.zeros(1)}, tmp_path / "w")
     with pytest.raises(TaskError, match=r"1 unexpected keys \(aux3\.weight\)"):
-        models.load_weights(ours, tmp_path / "w")
+        load_weights(ours, tmp_path / "w")
 
 
 def test_the_preprocessing_is_that_of_the_published_weights() -> None:

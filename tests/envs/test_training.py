@@ -8,7 +8,7 @@ from torch import nn
 
 from prunebench.envs import cache
 from prunebench.envs.data.digits import Digits
-from prunebench.envs.data.imagedata import ImageData, Images
+from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 from prunebench.envs.errors import TaskError
 from prunebench.envs.weights import training
 
@@ -20,7 +20,7 @@ class FewDigits(Digits):
     flips = True
 
     def __init__(self, count: int = 3 * training.BATCH) -> None:
-        super().__init__(0, None)
+        super().__init__(DataSettings())
         images = self.reward()
         self._few = Images(images.pixels[:count], images.labels[:count], images.sources[:count])
 

@@ -17,7 +17,7 @@ from PIL import Image
 from prunebench.harness import api
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.processes import local
+from prunebench.harness.inside import ahead
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import sessions
 
@@ -27,8 +27,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     monkeypatch.setattr(benches, "bench", partial(benches.bench, **parts))
     monkeypatch.setattr(sessions, "run", partial(sessions.run, check=toy_runs.check_ahead))

@@ -22,8 +22,9 @@ from prunebench.harness.errors import ConfigError, StoreError
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.files import read_json
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes import local
-from prunebench.harness.processes.local import HEAVY_MODULES, Job, JobCrash, JobError, Processes
+from prunebench.harness.processes.local import Job, JobCrash, JobError, Processes
 from prunebench.harness.record import store
 from prunebench.harness.record.run import Run
 from prunebench.harness.running import bench as benches
@@ -32,8 +33,7 @@ from prunebench.harness.running import bench as benches
 @pytest.fixture(autouse=True)
 def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy needs none of the heavy libraries imported ahead but those of the runner."""
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
 
 
 def bench(config: ExperimentConfig, folder: Path, **changes: Any) -> benches.Session:
@@ -170,12 +170,12 @@ def test_results_stand_where_the_latency_of_the_incumbents_cannot_be_measured(
 
 
 def test_the_modules_to_import_ahead_exist() -> None:
-    assert [name for name in HEAVY_MODULES if importlib.util.find_spec(name) is None] == []
+    assert [name for name in ahead.modules() if importlib.util.find_spec(name) is None] == []
 
 
 def test_processes_run_at_most_so_many_at_once() -> None:
     running, most = set(), 0
-    with Processes(1) as processes:
+    with Processes(1, toy_runs.MODULES) as processes:
         for event in processes.run([Job(str(n), toy_runs.nap) for n in range(5)], 2):
             (running.discard if isinstance(event, local.End) else running.add)(event.name)
             most = max(most, len(running))

@@ -14,7 +14,7 @@ import toy_runs
 
 from prunebench.harness import cli
 from prunebench.harness.commands import bench as bench_command
-from prunebench.harness.processes import local
+from prunebench.harness.inside import ahead
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
@@ -28,8 +28,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command runs in place of the real thing."""
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
     monkeypatch.setattr(sessions, "CHECK_AHEAD", toy_runs.check_ahead)

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import toy_runs
 
-from prunebench.envs.data import datasets
 from prunebench.envs.tasks import preparation
-from prunebench.envs.tasks.task import TaskConfig
+from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.harness.display import Lines
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.inside import estimate, prepare
+from prunebench.harness.inside import ahead, estimate, prepare
 from prunebench.harness.processes import local
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
@@ -102,8 +101,7 @@ def test_networks_are_measured_once(config: ExperimentConfig, monkeypatch: pytes
 def test_what_is_done_is_not_forecast(
     config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     monkeypatch.setattr(forecast, "measure", lambda configs, jobs, display: [COSTS] * len(configs))
     wanted = plan(tmp_path, config, {}, {"preserve": 0.3})
     work = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
@@ -133,7 +131,7 @@ def test_a_real_network_is_measured_and_nothing_written(
     ready, fresh, again = estimate.preparing(print, [task, untrained, untrained], 1)
     assert ready["training"] == again["training"] == again["calibration"] == 0
     assert fresh["training"] > fresh["calibration"] == ready["calibration"] > 0
-    assert datasets.load(task).sizes() == {"train": 21940, "reward": 20, "test": 1800}
+    assert load_data(task).sizes() == {"train": 21940, "reward": 20, "test": 1800}
     assert sorted(cache_directory.rglob("*")) == before
 
 

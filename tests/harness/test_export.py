@@ -20,9 +20,9 @@ from prunebench.harness import cli
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.inside import ahead
 from prunebench.harness.inside.export import export_one
 from prunebench.harness.inside.finetune import finetune_one, resolve
-from prunebench.harness.processes import local
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
@@ -33,7 +33,7 @@ DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 2_000_000, "param
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", finished_runs.MODULES)
+    monkeypatch.setattr(ahead, "modules", lambda *agents: finished_runs.MODULES)
 
 
 @pytest.fixture(scope="module", autouse=True)

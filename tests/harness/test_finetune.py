@@ -21,8 +21,8 @@ from prunebench.harness.commands import finetune as finetune_command
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.finetuning import FinetuneSettings
+from prunebench.harness.inside import ahead
 from prunebench.harness.inside.finetune import finetune_one, resolve
-from prunebench.harness.processes import local
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.record import store
 from prunebench.harness.record.run import Run
@@ -38,7 +38,7 @@ KEYS = ["schema", "agent", "seed", "status", "settings", "channels", "test", "se
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", finished_runs.MODULES)
+    monkeypatch.setattr(ahead, "modules", lambda *agents: finished_runs.MODULES)
 
 
 @pytest.fixture(scope="module", autouse=True)

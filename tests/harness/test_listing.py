@@ -37,8 +37,10 @@ def test_data_sets_have_what_they_need() -> None:
 def test_models_and_choices_are_complete() -> None:
     assert [line.strip() for line in listing.text("models").splitlines()[1:-2]] == models.names()
     text = listing.text("options")
-    for choices in (SCOPES, CRITERIA, RECONSTRUCTIONS):
-        for name, meaning in choices.items():
+    for option, choices in {"scope": SCOPES, "importance": CRITERIA, "reconstruction": RECONSTRUCTIONS}.items():
+        assert list(listing.MEANINGS[option]) == list(choices)
+    for meanings in listing.MEANINGS.values():
+        for name, meaning in meanings.items():
             assert f"    {name}: {meaning}" in text
 
 

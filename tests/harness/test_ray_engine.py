@@ -24,7 +24,7 @@ import toy_runs
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.processes import local, ray_cluster, ray_engine
+from prunebench.harness.processes import ray_cluster, ray_engine
 from prunebench.harness.processes.local import End, Event, Job, Limits, Processes
 from prunebench.harness.processes.ray_engine import RayProcesses
 from prunebench.harness.record import store
@@ -57,10 +57,9 @@ def lines(config: ExperimentConfig, folder: Path) -> dict[str, list[dict[str, An
     return {run.name: toy_runs.without_times(run.lines()) for run in store.Experiment(folder, config).runs()}
 
 
-def locally(config: ExperimentConfig, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
+def locally(config: ExperimentConfig, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """The lines of this machine's engine."""
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    with Processes(1) as processes:
+    with Processes(1, toy_runs.MODULES) as processes:
         ends(processes.run(jobs(config, folder), 2))
     return lines(config, folder)
 
@@ -128,7 +127,7 @@ def test_two_nodes_do_an_experiment_while_a_worker_is_killed(
         assert disturber.done
         assert raylets <= seen  # both nodes had something to do
     assert [end.problem for end in found.values()] == [None, None]
-    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local", monkeypatch)
+    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local")
 
 
 @needs_ray
@@ -163,7 +162,7 @@ def test_the_lines_are_those_of_the_local_engine(
         else:
             reports.append(event)
     assert [end.problem for end in found.values()] == [None, None]
-    assert lines(config, tmp_path / "ray") == locally(config, tmp_path / "local", monkeypatch)
+    assert lines(config, tmp_path / "ray") == locally(config, tmp_path / "local")
     for name in found:
         values = [event.values for event in reports if event.name == name]
         assert values[0] is None  # it began
@@ -181,7 +180,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(
     assert disturber.done
     assert [end.problem for end in found.values()] == [None, None]
     assert run.status().attempts == 2
-    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local", monkeypatch)
+    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local")
 
 
 @needs_ray
@@ -196,7 +195,7 @@ def test_a_killed_process_is_reported_and_the_run_goes_on_when_it_is_begun_again
     assert found["slow seed 0"].problem is None
     assert 3 <= len(run.lines()) < slow.evaluations
     assert ends(engine.run(jobs(slow, tmp_path / "ray")[1:]))[run.name].problem is None
-    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local", monkeypatch)
+    assert lines(slow, tmp_path / "ray") == locally(slow, tmp_path / "local")
 
 
 @needs_ray

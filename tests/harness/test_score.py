@@ -13,14 +13,14 @@ import toy_runs
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.processes import local
+from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.running import score as scoring
 
 
 @pytest.fixture(autouse=True)
 def light_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
 
 
 def score(policy: Any, config: ExperimentConfig, clip: bool = False) -> dict[str, Any]:

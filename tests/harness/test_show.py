@@ -11,7 +11,7 @@ import toy_runs
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.display import Lines
 from prunebench.harness.experiments.config import ExperimentConfig, to_yaml
-from prunebench.harness.processes import local
+from prunebench.harness.inside import ahead
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import overview
 from prunebench.harness.running import bench as benches
@@ -28,8 +28,7 @@ def test_one_that_was_only_begun(config: ExperimentConfig, tmp_path: Path) -> No
 def test_one_with_failures_and_more_seeds_to_come(
     config: ExperimentConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(benches.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     config = dataclasses.replace(config, agents=("sampler", "failing"), seeds=1)
     benches.bench(
         config,

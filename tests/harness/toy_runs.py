@@ -24,6 +24,7 @@ from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside import run, score
 from prunebench.harness.record.journal import Line
 
+MODULES = ("prunebench.harness.inside.run", "torch")  # all that processes of these tests need
 LAYERS = 4
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 1_000_000, "parameters": 20_000}
 FACTS: dict[str, Any] = {
@@ -212,13 +213,13 @@ def main(folder: str) -> None:
     """A bench in a process of its own, to be disturbed."""
     from prunebench.harness import cli
     from prunebench.harness.commands import bench as bench_command
-    from prunebench.harness.processes import local
+    from prunebench.harness.inside import ahead
     from prunebench.harness.running import bench
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     registry.registered = registered  # type: ignore[assignment]
     registry.CONTROLS = ()  # type: ignore[assignment]
-    local.HEAVY_MODULES = ("prunebench.harness.inside.run", "torch")  # type: ignore[assignment]
+    ahead.modules = lambda *agents: MODULES  # type: ignore[assignment]
     bench_command.bench = partial(  # type: ignore[assignment]
         bench.bench, prepare=prepare, run_one=run_one, measure_latency=measure_latency
     )

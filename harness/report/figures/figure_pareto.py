@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from prunebench.envs.tasks import costs
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
 
-_COSTS = {"macs": "MACs", "parameters": "parameters", "latency": "predicted latency"}
 _LOWEST = 0.05  # quantile of the accuracies at which an axis may begin
 
 
@@ -43,7 +43,7 @@ def _draw(results: Results) -> Figure | None:
     panels[0].axvline(budget, color=style.INK, linewidth=1.1, linestyle=(0, (4, 3)), label="_budget", zorder=1)
     panels[0].set_xlim(*_padded([*parts[0].loc[parts[0]["accuracy"] >= low, "cost_kept"], budget]))
     panels[0].set_ylabel("reward-split accuracy (%), log error")
-    panels[0].set_xlabel(f"{_COSTS[experiment.config.cost]} kept (%), within the budget")
+    panels[0].set_xlabel(f"{costs.named(experiment.config.cost).predicted_label} kept (%), within the budget")
     if beyond:
         panels[1].set_xlim(*_padded(parts[1]["cost_kept"]))
         panels[1].set_xlabel("beyond it (%)")

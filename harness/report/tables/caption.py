@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from prunebench.envs.environment.channel_pruning import COUNTED
+from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.experiments import spoken
 from prunebench.harness.record import manifest
 from prunebench.harness.record.store import Experiment
-
-_LATENCY = "nanoseconds per image"
 
 
 def headline(experiments: Sequence[Experiment]) -> str:
@@ -37,15 +37,12 @@ def protocol(readings: Sequence[Reading]) -> str:
 def _task(reading: Reading) -> str:
     config, task = reading.experiment.config, reading.manifest["task"]
     splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
-    costs = [f"{task['dense'][name]:,} {spoken.cost(name)}" for name in ("macs", "parameters")]
-    if config.cost == "latency":
-        costs.insert(0, f"{task['latency_ns']:,} {_LATENCY}")
-    elif config.cost == "parameters":
-        costs.reverse()
-    limited, other = costs[0], ", ".join(costs[1:])
+    limited, *others = (
+        f"{cost.dense(task):,} {cost.unit}" for cost in map(costs.named, dict.fromkeys((config.cost, *COUNTED)))
+    )
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
-        f"{limited} ({other}); images: {splits} (split seed {config.task.split_seed})"
+        f"{limited} ({', '.join(others)}); images: {splits} (split seed {config.task.split_seed})"
     )
 
 

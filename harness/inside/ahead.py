@@ -1,0 +1,20 @@
+"""What the server of processes imports ahead, so that no process of a run has to. Importing this imports none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prunebench.envs.data import datasets
+from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import AgentSpec
+
+HEAVY_MODULES = (
+    *("torch", "torchvision", "gymnasium", "sklearn.datasets", "prunebench.harness.inside.run"),
+    *datasets.modules(),
+    "prunebench.envs.networks.resnet",
+)
+
+
+def modules(agents: Iterable[AgentSpec] = ()) -> list[str]:
+    """The modules that every run needs, and those of our own agents among the ones that will run."""
+    return [*HEAVY_MODULES, *registry.own_modules(agents)]
