@@ -6,14 +6,16 @@ import sys
 import time
 from collections import defaultdict
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from prunebench.envs.progress import Progress as Reported
 from prunebench.harness.pace import Pace
+
+if TYPE_CHECKING:
+    from prunebench.envs.progress import Progress as Reported
 
 _BETWEEN = 10.0  # seconds at least between two lines about the same thing
 _RUNS = "runs"  # what the bar of all of them is called

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from prunebench.harness.analysis import anytime, comparison, inference, power
-from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.analysis.inference import ALPHA
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.frames import Reading
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"

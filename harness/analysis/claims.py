@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
 import yaml
@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from prunebench.harness.analysis import claim_rules, comparison
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
-from prunebench.harness.analysis.frames import Reading
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.frames import Reading
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from prunebench.harness.errors import plain_line
 from prunebench.harness.record.journal import Line, incumbent
-from prunebench.harness.record.run import Run
-from prunebench.harness.record.status import Status, TestScore
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.status import Status, TestScore
+    from prunebench.harness.record.store import Experiment
 
 _EVALUATION = ("reconstruction", "forward", "environment")
 _EVALUATION_COLUMNS = (

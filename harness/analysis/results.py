@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,9 @@ from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.config import differences
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.store import Experiment
 
 
 class Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,9 @@ from prunebench.harness.experiments import spoken
 from prunebench.harness.running import forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
-from prunebench.harness.running.sessions import Outcome
+
+if TYPE_CHECKING:
+    from prunebench.harness.running.sessions import Outcome
 
 
 @click.command("bench")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -18,9 +18,11 @@ from prunebench.harness.commands.completion import Choice
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agentspec, registry
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import ENGINES, Execution
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.agentspec import AgentSpec
 
 _DEFAULT = ExperimentConfig()
 _EXECUTION = Execution()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.envs.errors import check_choice
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes import ray_cluster
 from prunebench.harness.processes.local import Limits, cores
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 ENGINES = ("local", "ray")
 GIB = 1 << 30

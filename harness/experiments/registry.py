@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs import importing
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.harness.errors import RegistryError
 from prunebench.harness.experiments import agent_options
-from prunebench.harness.experiments.agentspec import AgentSpec
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.agentspec import AgentSpec
 
 GROUP = "prunebench.agents"
 CONTROLS = ("uniform", "random", "greedy")

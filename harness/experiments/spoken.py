@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from prunebench.envs.tasks import costs
-from prunebench.envs.tasks.task import TaskConfig
-from prunebench.harness.experiments.config import ExperimentConfig
+
+if TYPE_CHECKING:
+    from prunebench.envs.tasks.task import TaskConfig
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 
 def budget(config: ExperimentConfig) -> str:

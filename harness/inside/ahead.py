@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prunebench.envs.data import datasets
 from prunebench.harness.experiments import registry
-from prunebench.harness.experiments.agentspec import AgentSpec
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.agentspec import AgentSpec
 
 HEAVY_MODULES = (
     *("torch", "torchvision", "gymnasium", "sklearn.datasets", "prunebench.harness.inside.run"),

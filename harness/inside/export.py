@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.evaluation import timing
-from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.tasks import preparation
 from prunebench.envs.tasks.task import load_data
 from prunebench.envs.weights import export
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json
 from prunebench.harness.inside.prepare import Report, set_threads
 from prunebench.harness.inside.rebuilt import rebuilt
 from prunebench.harness.record.incumbents import incumbent
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.envs.evaluation.evaluator import Evaluator
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.run import Run
 
 _ROUNDS = 15  # of timing: enough for quartiles
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.evaluation.evaluator import score_batches
 from prunebench.envs.tasks import preparation
 from prunebench.envs.tasks.task import load_data
 from prunebench.envs.weights import export, finetuning, training
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.experiments.finetuning import FinetuneSettings
 from prunebench.harness.inside.prepare import Report, set_threads
 from prunebench.harness.inside.rebuilt import rebuilt
 from prunebench.harness.record.incumbents import incumbent
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.status import FinetuneStatus, Problem, TestScore
 from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.experiments.finetuning import FinetuneSettings
+    from prunebench.harness.record.run import Run
 
 
 def resolve(report: Report, config: ExperimentConfig, settings: FinetuneSettings) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.evaluation import timing
 from prunebench.envs.tasks import preparation
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside.prepare import Report, set_threads
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 
 def measure_latency(report: Report, config: ExperimentConfig, policies: list[list[int]]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str
     for number, budget in enumerate(budgets):
         report("checking the experiments", number, len(budgets))
         inspection.check_budget(*budget)
+    report("checking the experiments", len(budgets), len(budgets))
     return {label: count for label, count in most.items() if isinstance(count, int)}
 
 

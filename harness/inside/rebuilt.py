@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from prunebench.envs.evaluation.evaluator import Evaluator, score_batches
 from prunebench.harness.errors import StoreError
-from prunebench.harness.record.journal import Line
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.journal import Line
 
 _TOLERANCE = 1e-3  # of a recorded loss: rounding differs between machines by less, other weights by more
 

@@ -10,21 +10,23 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from prunebench.envs.tasks.preparation import load_evaluator
 from prunebench.harness.experiments import registry
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
 from prunebench.harness.record.journal import Journal, Line, incumbent
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.status import ENDED, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.run import Run
 
 
 def run_one(

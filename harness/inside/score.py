@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from prunebench.envs.environment.channel_pruning import COUNTED, ChannelPruningEnv
 from prunebench.envs.tasks import inspection, preparation
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, prepare_cost, set_threads
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 
 def score_policy(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.record.journal import Line
-from prunebench.harness.record.run import Run
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.journal import Line
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.store import Experiment
 
 
 def finished(experiment: Experiment) -> list[Run]:

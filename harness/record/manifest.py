@@ -7,11 +7,13 @@ import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.experiments import registry
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes.local import cores
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 _PACKAGES = (
     *("prunebench", "torch", "torchvision", "torch-pruning", "botorch", "gpytorch", "stable-baselines3", "gymnasium"),

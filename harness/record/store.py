@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from prunebench.envs.files import DRAFT
@@ -26,9 +26,11 @@ from prunebench.envs.networks import models
 from prunebench.harness.errors import ConfigError, DamagedError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import folder_name
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json
 from prunebench.harness.record.run import Run
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 NAME = "experiment.yaml"
 """The file that makes a folder an experiment's."""

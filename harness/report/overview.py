@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from prunebench.harness.analysis.frames import Recorded
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import spoken
 from prunebench.harness.record.journal import incumbent
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.tables import table_list
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.frames import Recorded
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.record.store import Experiment
 
 _HEADERS = ("agent", "seed", "status", "evaluations", "incumbent", "seconds", "attempts", "error")
 _LONGEST = 80  # characters of an error: the whole of it is in the run's file

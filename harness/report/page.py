@@ -6,19 +6,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.figures import figure_files, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
-from prunebench.harness.report.tables.tabular import Table
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.record.store import Experiment
+    from prunebench.harness.report.tables.tabular import Table
 
 FILE = "report.html"
 _TEMPLATE = "page.html.jinja"

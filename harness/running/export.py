@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
@@ -16,8 +16,10 @@ from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
-from prunebench.harness.record.run import Run
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.store import Experiment
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prunebench.harness.display import Display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
 from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
 from prunebench.harness.record.incumbents import finished
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.status import Problem
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.bench import Session
+
+if TYPE_CHECKING:
+    from prunebench.harness.display import Display
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.store import Experiment
 
 
 def finetune(

@@ -6,22 +6,24 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from prunebench.harness.display import Display
 from prunebench.harness.experiments import spoken
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import GIB
 from prunebench.harness.inside import ahead
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
-from prunebench.harness.record.run import Run
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running import sessions
-from prunebench.harness.running.plan import Plan
+
+if TYPE_CHECKING:
+    from prunebench.harness.display import Display
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.store import Experiment
+    from prunebench.harness.running.plan import Plan
 
 PREPARING = "prunebench.harness.inside.estimate:preparing"
 RUNNING = "prunebench.harness.inside.estimate:running"

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments import grid, gridfile
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.experiments.execution import FIELDS as execution_fields
 from prunebench.harness.record import store
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.run import Run
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from prunebench.harness.display import Display
 from prunebench.harness.errors import BusyError, StoreError
 from prunebench.harness.processes.local import End, Event, Job
-from prunebench.harness.record.run import Run
 from prunebench.harness.record.status import ENDED, Problem, Status
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.harness.display import Display
+    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.store import Experiment
 
 _LETTING_GO = 5.0  # seconds that a killed process may take to be gone
 _POLL = 1.0  # seconds between two looks at runs that another process does

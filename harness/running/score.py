@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from prunebench.envs.tasks.costs import COSTS
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import documents
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, Processes, cores
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
 
 KINDS = ("ratios", "channels")
 _EXPECTED = "expected a list of preserve ratios, or a mapping with `ratios` or with `channels`"

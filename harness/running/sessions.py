@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, display, watch
 from prunebench.harness.errors import USER_ERRORS
-from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, JobCrash, Processes
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
-from prunebench.harness.running.bench import Session
-from prunebench.harness.running.plan import Plan
+
+if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.store import Experiment
+    from prunebench.harness.running.bench import Session
+    from prunebench.harness.running.plan import Plan
 
 CHECK_AHEAD = "prunebench.harness.inside.prepare:check_ahead"
 """What finds out in a process whatever can be found out about experiments before anything is trained."""

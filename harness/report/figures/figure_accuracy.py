@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 _DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5, "markeredgewidth": 0, "alpha": 0.9}
 _STROKE: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": 17, "markeredgewidth": 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prunebench.harness.analysis.results import Results
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.record.store import Experiment
 
 _LOWEST = 0.05  # quantile of the mean curves at which an axis may begin
 

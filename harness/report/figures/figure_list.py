@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_accuracy import FINAL_ACCURACY
 from prunebench.harness.report.figures.figure_anytime import ANYTIME_EVALUATIONS, ANYTIME_SECONDS
 from prunebench.harness.report.figures.figure_clusters import CLUSTERS
 from prunebench.harness.report.figures.figure_pareto import PARETO
 from prunebench.harness.report.figures.figure_ratios import PRESERVE_RATIOS
-from prunebench.harness.report.figures.figure_style import Drawing
 from prunebench.harness.report.figures.figure_times import TIME_SPLIT
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.report.figures.figure_style import Drawing
 
 FIGURES: Sequence[Drawing] = (
     ANYTIME_EVALUATIONS,

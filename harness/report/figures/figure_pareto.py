@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from prunebench.envs.tasks import costs
-from prunebench.harness.analysis.results import Results
-from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.record.store import Experiment
 
 _LOWEST = 0.05  # quantile of the accuracies at which an axis may begin
 

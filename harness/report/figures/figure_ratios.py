@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import matplotlib
 import numpy as np
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 
 def _draw(results: Results) -> Figure | None:

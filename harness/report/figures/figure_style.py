@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.experiments import registry
-from prunebench.harness.experiments.agentspec import AgentSpec
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
+    from prunebench.harness.experiments.agentspec import AgentSpec
 
 INK = "#010203"
 """Of text, axes and lines that belong to no agent: nearly black, and found again where it has to be replaced."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.figures import figure_style as style
 from prunebench.harness.report.figures.figure_style import Drawing
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 _COLOURS = {"agent": "#8a63d2", "reconstruction": "#d55e00", "forward": "#2b95cf", "environment": "#7a7a7a"}
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from prunebench.envs.environment.channel_pruning import COUNTED
 from prunebench.envs.tasks import costs
-from prunebench.envs.tasks.task import TaskConfig
-from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.experiments import spoken
 from prunebench.harness.record import manifest
-from prunebench.harness.record.store import Experiment
+
+if TYPE_CHECKING:
+    from prunebench.envs.tasks.task import TaskConfig
+    from prunebench.harness.analysis.frames import Reading
+    from prunebench.harness.record.store import Experiment
 
 
 def headline(experiments: Sequence[Experiment]) -> str:

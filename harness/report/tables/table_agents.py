@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.tables import caption as captions
 from prunebench.harness.report.tables.tabular import (
     AGENT,
@@ -22,6 +22,9 @@ from prunebench.harness.report.tables.tabular import (
     shown,
     text,
 )
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "table"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from prunebench.harness.analysis import anytime
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.tables.tabular import AGENT, DASH, Column, Row, Table, mean_std, number, rows
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "anytime"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from prunebench.harness.analysis.results import Results
+from typing import TYPE_CHECKING
+
 from prunebench.harness.report.tables.tabular import Column, Table, rows, text
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "claims"
 _COLUMNS = (

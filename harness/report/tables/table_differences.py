@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from prunebench.harness.analysis import comparison, inference, power
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.tables.tabular import (
     AGENT,
     DASH,
@@ -18,6 +19,9 @@ from prunebench.harness.report.tables.tabular import (
     plain,
     rows,
 )
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "differences"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.files import write_text
@@ -19,7 +19,9 @@ from prunebench.harness.report.tables import (
     table_variances,
     tabular,
 )
-from prunebench.harness.report.tables.tabular import Table
+
+if TYPE_CHECKING:
+    from prunebench.harness.report.tables.tabular import Table
 
 
 class Home(Protocol):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from prunebench.harness.analysis.results import Results
+from typing import TYPE_CHECKING
+
 from prunebench.harness.report.tables.tabular import AGENT, Column, Table, plain, rows, shown, text
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "runs"
 _COLUMNS = (

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prunebench.harness.analysis.inference import RESAMPLED_RUNS
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.report.tables.tabular import AGENT, TESTS, Column, Table, interval, plain, rows
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
 
 NAME = "variances"
 
