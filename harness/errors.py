@@ -30,6 +30,12 @@ class BusyError(StoreError):
     """A run is being done by another process."""
 
 
+def check_count(name: str, value: int) -> None:
+    """Raise ConfigError unless ``value`` is at least 1."""
+    if value < 1:
+        raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
+
+
 _MESSAGE = 1000  # characters of a message that are kept
 
 

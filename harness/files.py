@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from prunebench.envs.files import whole
 from prunebench.harness.errors import DamagedError, StoreError
 
@@ -48,3 +50,9 @@ def free_name(path: Path, why: str) -> Path:
     while (free := path.with_name(f"{path.stem}.{why}-{number}{path.suffix}")).exists():
         number += 1
     return free
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a file's content, in a few words."""
+    fault = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))

@@ -17,7 +17,7 @@ import pandas as pd
 from prunebench.envs.errors import check_choice
 from prunebench.harness.analysis import inference, power
 from prunebench.harness.analysis.inference import ALPHA
-from prunebench.harness.experiments import registry
+from prunebench.harness.experiments.agentspec import CONTROLS
 
 HEADLINE = "test_accuracy"
 """The column by which agents are compared: of images that played no part in the search."""
@@ -243,7 +243,7 @@ def against_best(runs: pd.DataFrame, column: str = HEADLINE) -> AgainstBest:
 
 def is_control(agent: str) -> bool:
     """Whether an agent's label is that of a control."""
-    return agent.partition(":")[0] in registry.CONTROLS
+    return agent.partition(":")[0] in CONTROLS
 
 
 def _values(runs: pd.DataFrame, agent: str, column: str) -> pd.Series:

@@ -12,7 +12,7 @@ import click
 from prunebench.harness.commands.options import OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.experiments import spoken
-from prunebench.harness.running import forecast, sessions
+from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
 
@@ -42,7 +42,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
         shlex.join(["prunebench", *sys.argv[1:]]),
         tables=_rebuild,
         work=bench,
-        check=sessions.CHECK_AHEAD,
+        check=checking.CHECK_AHEAD,
         show=display,
     ):
         outcomes.append(outcome)

@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 from prunebench.harness.errors import ConfigError
 
+CONTROLS = ("uniform", "random", "greedy")
+"""The agents that stand in every table: one that does not beat them has not shown anything."""
+
 _TEXT = r'"(?:[^"\\]|\\.)*"'
 _INNER = rf"\[(?:{_TEXT}|[^\[\]\"])*\]"  # a list of plain values
 _LIST = rf"\[(?:{_TEXT}|{_INNER}|[^\[\]\"])*\]"  # and of such lists

@@ -19,7 +19,7 @@ from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.task import TaskConfig, check_task
-from prunebench.harness.errors import ConfigError, StoreError
+from prunebench.harness.errors import ConfigError, StoreError, check_count
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.files import SCHEMA
@@ -87,12 +87,6 @@ def check(config: ExperimentConfig) -> None:
         if config.agents.count(agent) > 1:
             raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
     check_task(config.task)
-
-
-def check_count(name: str, value: int) -> None:
-    """Raise ConfigError unless ``value`` is at least 1."""
-    if value < 1:
-        raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
 
 
 def _check_number(name: str, value: float, expected: str) -> None:

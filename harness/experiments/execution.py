@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.envs.errors import check_choice
-from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import config as configs
+from prunebench.harness.errors import ConfigError, check_count
 from prunebench.harness.processes import ray_cluster
 from prunebench.harness.processes.local import Limits, cores
 
@@ -47,7 +46,7 @@ class Execution:
         for name in ("jobs", "attempts"):
             value = getattr(self, name)
             if value is not None:
-                configs.check_count(name, value)
+                check_count(name, value)
         for name in ("time_limit", "memory_limit"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):

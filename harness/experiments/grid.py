@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.experiments.gridfile import AXES, TASK, Settings
+
+AXES = ("model", "preserve", "split_seed")
+"""The settings that may be lists: the grid is their product."""
+
+TASK = get_type_hints(TaskConfig)
+"""The settings of a task and their types."""
+
+Settings = dict[str, Any]
+"""Checked settings by field; those of :data:`AXES` are lists, of ``model`` a list of a name and options of its own."""
 
 
 def single(given: Mapping[str, Any]) -> ExperimentConfig:

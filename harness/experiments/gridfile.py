@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from prunebench.envs.errors import check_choice
-from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agent_options, agentspec, documents, execution
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
-
-AXES = ("model", "preserve", "split_seed")
-"""The settings that may be lists: the grid is their product."""
-
-TASK = get_type_hints(TaskConfig)
-"""The settings of a task and their types."""
+from prunebench.harness.experiments.grid import AXES, TASK, Settings
 
 _TYPES: dict[str, Any] = {
     **TASK,
@@ -27,9 +21,6 @@ _TYPES: dict[str, Any] = {
     "out": str | None,
 }
 _WRITTEN = {"schema", "experiment"}  # keys of a file that the harness wrote
-
-Settings = dict[str, Any]
-"""Checked settings by field; those of :data:`AXES` are lists, of ``model`` a list of a name and options of its own."""
 
 
 def read(path: Path) -> Settings:

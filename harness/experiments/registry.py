@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
 
 GROUP = "prunebench.agents"
-CONTROLS = ("uniform", "random", "greedy")
-"""The agents that stand in every table: one that does not beat them has not shown anything."""
 
 _DISTRIBUTION = "prunebench"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunebench.envs.files import make_folder, sync_folder, whole
 from prunebench.harness.errors import BusyError, DamagedError
-from prunebench.harness.files import free_name
+from prunebench.harness.files import first_fault, free_name
 
 
 class Seconds(BaseModel):
@@ -193,9 +193,3 @@ def _line(path: Path, number: int, text: bytes) -> Line:
     if line.index != number:
         raise DamagedError(f"{where} has index {line.index}: expected {number}")
     return line
-
-
-def first_fault(error: ValidationError) -> str:
-    """What is wrong with a file's content, in a few words."""
-    fault = error.errors()[0]
-    return ": ".join(filter(None, [".".join(map(str, fault["loc"])), fault["msg"]]))

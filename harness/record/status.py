@@ -9,8 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prunebench.harness.errors import DamagedError, StoreError, in_one_line, plain
-from prunebench.harness.files import read_json
-from prunebench.harness.record.journal import first_fault
+from prunebench.harness.files import first_fault, read_json
 
 ENDED = ("done", "failed", "timeout")
 """States in which a run has come to an end."""

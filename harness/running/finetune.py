@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import config as configs
+from prunebench.harness.errors import ConfigError, check_count
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
 from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
@@ -45,7 +44,7 @@ def finetune(
         JobCrash: the preparation failed for another reason.
     """
     settings.check()
-    configs.check_count("jobs", jobs)
+    check_count("jobs", jobs)
     session, runs = Session(experiment), finished(experiment)
     with Processes(experiment.config.threads, ahead.modules()) as processes:
         resolved = processes.call(

@@ -16,7 +16,7 @@ from prunebench.harness.inside import ahead
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
 from prunebench.harness.running import plan as plans
-from prunebench.harness.running import sessions
+from prunebench.harness.running.checking import check_ahead
 
 if TYPE_CHECKING:
     from prunebench.harness.display import Display
@@ -62,7 +62,7 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
     for config in configs:
         groups[replace(config.task, split_seed=0)].append(config)
     with Processes(configs[0].threads, ahead.modules(a for c in configs for a in c.agents)) as processes:
-        start_up, most = sessions.check_ahead(processes, configs, display)
+        start_up, most = check_ahead(processes, configs, display)
         found: dict[ExperimentConfig, Costs] = {}
         for number, group in enumerate(groups.values()):
             display.step("measuring", number, len(groups))

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.harness.display import Display, display, watch
+from prunebench.harness.display import Display, display
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.inside import ahead
-from prunebench.harness.processes.local import Function, Job, JobCrash, Processes
+from prunebench.harness.processes.local import Function, JobCrash, Processes
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
+from prunebench.harness.running.checking import CHECK_AHEAD, check_ahead
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.store import Experiment
     from prunebench.harness.running.bench import Session
     from prunebench.harness.running.plan import Plan
-
-CHECK_AHEAD = "prunebench.harness.inside.prepare:check_ahead"
-"""What finds out in a process whatever can be found out about experiments before anything is trained."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +90,3 @@ def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) 
     agents = [agent for config in unfinished for agent in config.agents]
     with Processes(unfinished[0].threads, ahead.modules(agents)) as processes:
         check_ahead(processes, unfinished, shown, check)
-
-
-def check_ahead(
-    processes: Processes, configs: Sequence[ExperimentConfig], shown: Display, check: Function = CHECK_AHEAD
-) -> tuple[float, Any]:
-    """Find out in a process what can be found out about all experiments without training anything.
-
-    Returns:
-        The seconds that the processes took to start, and what ``check`` returns.
-    """
-    start_up = processes.start_up(watch(shown))
-    return start_up, processes.call(Job("checking the experiments", check, (configs,)), watch(shown))

@@ -16,8 +16,8 @@ from prunebench.harness import cli
 from prunebench.harness.commands import bench as bench_command
 from prunebench.harness.inside import ahead
 from prunebench.harness.running import bench as benches
+from prunebench.harness.running import checking
 from prunebench.harness.running import score as scoring
-from prunebench.harness.running import sessions
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     parts = {"prepare": toy_runs.prepare, "run_one": toy_runs.run_one, "measure_latency": toy_runs.measure_latency}
     monkeypatch.setattr(bench_command, "bench", lambda *args, **kwargs: benches.bench(*args, **kwargs, **parts))
-    monkeypatch.setattr(sessions, "CHECK_AHEAD", toy_runs.check_ahead)
+    monkeypatch.setattr(checking, "CHECK_AHEAD", toy_runs.check_ahead)
     return parts
 
 
@@ -159,7 +159,7 @@ def test_what_is_only_found_while_an_experiment_is_prepared_does_not_cost_the_ot
 def test_what_the_check_ahead_finds_leaves_nothing(
     capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "CHECK_AHEAD", toy_runs.refusing_all)
+    monkeypatch.setattr(checking, "CHECK_AHEAD", toy_runs.refusing_all)
     Path("grid.yaml").write_text(GRID)
     assert run("bench", "grid.yaml") == 2
     assert capsys.readouterr().err == "prunebench: error: no such weights\n"
