@@ -1,4 +1,4 @@
-"""How long a thousand runs take on 1 to 256 workers, from the run times that an experiment has recorded.
+"""Simulates how long a thousand runs take on 1 to 256 workers, from the run times that an experiment has recorded.
 
 python docs/cluster_simulation.py results/<experiment> [--runs N] [--start-up S] [--preparation S] [--repeats N]
 

@@ -1,4 +1,4 @@
-"""What is pruned and how it is scored: the environment ``prunebench/ChannelPruning-v0``."""
+"""The pruning tasks and their scores: the environment ``prunebench/ChannelPruning-v0`` and all behind it."""
 
 import gymnasium
 

@@ -16,7 +16,7 @@ class Criterion:
 
     Attributes:
         meaning: in words.
-        function: that computes it, as ``package.module:function``; called with the
+        function: its function, as ``package.module:function``; called with the
             :class:`prunebench.envs.pruning.network.PrunableNetwork`, batches of normalised calibration images and
             labels, and a seed, it returns the scores of every prunable layer's channels, ``(channels,)`` each.
     """

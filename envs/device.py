@@ -1,4 +1,4 @@
-"""Where networks run: the choice of a device, and arithmetic that gives the same number every time."""
+"""The device that networks run on, with arithmetic that gives the same number every time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs and reports: experiments, their processes, the record on disk, tables and the command line."""
+"""Runs and reports: experiments, their processes, the record on disk, tables and the command line."""

@@ -1,4 +1,4 @@
-"""What the command does, for Python: thin functions with plain signatures. See docs/python.md.
+"""The command as functions, for Python, thin and with plain signatures. See docs/python.md.
 
 The work is done in processes that import the calling script anew, so a script calls these functions under
 ``if __name__ == "__main__":``.

@@ -1,4 +1,4 @@
-"""Where the BO agents look: policies on budget or the whole box, initial designs, the best point of an acquisition."""
+"""Proposes policies for BO agents: initial designs, and the best of an acquisition, on budget or in the whole box."""
 
 from __future__ import annotations
 

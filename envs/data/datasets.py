@@ -16,8 +16,8 @@ class DataSet:
 
     Attributes:
         source: its :class:`prunebench.envs.data.imagedata.ImageData`, as ``package.module:Class``.
-        options: of a task, that it leaves to the user.
-        folders: of class folders, that ``data`` must hold; where there are any, ``data`` must be given.
+        options: options of a task that it leaves to the user.
+        folders: folders of class folders that ``data`` must hold; where there are any, ``data`` must be given.
     """
 
     source: str

@@ -50,15 +50,15 @@ class DataSettings:
     """What a task says of its data set; which of it a data set leaves open stands in the table of data sets.
 
     Attributes:
-        folder: of the images.
+        folder: the folder of the images.
         image_size: pixels per side.
-        mean: of normalisation, per colour.
-        std: of normalisation, per colour.
+        mean: means of the colours that normalise images.
+        std: standard deviations of the colours that normalise images.
         classes: class folders in the network's output order.
         split_seed: fixes the splits.
         reward_images: size of the reward split.
         calibration_images: how many are calibrated on, at most.
-        preprocessing: that the network's published weights were made for.
+        preprocessing: the one that the network's published weights were made for.
     """
 
     folder: Path | None = None

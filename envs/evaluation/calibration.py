@@ -1,4 +1,4 @@
-"""What is computed once per dense network, data and criterion: channel order, and factorised least-squares problems."""
+"""Computes once per network, data and criterion: the order of channels, and factorised least-squares problems."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def evaluator_on_noise(
         calibration: of :func:`noise`, as the other images.
         reward: to score policies on.
         importance: as in :func:`prunebench.envs.evaluation.calibration.calibrate`.
-        least_squares: likewise.
+        least_squares: whether layers are refitted by least squares.
         recalibration: as in :class:`prunebench.envs.evaluation.evaluator.Evaluator`.
         progress: of the calibration.
     """

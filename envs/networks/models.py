@@ -19,7 +19,7 @@ class Network:
 
     Attributes:
         builder: as ``package.module:function``, called with ``arguments`` and the number of classes.
-        arguments: that come first.
+        arguments: the arguments that come first.
     """
 
     builder: str

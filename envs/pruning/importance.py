@@ -1,4 +1,4 @@
-"""Which channels of a prunable layer are kept first: scores by a named criterion, and the order that they make."""
+"""Scores channels by a named criterion, and makes the order in which they are kept."""
 
 from __future__ import annotations
 

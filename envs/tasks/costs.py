@@ -23,9 +23,9 @@ class Cost(ABC):
     """All that is known of a cost.
 
     Attributes:
-        name: of the option ``cost``, and of what the environment counts.
-        label: in tables and figures.
-        unit: that the dense network's cost is given in.
+        name: its name for the option ``cost``, and in what the environment counts.
+        label: its name in tables and figures.
+        unit: the unit of the dense network's cost.
         measured: whether it must be measured first: nothing is known of it before there are weights, and what the
             environment says of it is a prediction.
     """

@@ -24,9 +24,9 @@ def make_channel_pruning_env(
     Args:
         preserve: see :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`.
         cost: a name in :data:`prunebench.envs.tasks.costs.COSTS`.
-        budget: likewise.
-        lower_bound: likewise.
-        reward: likewise.
+        budget: ``wall`` or ``project``.
+        lower_bound: smallest preserve ratio of a layer.
+        reward: name of the reward.
         **task: fields of :class:`prunebench.envs.tasks.task.TaskConfig`. The first environment of a task prepares it,
             which may train its network.
 

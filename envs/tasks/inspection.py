@@ -1,4 +1,4 @@
-"""What can be known of a task's network without its weights."""
+"""Finds out about a task's network what can be known without its weights."""
 
 from __future__ import annotations
 

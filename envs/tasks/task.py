@@ -37,8 +37,8 @@ class TaskConfig:
         dataset: name in :data:`prunebench.envs.data.datasets.DATASETS`.
         data: folder of ``imagefolder`` and ``imagenet``; of CIFAR, where None is one in the cache directory.
         image_size: pixels per side; None takes the data set's own (``imagefolder``: the images as they are).
-        mean: of normalisation, three numbers; None takes the data set's own (``imagefolder``: ImageNet's).
-        std: likewise.
+        mean: means of the three colours, for normalisation; None takes the data set's own (``imagefolder``: ImageNet's).
+        std: standard deviations of the three colours; None takes the data set's own.
         classes: class folders in the network's output order; None is alphabetical.
         split_seed: fixes calibration, reward and test split.
         reward_images: size of the reward split; None is the data set's own.

@@ -1,4 +1,4 @@
-"""How good a search is before it ends: incumbent curves, the area under them, running times to a target.
+"""Anytime performance: incumbent curves, the area under them, running times to a target.
 
 Everything here takes the evaluations of runs that are done: see :func:`finished`.
 """

@@ -1,4 +1,4 @@
-"""What few seeds can say about agents: intervals, paired tests, variances. SciPy does the arithmetic."""
+"""Statistics of few seeds: intervals, paired tests, variances. SciPy does the arithmetic."""
 
 from __future__ import annotations
 

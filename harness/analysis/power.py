@@ -1,4 +1,4 @@
-"""How many runs would decide what few runs leave open."""
+"""The number of runs that would decide what few runs leave open."""
 
 from __future__ import annotations
 

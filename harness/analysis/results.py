@@ -1,4 +1,4 @@
-"""What experiments come to: every file is read once, and every number is computed once, when it is first asked for."""
+"""Results of experiments: every file is read once, and every number is computed once, when it is first asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment's numbers come to, in sentences: the first thing that a report says."""
+"""Verdicts on an experiment, in sentences: the first thing that a report says."""
 
 from __future__ import annotations
 

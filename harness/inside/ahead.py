@@ -1,4 +1,4 @@
-"""What the server of processes imports ahead, so that no process of a run has to. Importing this imports none of it."""
+"""The modules that the server of processes imports ahead for all runs. Importing this imports none of them."""
 
 from __future__ import annotations
 

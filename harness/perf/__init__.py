@@ -1,1 +1,1 @@
-"""What ``make perf`` and ``make latency`` measure."""
+"""The measurements of ``make perf`` and ``make latency``."""

@@ -1,1 +1,1 @@
-"""What is on disk: an experiment, the status and the lines of its runs, its manifest."""
+"""The record on disk: an experiment, the status and the lines of its runs, its manifest."""

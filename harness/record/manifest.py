@@ -1,4 +1,4 @@
-"""What an experiment was made with: versions, machine, and the facts about its task."""
+"""The manifest of an experiment: versions, machine, and the facts about its task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a run, and of fine-tuning what it ended with: ``seed-<k>.json`` and ``seed-<k>.finetune.json``."""
+"""The statuses of a run and of its fine-tuning: ``seed-<k>.json`` and ``seed-<k>.finetune.json``."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Experiment:
 
     @property
     def figures_folder(self) -> Path:
-        """Figures, likewise."""
+        """The folder of the experiment's figures."""
         return self.folder / "figures"
 
     def run(self, agent: str, seed: int) -> Run:

@@ -46,7 +46,7 @@ def write(
     Args:
         results: of the experiments.
         path: of the HTML file; the default is in the experiment's folder, or in the folder that holds all of them.
-        progress: told what is done, how much of it, and of how much.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Returns:
         The HTML file.

@@ -1,1 +1,1 @@
-"""What a command does in its own process: runs, fine-tuning, export, scores, forecasts."""
+"""The work of commands in their own process: runs, fine-tuning, export, scores, forecasts."""

@@ -62,7 +62,7 @@ def export(
     Args:
         experiment: whose run.
         agent: the agent's label; None leaves the choice to the accuracy on the reward split.
-        seed: of the run; likewise.
+        seed: the run's seed; None is that of the best run.
         out: the folder; None is ``export/<agent>-seed-<k>`` in the experiment's.
         display: shows progress.
 

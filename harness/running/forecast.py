@@ -1,4 +1,4 @@
-"""What a plan would run, and about how long that takes and how much memory: for ``bench --dry-run``. Writes nothing."""
+"""Forecasts what a plan would run, how long and in how much memory, for ``bench --dry-run``. Writes nothing."""
 
 from __future__ import annotations
 

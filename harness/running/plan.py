@@ -1,4 +1,4 @@
-"""What a command is to run: the experiments of a file of settings or of flags, each with its folder."""
+"""Plans what a command runs: the experiments of a file of settings or of flags, each with its folder."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def run(
     Raises:
         HarnessError, TaskError, BudgetError: the user can mend it, and it was found before anything was written: with
             the only experiment, or by the check of several.
-        JobCrash: likewise.
+        JobCrash: a process failed for another reason.
     """
     left = [len(plans.missing(experiment)) for experiment in plan.experiments]
     if len(left) > 1 and any(left):

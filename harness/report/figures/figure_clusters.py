@@ -1,4 +1,4 @@
-"""How agents cluster layers, from what they leave about their search."""
+"""The figure of clusters: how agents group layers, from the notes on their search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How figures look: colours and marks of agents, fonts, the axis of accuracies, legends."""
+"""The style of figures: colours and marks of agents, fonts, the axis of accuracies, legends."""
 
 from __future__ import annotations
 

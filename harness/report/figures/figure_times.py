@@ -1,4 +1,4 @@
-"""Where the seconds of a run went."""
+"""The figure of where the seconds of a run went."""
 
 from __future__ import annotations
 

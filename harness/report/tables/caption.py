@@ -1,4 +1,4 @@
-"""What stands around a table: what was measured and how, and what is missing from it."""
+"""Captions and footnotes of a table: what was measured and how, and what is missing from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast agents get where: the area under the incumbent's curve, and what it takes to reach targets."""
+"""The table of the area under the incumbent's curve, and of what it takes to reach targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of an agent's variance is its own, and how much the split's."""
+"""The table of variance components: an agent's own, and the split's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of every run."""
+"""The table of every run and what became of it."""
 
 from __future__ import annotations
 
