@@ -37,7 +37,7 @@ class TaskConfig:
         dataset: name in :data:`prunebench.envs.data.datasets.DATASETS`.
         data: folder of ``imagefolder`` and ``imagenet``; of CIFAR, where None is one in the cache directory.
         image_size: pixels per side; None takes the data set's own (``imagefolder``: the images as they are).
-        mean: means of the three colours, for normalisation; None takes the data set's own (``imagefolder``: ImageNet's).
+        mean: means of the three colours; None takes the data set's own (``imagefolder``: ImageNet's).
         std: standard deviations of the three colours; None takes the data set's own.
         classes: class folders in the network's output order; None is alphabetical.
         split_seed: fixes calibration, reward and test split.

@@ -12,6 +12,7 @@ from prunebench.envs import importing
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.harness.errors import RegistryError
 from prunebench.harness.experiments import agent_options
+from prunebench.harness.experiments.agentspec import CONTROLS as CONTROLS
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
