@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
 import matplotlib
-from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -22,7 +20,7 @@ from prunebench.harness.report.figures import figure_style as style
 _LEFT_OUT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _MARKS = re.compile(r'<use [^>]* style="([^"]*)"/>\s*(?:<use [^>]* style="\1"/>\s*)+')
-_POINTS = 72  # per inch
+_POINTS = 72  # per inch: what both forms are drawn in
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}(?![\d.]*[%eE])")
 
 
@@ -88,27 +86,29 @@ def _own_ids(text: str, name: str) -> str:
 def _svg(figure: Figure, name: str, background: str) -> str:
     buffer = io.StringIO()
     unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context(style.settings() | {"svg.hashsalt": name}), _laid_out(figure, FigureCanvasSVG):
-        figure.savefig(buffer, format="svg", facecolor=background, metadata=unsaid)
+    with matplotlib.rc_context(style.settings() | {"svg.hashsalt": name}):
+        _print(figure, background, FigureCanvasSVG(figure).print_svg, buffer, unsaid)
     return buffer.getvalue()
 
 
 def _pdf(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(style.settings()), _laid_out(figure, FigureCanvasPdf):
-        figure.savefig(buffer, format="pdf", facecolor="white", metadata={"CreationDate": None})
+    with matplotlib.rc_context(style.settings()):
+        _print(figure, "white", FigureCanvasPdf(figure).print_pdf, buffer, {"CreationDate": None})
     return buffer.getvalue()
 
 
-@contextmanager
-def _laid_out(figure: Figure, canvas: type[FigureCanvasBase]) -> Iterator[None]:
-    """The layout that saving makes, in points as the canvas has them. Saving would draw everything once more for it."""
+def _print(
+    figure: Figure, background: str, how: Callable[..., None], buffer: io.IOBase, metadata: Mapping[str, None]
+) -> None:
+    """What ``savefig`` does, by a canvas's own method: ``savefig`` draws everything once more to lay it out."""
     engine, dots = figure.get_layout_engine(), figure.dpi
     assert engine is not None
-    canvas(figure)
     figure.set_dpi(_POINTS)
     engine.execute(figure)
     figure.set_dpi(dots)
     figure.set_layout_engine("none")
-    yield
+    figure.set_facecolor(background)
+    how(buffer, metadata=metadata)
+    figure.set_dpi(dots)
     figure.set_layout_engine(engine)
