@@ -35,11 +35,7 @@ Costs = dict[str, Any]
 
 
 def describe(plan: Plan, display: Display) -> str:
-    """The plan as a table with a row per experiment, and what it takes in all.
-
-    Raises:
-        JobError, JobCrash: an agent, a network, data or a budget cannot be used; or measuring failed.
-    """
+    """The plan as a table with a row per experiment, and what it takes in all; raises JobError, JobCrash."""
     missing = [plans.missing(experiment) for experiment in plan.experiments]
     unfinished = [e.config for e, runs in zip(plan.experiments, missing, strict=True) if runs]
     jobs = plan.execution.at_once(plan.experiments[0].config)
