@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from prunebench.harness.display import watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
@@ -58,7 +59,7 @@ def finetune(
             started = time.perf_counter()
             processes.call(
                 Job("preparation", "prunebench.harness.inside.finetune:prepare_training", (experiment.config,)),
-                display.step,
+                watch(display),
             )
             session.seconds["preparation"] = time.perf_counter() - started
             _finetune_all(processes, session, missing, resolved, work, jobs, display)
