@@ -57,7 +57,7 @@ def test_what_every_evaluation_counts_is_in_the_table() -> None:
 
 
 def test_an_unknown_cost_is_refused_before_anything_is_prepared() -> None:
-    with pytest.raises(TaskError, match="cost 'mac' is unknown: .*did you mean 'macs'"):
+    with pytest.raises(TaskError, match=r"cost 'mac' is unknown: .*did you mean 'macs'"):
         gymnasium.make("prunebench/ChannelPruning-v0", preserve=0.5, cost="mac", disable_env_checker=True)
 
 
