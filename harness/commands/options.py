@@ -20,7 +20,7 @@ from prunebench.harness.experiments import agentspec, registry
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import ENGINES, Execution
-from prunebench.harness.experiments.gridfile import TASK
+from prunebench.harness.experiments.grid import TASK
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
