@@ -1,4 +1,4 @@
-"""What is known of a task's option: it stands with the field, and the check and the command line ask it."""
+"""The options of a task: what is known of one stands with its field, and the check and the command line ask it."""
 
 from __future__ import annotations
 
