@@ -3,103 +3,96 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
-from prunebench.envs.errors import TaskError, check_choice
+from prunebench.envs.errors import TaskError
 from prunebench.envs.networks import models, pretrained
+from prunebench.envs.tasks.options import option, options
 
 if TYPE_CHECKING:
     from prunebench.envs.data.imagedata import ImageData
 
-_CHOICES: dict[str, Iterable[str]] = {
-    "dataset": datasets.DATASETS,
-    "scope": SCOPES,
-    "importance": CRITERIA,
-    "reconstruction": RECONSTRUCTIONS,
-    "device": DEVICES,
-}
-
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """Everything that decides what a policy scores.
+    """Everything that decides what a policy scores; what an option means stands with it, and None is its default."""
 
-    Attributes:
-        model: name in :data:`prunebench.envs.networks.models.MODELS`, ``torchvision:<name>`` or
-            ``package.module:function``.
-        weights: checkpoint of the dense network; None takes torchvision's for its networks and trains others on
-            first use.
-        dataset: name in :data:`prunebench.envs.data.datasets.DATASETS`.
-        data: folder of ``imagefolder`` and ``imagenet``; of CIFAR, where None is one in the cache directory.
-        image_size: pixels per side; None takes the data set's own (``imagefolder``: the images as they are).
-        mean: means of the three colours; None takes the data set's own (``imagefolder``: ImageNet's).
-        std: standard deviations of the three colours; None takes the data set's own.
-        classes: class folders in the network's output order; None is alphabetical.
-        split_seed: fixes calibration, reward and test split.
-        reward_images: size of the reward split; None is the data set's own.
-        calibration_images: images for least squares (AMC: 60 batches of 50).
-        batch_size: images per forward pass; it changes the last bits of an accuracy.
-        scope: name in :data:`prunebench.envs.choices.SCOPES`: which channels may be pruned.
-        importance: name in :data:`prunebench.envs.choices.CRITERIA`: which of them are kept first.
-        reconstruction: name in :data:`prunebench.envs.choices.RECONSTRUCTIONS`: what is done to a pruned network
-            before scoring.
-        device: ``cpu`` or ``cuda``.
-        tf32: whether a GPU may round products to TensorFloat-32.
-    """
-
-    model: str = "mobilenetv2"
-    weights: str | None = None
-    dataset: str = "digits"
-    data: str | None = None
-    image_size: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    classes: tuple[str, ...] | None = None
-    split_seed: int = 0
-    reward_images: int | None = None
-    calibration_images: int = 3000
-    batch_size: int = 250
-    scope: str = "inner"
-    importance: str = "consumer-l1"
-    reconstruction: str = "least-squares"
-    device: str = "cpu"
-    tf32: bool = False
+    model: str = option(
+        "mobilenetv2",
+        "The network: see `prunebench list models`; torchvision:<name>; your own as package.module:function.",
+        "NAME",
+    )
+    weights: str | None = option(
+        None,
+        "Checkpoint of the dense network; a network of your own needs one.  [default: published or trained]",
+        "FILE",
+    )
+    dataset: str = option("digits", "The data set; digits is embedded, no download.", choices=datasets.names())
+    data: str | None = option(
+        None,
+        "Where the images are (needed by imagefolder and imagenet; cifar is downloaded unless it is there).",
+        "FOLDER",
+    )
+    image_size: int | None = option(None, "Pixels per side of an image (for imagefolder and imagenet).", "N", least=1)
+    mean: tuple[float, ...] | None = option(
+        None, "Means of the colours that normalise images, as 0.5,0.5,0.5 (for cifar and imagefolder).", "R,G,B"
+    )
+    std: tuple[float, ...] | None = option(
+        None, "Standard deviations of the colours that normalise images (for cifar and imagefolder).", "R,G,B"
+    )
+    classes: tuple[str, ...] | None = option(
+        None,
+        "Class folders in the order of the network's outputs, separated by commas (for imagefolder).",
+        "NAMES",
+    )
+    split_seed: int = option(
+        0, "Seed that divides images into calibration, reward and test split.", "N", least=0, most=2**32 - 1
+    )
+    reward_images: int | None = option(
+        None, "Number of images that score a policy during the search.  [default: the data set's own]", "N", least=1
+    )
+    calibration_images: int = option(  # AMC: 60 batches of 50
+        3000, "Most images that the least-squares reconstruction is fitted on.", "N", least=1
+    )
+    batch_size: int = option(250, "Images per forward pass.", "N", least=1)  # it changes the last bits of an accuracy
+    scope: str = option(
+        "inner",
+        "Channels that may be pruned: those inside blocks, or also those that shortcuts tie together.",
+        choices=SCOPES,
+    )
+    importance: str = option(
+        "consumer-l1",
+        "Criterion that says which channels of a layer are kept first; see `prunebench list options`.",
+        choices=CRITERIA,
+    )
+    reconstruction: str = option(
+        "least-squares",
+        "How the remaining weights are adapted before a policy is scored; see `prunebench list options`.",
+        choices=RECONSTRUCTIONS,
+    )
+    device: str = option("cpu", "Where networks run.", choices=DEVICES)
+    tf32: bool = option(False, "Let a GPU round products to TensorFloat-32: faster, less exact.")
 
 
 def load_data(task: TaskConfig) -> ImageData:
     """The task's data set with its splits; nothing is read before it is asked for."""
     from prunebench.envs.data.imagedata import DataSettings
 
-    settings = DataSettings(
-        folder=None if task.data is None else Path(task.data),
-        image_size=task.image_size,
-        mean=task.mean,
-        std=task.std,
-        classes=task.classes,
-        split_seed=task.split_seed,
-        reward_images=task.reward_images,
-        calibration_images=task.calibration_images,
-        preprocessing=pretrained.preprocessing(task.model),
-    )
+    same = {field.name: getattr(task, field.name) for field in fields(DataSettings) if hasattr(task, field.name)}
+    folder = None if task.data is None else Path(task.data)
+    settings = DataSettings(**same, folder=folder, preprocessing=pretrained.preprocessing(task.model))
     return datasets.load(task.dataset, settings)
 
 
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
     models.check_name(task.model)
-    for name, choices in _CHOICES.items():
-        check_choice(name, getattr(task, name), choices)
-    for name in ("reward_images", "calibration_images", "batch_size", "image_size"):
-        value = getattr(task, name)
-        if value is not None and value < 1:
-            raise TaskError(f"{name.replace('_', '-')} {value}: expected a positive number")
-    if not 0 <= task.split_seed < 2**32:
-        raise TaskError(f"split-seed {task.split_seed}: expected a number from 0 to 4294967295")
+    for name, known in options(task).items():
+        known.check(name, getattr(task, name))
     if task.weights is not None and not Path(task.weights).is_file():
         raise TaskError(f"weights {task.weights!r}: no such file")
     if task.weights is None and models.needs_weights(task.model):
@@ -133,6 +126,6 @@ def _check_normalisation(task: TaskConfig) -> None:
 
 
 def _refuse_fixed_options(task: TaskConfig) -> None:
-    for name in ("data", "image_size", "mean", "std", "classes"):
+    for name in (name for entry in datasets.DATASETS.values() for name in entry.options):
         if getattr(task, name) is not None and name not in datasets.DATASETS[task.dataset].options:
             raise TaskError(f"dataset {task.dataset!r} fixes {name.replace('_', '-')}: leave the option out")

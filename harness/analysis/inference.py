@@ -137,7 +137,7 @@ def probability_of_improvement(ours: Sequence[ArrayLike], theirs: Sequence[Array
 
     Args:
         ours: values per task, ``(n_t,)`` each, of which more is better.
-        theirs: likewise, of the same tasks.
+        theirs: the other agent's values, of the same tasks.
 
     Returns:
         The probability and its stratified percentile-bootstrap interval (none below five values each).

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
-from prunebench.envs.data import datasets
 from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
 from prunebench.envs.tasks.costs import COSTS
+from prunebench.envs.tasks.options import Option, options
+from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.commands import completion
 from prunebench.harness.commands.completion import Choice
 from prunebench.harness.errors import ConfigError
@@ -20,6 +20,7 @@ from prunebench.harness.experiments import agentspec, registry
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import ENGINES, Execution
+from prunebench.harness.experiments.grid import TASK
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
@@ -42,97 +43,41 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
         raise ConfigError(f"{parameter.name} {text!r}: expected numbers separated by commas, as 0.4,0.4,0.4") from None
 
 
-def _classes(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+def _texts(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
 
 
-def _task_option(name: str, **attributes: Any) -> Callable[..., Any]:
-    default = getattr(_DEFAULT.task, name)
-    return click.option(f"--{name.replace('_', '-')}", default=default, show_default=True, **attributes)
-
-
 def _choice(name: str, choices: Iterable[str], default: str, text: str) -> Callable[..., Any]:
-    return click.option(f"--{name}", type=Choice(name, choices), default=default, show_default=True, help=text)
+    flag = f"--{name.replace('_', '-')}"
+    return click.option(flag, type=Choice(name, choices), default=default, show_default=True, help=text)
 
 
-TASK_OPTIONS: tuple[Callable[..., Any], ...] = (
-    _task_option(
-        "model",
-        metavar="NAME",
-        shell_complete=completion.network,
-        help="The network: see `prunebench list models`; torchvision:<name>; your own as package.module:function.",
-    ),
-    click.option(
-        "--weights",
-        metavar="FILE",
-        type=click.Path(),
-        help="Checkpoint of the dense network; a network of your own needs one.  [default: published or trained]",
-    ),
-    _choice("dataset", datasets.names(), _DEFAULT.task.dataset, "The data set; digits is embedded, no download."),
-    click.option(
-        "--data",
-        metavar="FOLDER",
-        shell_complete=completion.folder,
-        help="Where the images are (needed by imagefolder and imagenet; cifar is downloaded unless it is there).",
-    ),
-    click.option(
-        "--image-size", type=int, metavar="N", help="Pixels per side of an image (for imagefolder and imagenet)."
-    ),
-    click.option(
-        "--mean",
-        metavar="R,G,B",
-        callback=_numbers,
-        help="Means of the colours that normalise images, as 0.5,0.5,0.5 (for cifar and imagefolder).",
-    ),
-    click.option(
-        "--std",
-        metavar="R,G,B",
-        callback=_numbers,
-        help="Standard deviations of the colours that normalise images (for cifar and imagefolder).",
-    ),
-    click.option(
-        "--classes",
-        metavar="NAMES",
-        callback=_classes,
-        help="Class folders in the order of the network's outputs, separated by commas (for imagefolder).",
-    ),
-    _task_option(
-        "split_seed", type=int, metavar="N", help="Seed that divides images into calibration, reward and test split."
-    ),
-    click.option(
-        "--reward-images",
-        type=int,
-        metavar="N",
-        help="Number of images that score a policy during the search.  [default: the data set's own]",
-    ),
-    _task_option(
-        "calibration_images",
-        type=int,
-        metavar="N",
-        help="Most images that the least-squares reconstruction is fitted on.",
-    ),
-    _task_option("batch_size", type=int, metavar="N", help="Images per forward pass."),
-    _choice(
-        "scope",
-        SCOPES,
-        _DEFAULT.task.scope,
-        "Channels that may be pruned: those inside blocks, or also those that shortcuts tie together.",
-    ),
-    _choice(
-        "importance",
-        CRITERIA,
-        _DEFAULT.task.importance,
-        "Criterion that says which channels of a layer are kept first; see `prunebench list options`.",
-    ),
-    _choice(
-        "reconstruction",
-        RECONSTRUCTIONS,
-        _DEFAULT.task.reconstruction,
-        "How the remaining weights are adapted before a policy is scored; see `prunebench list options`.",
-    ),
-    _choice("device", DEVICES, _DEFAULT.task.device, "Where networks run."),
-    click.option("--tf32", is_flag=True, help="Let a GPU round products to TensorFloat-32: faster, less exact."),
-)
+_BY_TYPE: dict[Any, dict[str, Any]] = {
+    int: {"type": int},
+    int | None: {"type": int},
+    tuple[float, ...] | None: {"callback": _numbers},
+    tuple[str, ...] | None: {"callback": _texts},
+}
+_BY_FORM: dict[str | None, dict[str, Any]] = {
+    "NAME": {"shell_complete": completion.network},
+    "FILE": {"type": click.Path()},
+    "FOLDER": {"shell_complete": completion.folder},
+}
+
+
+def _task_option(name: str, known: Option) -> Callable[..., Any]:
+    """The flag of a task's option."""
+    default, kind = getattr(_DEFAULT.task, name), TASK[name]
+    if known.choices:
+        return _choice(name, known.choices, default, known.text)
+    flag = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        return click.option(flag, is_flag=True, help=known.text)
+    attributes = _BY_TYPE.get(kind, {}) | _BY_FORM.get(known.form, {})
+    return click.option(flag, default=default, show_default=True, metavar=known.form, help=known.text, **attributes)
+
+
+TASK_OPTIONS = tuple(_task_option(name, known) for name, known in options(TaskConfig).items())
 """Options of a task: what is pruned, and how it is scored."""
 
 SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (

@@ -7,13 +7,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
 import torch
 
 from prunebench.envs.choices import RECONSTRUCTIONS
+from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise, random_policies, score_seconds
 from prunebench.envs.evaluation.timing import BATCH, ROUNDS
 from prunebench.envs.tasks import costs
@@ -21,9 +21,6 @@ from prunebench.envs.tasks.preparation import CALIBRATION_BATCH, RECALIBRATION_I
 from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import training
 from prunebench.harness.inside.prepare import Report, set_threads
-
-if TYPE_CHECKING:
-    from prunebench.envs.evaluation.evaluator import Evaluator
 
 _FEW = 4  # batches to calibrate on
 _LONGEST = 2.0  # seconds of a forward pass: where it takes longer, fewer images are scored

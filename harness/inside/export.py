@@ -54,6 +54,7 @@ def export_one(
     report("exporting", 0, 1)
     out.mkdir(parents=True)
     export.write(out, model, facts, evaluator.reward)
+    report("exporting", 1, 1)
     return read_json(out / export.DESCRIPTION)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from prunebench.harness.display import watch
 from prunebench.harness.errors import ConfigError, check_count
 from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
 from prunebench.harness.inside import ahead
@@ -57,7 +58,7 @@ def finetune(
             started = time.perf_counter()
             processes.call(
                 Job("preparation", "prunebench.harness.inside.finetune:prepare_training", (experiment.config,)),
-                display.step,
+                watch(display),
             )
             session.seconds["preparation"] = time.perf_counter() - started
             _finetune_all(processes, session, missing, resolved, work, jobs, display)

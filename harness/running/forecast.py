@@ -35,11 +35,7 @@ Costs = dict[str, Any]
 
 
 def describe(plan: Plan, display: Display) -> str:
-    """The plan as a table with a row per experiment, and what it takes in all.
-
-    Raises:
-        JobError, JobCrash: an agent, a network, data or a budget cannot be used; or measuring failed.
-    """
+    """The plan as a table with a row per experiment, and what it takes in all; raises JobError, JobCrash."""
     missing = [plans.missing(experiment) for experiment in plan.experiments]
     unfinished = [e.config for e, runs in zip(plan.experiments, missing, strict=True) if runs]
     jobs = plan.execution.at_once(plan.experiments[0].config)
@@ -90,8 +86,7 @@ def forecast(missing: Sequence[Run], evaluations: int, costs: Costs, jobs: int) 
 
 
 def _row(experiment: Experiment, missing: int, seconds: float, memory: float) -> list[str]:
-    present = plans.present(experiment)
-    config = present.config
+    config = (present := plans.present(experiment)).config
     counts = (len(config.agents), config.seeds, config.evaluations, len(present.runs()) - missing, missing)
     row = [config.task.model, config.task.dataset, str(config.task.split_seed), spoken.budget(config)]
     return [*row, *map(str, counts), *((f"~ {duration(seconds)}", f"~ {memory / GIB:.1f} GiB") if missing else "--")]

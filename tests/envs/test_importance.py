@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import oddnets
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prunebench.envs.choices import CRITERIA
+from prunebench.envs.choices import CRITERIA, Criterion
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.errors import TaskError
 from prunebench.envs.pruning.importance import channel_scores, ranks
@@ -165,3 +166,13 @@ def test_an_unknown_criterion_is_refused_with_the_nearest() -> None:
 
 def test_ranks_are_stable() -> None:
     assert list(ranks(np.array([1.0, 3.0, 1.0, 2.0]))) == [2, 0, 3, 1]
+
+
+def test_a_criterion_may_stand_in_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_criterion.py").write_text(
+        "import numpy as np\n\ndef first(network, batches, seed):\n"
+        "    return [-np.arange(channels, dtype=float) for channels in network.channels]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(CRITERIA, "first", Criterion("channels in their order", "own_criterion:first"))
+    assert [list(ranks(score)) for score in scores("first")] == [list(range(7)), list(range(5))]

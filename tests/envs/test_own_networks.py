@@ -108,11 +108,7 @@ def test_the_version_changes_with_the_file(tmp_path: Path, monkeypatch: pytest.M
 def test_what_an_installed_package_of_that_name_hides_is_said(tmp_path: Path) -> None:
     (tmp_path / "gymnasium").mkdir()
     (tmp_path / "statistics.py").write_text(GOOD)
-    with pytest.raises(
-        TaskError, match=r"no module 'gymnasium\.mine': the installed 'gymnasium' \(/.*/gymnasium\) comes"
-    ):
+    with pytest.raises(TaskError, match=r"no module 'gymnasium\.mine': the installed .gymnasium. \(/.*/gymnasium\)"):
         models.build("gymnasium.mine:small", 10)
-    with pytest.raises(
-        TaskError, match=r"has no function 'small': the installed 'statistics' .* comes before the one in"
-    ):
+    with pytest.raises(TaskError, match=r"has no function 'small': the installed .statistics. .* comes before"):
         models.build("statistics:small", 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -13,7 +14,11 @@ from click.shell_completion import CompletionItem, ShellComplete
 
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
+from prunebench.envs.tasks.options import options
+from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.cli import cli
+from prunebench.harness.commands.completion import Choice
+from prunebench.harness.experiments import gridfile
 from prunebench.harness.record.store import NAME
 
 
@@ -100,3 +105,15 @@ def test_every_help_text_is_a_whole_phrase() -> None:
                 assert text[0].isupper(), option.opts
                 assert text.endswith("."), option.opts
                 assert not text.startswith(("Of ", "Per ", "Likewise", "At ", "For ")), option.opts
+
+
+def test_every_option_of_a_task_is_a_flag_and_a_key_of_files() -> None:
+    names = {name: known.choices for name, known in options(TaskConfig).items()}
+    flags = {parameter.name: parameter for parameter in cli.commands["bench"].params}
+    assert list(names) == [field.name for field in dataclasses.fields(TaskConfig)] == list(gridfile.TASK)
+    assert set(names) <= set(flags)
+    assert {name for name, choices in names.items() if choices} == {
+        name for name in names if isinstance(flags[name].type, Choice)
+    }
+    assert flags["tf32"].is_flag
+    assert [flags[name].type.name for name in ("image_size", "batch_size", "weights")] == ["integer", "integer", "path"]

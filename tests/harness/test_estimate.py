@@ -151,8 +151,7 @@ def test_a_dry_run_asks_the_agents_and_writes_nothing(
     checkpoint: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "HEAVY_MODULES", ("prunebench.harness.inside.run", "torch"))
-    monkeypatch.setattr(forecast.registry, "own_modules", lambda agents: [])
+    monkeypatch.setattr(ahead, "modules", lambda *agents: toy_runs.MODULES)
     before = sorted(cache_directory.rglob("*"))
     task = TaskConfig(model="resnet20", weights=checkpoint("resnet20"), reward_images=20, calibration_images=200)
     asked = dataclasses.replace(config, task=task, agents=(AgentSpec("uniform"),), evaluations=100_000)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from prunebench.harness import display, pace
-from prunebench.harness.display import Bars, Lines
+from prunebench.harness.display import Bars, Lines, watch
 from prunebench.harness.pace import Pace, duration
 
 
@@ -85,6 +85,18 @@ def test_lines_say_rate_time_left_and_count(clock: Clock, capsys: pytest.Capture
     assert said[0] == "random seed 0: 25/100, incumbent 93.10 %, 2/s, 38 s left"
     assert said[-2:] == ["random seed 0: done (runs 1/3)", "timing: done"]
     assert len(said) == 5
+
+
+def test_what_a_process_reports_is_over_when_all_of_it_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars(Console(file=io.StringIO(), force_terminal=True)) as bars:
+        for done in range(3):
+            assert bool(bars._tasks) == (done > 0)
+            watch(bars)("timing", done, 2)
+        assert not bars._tasks
+    watch(Lines())("timing", 1, 1)
+    watch(Lines(), told=True)("training", 0, 1)
+    watch(Lines(), told=True)("training", 1, 1)
+    assert capsys.readouterr().err == "training: done\n"
 
 
 def test_bars_show_every_run_and_all_of_them(clock: Clock) -> None:
