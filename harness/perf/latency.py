@@ -27,13 +27,42 @@ CLASSES, SIZE = 10, 32
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--model", default="mobilenetv2", show_default=True, help="The network, with random weights.")
-@click.option("--scope", default="inner", show_default=True, help=f"{' or '.join(SCOPES)}.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor.")
-@click.option("--images", type=click.IntRange(min=1), default=100, show_default=True, help="Per batch.")
-@click.option("--networks", type=click.IntRange(min=4), default=40, show_default=True, help="Timed layer by layer.")
-@click.option("--policies", type=click.IntRange(min=3), default=20, show_default=True, help="Timed whole, twice.")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Of which medians count.")
+@click.option("--model", default="mobilenetv2", show_default=True, help="Name of the network; its weights are random.")
+@click.option(
+    "--scope",
+    default="inner",
+    show_default=True,
+    help="Channels that may be pruned: those inside blocks, or also those that shortcuts tie.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Threads of the processor that forward passes may use.",
+)
+@click.option("--images", type=click.IntRange(min=1), default=100, show_default=True, help="Images in a batch.")
+@click.option(
+    "--networks",
+    type=click.IntRange(min=4),
+    default=40,
+    show_default=True,
+    help="Number of small networks that are timed layer by layer.",
+)
+@click.option(
+    "--policies",
+    type=click.IntRange(min=3),
+    default=20,
+    show_default=True,
+    help="Number of policies whose networks are timed as a whole, twice.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of rounds of timing; medians over rounds count.",
+)
 def command(model: str, scope: str, threads: int, images: int, networks: int, policies: int, rounds: int) -> None:
     """Time the layers of a network, fit a latency to its channel counts, and check it against whole networks."""
     models.check_name(model)
