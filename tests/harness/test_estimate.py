@@ -87,7 +87,7 @@ class Stub:
 
 def test_networks_are_measured_once(config: ExperimentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast, "Processes", Stub)
-    monkeypatch.setattr(forecast.sessions, "check_ahead", lambda *_: (3.0, {}))
+    monkeypatch.setattr(forecast, "check_ahead", lambda *_: (3.0, {}))
     tasks = [config.task, dataclasses.replace(config.task, split_seed=1), TaskConfig(model="resnet20"), config.task]
     configs = [
         dataclasses.replace(config, task=task, preserve=p) for task, p in zip(tasks, (0.5, 0.5, 0.5, 0.3), strict=True)
