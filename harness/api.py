@@ -24,8 +24,16 @@ from prunebench.harness.running import sessions
 from prunebench.harness.running.plan import Plan
 
 __all__ = [
-    *("Experiment", "ExperimentConfig", "bench", "find", "load"),
-    *("table", "report", "finetune", "export", "score"),
+    "Experiment",
+    "ExperimentConfig",
+    "bench",
+    "export",
+    "find",
+    "finetune",
+    "load",
+    "report",
+    "score",
+    "table",
 ]
 
 find = folders.find
