@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from prunebench.harness.analysis.results import Results
 from prunebench.harness.commands import completion
 from prunebench.harness.record.folders import find
-from prunebench.harness.report import overview
 
 
 @click.command("show")
@@ -17,5 +15,8 @@ def command(folders: tuple[str, ...]) -> int:
 
     FOLDERS are experiments or hold some (default: the newest in results/).
     """
+    from prunebench.harness.analysis.results import Results  # pandas and SciPy take a second
+    from prunebench.harness.report import overview
+
     click.echo("\n\n".join(overview.text(Results([experiment])).rstrip("\n") for experiment in find(folders)))
     return 0

@@ -197,6 +197,11 @@ def test_a_policy_is_scored_with_an_experiments_settings(
     assert sorted(Path().rglob("*")) == before
 
 
+def test_the_command_starts_without_pandas_and_scipy() -> None:
+    code = "import sys; from prunebench.harness import cli; sys.exit(bool({'pandas', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
 def test_the_command_does_not_import_torch() -> None:
     code = (
         "import sys; from prunebench.harness import api, cli; "
