@@ -139,7 +139,7 @@ def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | No
     Raises:
         HarnessError, TaskError: the user can mend it; nothing was written.
     """
-    from prunebench.harness.experiments.finetuning import FinetuneSettings
+    from prunebench.harness.experiments.config import FinetuneSettings
     from prunebench.harness.running.finetune import finetune as work
 
     at_once = Execution(jobs).at_once(experiment.config)

@@ -19,7 +19,7 @@ from prunebench.envs.environment.channel_pruning import Score
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration
 from prunebench.envs.evaluation.reconstruction import problem, reconstructed_units
-from prunebench.envs.pruning import costs
+from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.importance import ranks
 from prunebench.envs.pruning.layers import BatchNorm, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
@@ -58,7 +58,7 @@ class Evaluator:
         self.network = network
         self._calibration = calibration
         self.layers = network.table(calibration.scores)
-        self.costs = {"macs": costs.macs(network), "parameters": costs.parameters(network)}
+        self.costs = {"macs": cost_formulas.macs(network), "parameters": cost_formulas.parameters(network)}
         self.reward = reward
         self.images = {"reward": reward.images}
         self.seconds = {"reconstruction": 0.0, "forward": 0.0}

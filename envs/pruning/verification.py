@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.envs.errors import TaskError
-from prunebench.envs.pruning import costs
+from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.layers import Dimension, Shortcut, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.small import SmallNetwork
@@ -99,7 +99,7 @@ def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[
     off = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
     if not off <= TOLERANCE:
         return f"the smaller network's outputs differ from the dense one's by {off:.2g} of their size"
-    macs = costs.macs(network)(counts)
+    macs = cost_formulas.macs(network)(counts)
     counted = counter.get_total_flops() / 2 / len(images)
     if counted != macs:
         return f"the closed form gives {macs:.0f} MACs, PyTorch counts {counted:.0f}"

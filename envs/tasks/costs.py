@@ -131,8 +131,8 @@ class Latency(Cost):
 COSTS: dict[str, Cost] = {
     cost.name: cost
     for cost in (
-        Counted("macs", "MACs", "MACs", "prunebench.envs.pruning.costs:macs"),
-        Counted("parameters", "parameters", "parameters", "prunebench.envs.pruning.costs:parameters"),
+        Counted("macs", "MACs", "MACs", "prunebench.envs.pruning.cost_formulas:macs"),
+        Counted("parameters", "parameters", "parameters", "prunebench.envs.pruning.cost_formulas:parameters"),
         Latency("latency", "latency", "nanoseconds per image"),
     )
 }

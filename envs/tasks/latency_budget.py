@@ -33,7 +33,7 @@ def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
     cost = fit(evaluator.network, measure(evaluator, batch, progress=progress))
     found = check(evaluator, cost, batch, progress=progress)
     if not found.holds:
-        raise TaskError(f"cost 'latency': {found.sentence}; expected 'macs' or 'parameters'")
+        raise TaskError(f"cost 'latency': {found.sentence}; expected a cost that is counted, as 'macs'")
     arrays = {name: torch.from_numpy(array) for name, array in cost.to_arrays().items()}
     cache.save(arrays | {"images": len(batch), "threads": torch.get_num_threads()}, path)
     return path

@@ -15,7 +15,7 @@ from prunebench.harness.errors import plain_line
 from prunebench.harness.record.journal import Line, incumbent
 
 if TYPE_CHECKING:
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.status import Status, TestScore
     from prunebench.harness.record.store import Experiment
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.harness.commands.options import OPTIONS, explicit
+from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.experiments import spoken
 from prunebench.harness.running import checking, forecast, sessions
@@ -17,6 +17,7 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
 
 if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
     from prunebench.harness.running.sessions import Outcome
 
 
@@ -56,10 +57,10 @@ for _option in OPTIONS:  # a decorator each; one by one they would hide the func
     command = _option(command)
 
 
-def _rebuild(folder: Path) -> None:
+def _rebuild(folder: Path) -> Results:
     from prunebench.harness.report.tables import table_list  # pandas takes a second: not before runs are on their way
 
-    table_list.rebuild(folder)
+    return table_list.rebuild(folder)
 
 
 def _report(outcome: Outcome) -> None:
@@ -70,7 +71,7 @@ def _report(outcome: Outcome) -> None:
         click.echo(f"failed: {outcome.problem}", err=True)
         return
     session, experiment = outcome.session, outcome.session.experiment
-    click.echo(table_list.render(Results([experiment]), "terminal"))
+    click.echo(table_list.render(outcome.results or Results([experiment]), "terminal"))
     click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
     if session.seconds:
         click.echo(", ".join(f"{what} {seconds:.1f} s" for what, seconds in session.seconds.items()))

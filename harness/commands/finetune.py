@@ -6,8 +6,8 @@ import click
 
 from prunebench.harness.commands import completion
 from prunebench.harness.display import display
+from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.experiments.finetuning import FinetuneSettings
 from prunebench.harness.record.folders import find
 from prunebench.harness.running.finetune import finetune
 

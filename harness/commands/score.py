@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from prunebench.harness.commands import completion
-from prunebench.harness.commands.options import BUDGET_OPTIONS, TASK_OPTIONS, explicit
+from prunebench.harness.commands.flags import BUDGET_OPTIONS, TASK_OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import grid

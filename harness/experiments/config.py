@@ -1,4 +1,4 @@
-"""The configuration of an experiment: everything that decides its numbers."""
+"""The configuration of an experiment, and of training on after it: everything that decides its numbers."""
 
 from __future__ import annotations
 
@@ -63,6 +63,28 @@ class ExperimentConfig:
     def agent(self, label: str) -> AgentSpec:
         """The agent of this label."""
         return {agent.label: agent for agent in self.agents}[label]
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Settings by which networks are trained on.
+
+    Attributes:
+        epochs: passes over the training split, fractions allowed; None is a quarter of the dense network's.
+        learning_rate: that of the first step.
+    """
+
+    epochs: float | None = None
+    learning_rate: float = 0.003
+
+    def check(self) -> None:
+        """Raise ConfigError unless both are positive numbers."""
+        for name, value in (("epochs", self.epochs), ("learning-rate", self.learning_rate)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} {value:g}: expected a positive number")
+
+
+DEFAULT_FINETUNING = FinetuneSettings()
 
 
 def with_controls(agents: Sequence[AgentSpec]) -> tuple[AgentSpec, ...]:

@@ -19,7 +19,7 @@ from prunebench.harness.record.store import Experiment
 if TYPE_CHECKING:
     from prunebench.envs.evaluation.evaluator import Evaluator
     from prunebench.harness.experiments.config import ExperimentConfig
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
 
 _ROUNDS = 15  # of timing: enough for quartiles
 

@@ -18,9 +18,8 @@ from prunebench.harness.record.status import FinetuneStatus, Problem, TestScore
 from prunebench.harness.record.store import Experiment
 
 if TYPE_CHECKING:
-    from prunebench.harness.experiments.config import ExperimentConfig
-    from prunebench.harness.experiments.finetuning import FinetuneSettings
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.experiments.config import ExperimentConfig, FinetuneSettings
+    from prunebench.harness.record.run_files import Run
 
 
 def resolve(report: Report, config: ExperimentConfig, settings: FinetuneSettings) -> dict[str, Any]:

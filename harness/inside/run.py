@@ -26,7 +26,7 @@ from prunebench.harness.record.store import Experiment
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
 
 
 def run_one(

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from prunebench.envs.environment.channel_pruning import COUNTED, ChannelPruningEnv
 from prunebench.envs.tasks import inspection, preparation
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, prepare_cost, set_threads
+from prunebench.harness.inside.prepare import Report, make_environment, prepare_cost, set_threads
 
 if TYPE_CHECKING:
+    import gymnasium
+
     from prunebench.harness.experiments.config import ExperimentConfig
 
+Policy: TypeAlias = "dict[str, list[float]]"
 
-def score_policy(
-    report: Report,
-    config: ExperimentConfig,
-    policy: dict[str, list[float]],
-    clip: bool,
-    threads: int,
-    environment: MakeEnvironment = make_environment,
-) -> dict[str, Any]:
-    """Score one policy on the reward split.
+
+def score_policy(report: Report, config: ExperimentConfig, policy: Policy, clip: bool, threads: int) -> dict[str, Any]:
+    """Prepare a task, and score one policy on its reward split.
 
     Args:
         report: see :mod:`prunebench.envs.progress`.
@@ -32,24 +29,33 @@ def score_policy(
         policy: under ``ratios`` or ``channels`` a number for every prunable layer.
         clip: whether the policy is realised within the budget; else as it is.
         threads: may be used while the task is prepared.
-        environment: makes the environment.
 
     Returns:
-        The environment's evaluation, ``layers`` (names) and ``dense`` (channels, macs, parameters).
+        As :func:`scored`.
 
     Raises:
         ConfigError: the policy is not one of this network.
         TaskError, BudgetError: the task cannot be set up.
     """
     set_threads(threads)
-    if environment is make_environment:
-        layers = inspection.prunable_layers(config.task)
-        _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
-        inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
-        preparation.ensure_prepared(config.task, report)
-        prepare_cost(report, config)
+    layers = inspection.prunable_layers(config.task)
+    _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
+    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    preparation.ensure_prepared(config.task, report)
+    prepare_cost(report, config)
     set_threads(config.threads)
-    env = environment(config)
+    return scored(make_environment(config), policy, clip)
+
+
+def scored(env: gymnasium.Env[Any, Any], policy: Policy, clip: bool) -> dict[str, Any]:
+    """Score one policy in an environment.
+
+    Returns:
+        The environment's evaluation, ``layers`` (names) and ``dense`` (channels, macs, parameters).
+
+    Raises:
+        ConfigError: the policy is not one of this network.
+    """
     _, info = env.reset(options=None if clip else {"budget": "none"})
     names, costs = list(info["layers"]["name"]), cast(ChannelPruningEnv, env.unwrapped).evaluator.costs
     dense = [int(channels) for channels in info["layers"]["channels"]]
@@ -59,7 +65,7 @@ def score_policy(
     return last["evaluation"] | {"layers": names, "dense": counted | {"channels": dense}}
 
 
-def _ratios(policy: dict[str, list[float]], names: Sequence[str], channels: Sequence[int]) -> list[float]:
+def _ratios(policy: Policy, names: Sequence[str], channels: Sequence[int]) -> list[float]:
     """The preserve ratios of a policy, one for every layer."""
     ((kind, values),) = policy.items()
     if len(values) != len(channels):

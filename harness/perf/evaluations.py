@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Job, Processes, cores
 
 if TYPE_CHECKING:

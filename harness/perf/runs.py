@@ -16,9 +16,10 @@ from typing import Any
 from tabulate import tabulate
 
 from prunebench.envs.tasks.task import TaskConfig, load_data
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside import ahead, prepare, run
+from prunebench.harness.inside import prepare, run
 from prunebench.harness.processes.local import End, Job, Processes, cores
 from prunebench.harness.record.journal import Seconds
 from prunebench.harness.record.store import Experiment

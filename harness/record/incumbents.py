@@ -8,7 +8,7 @@ from prunebench.harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from prunebench.harness.record.journal import Line
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.store import Experiment
 
 

@@ -27,7 +27,7 @@ from prunebench.harness.errors import ConfigError, DamagedError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.files import read_json
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig

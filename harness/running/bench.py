@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.files import write_json, write_text
-from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Function, Job, JobCrash, Processes, cores
 from prunebench.harness.record import manifest, store
 from prunebench.harness.record.incumbents import incumbent
@@ -23,7 +23,7 @@ from prunebench.harness.running.rounds import Engine, Rounds
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
 
 _HASHES = ("weights_sha256", "network_version", "data_sha256")
 

@@ -12,13 +12,13 @@ from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.agentspec import folder_name
-from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
 
 if TYPE_CHECKING:
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.store import Experiment
 
 

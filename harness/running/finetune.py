@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import watch
 from prunebench.harness.errors import ConfigError, check_count
-from prunebench.harness.experiments.finetuning import DEFAULT, FinetuneSettings
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments.config import DEFAULT_FINETUNING, FinetuneSettings
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
 from prunebench.harness.record.incumbents import finished
 from prunebench.harness.record.status import Problem
@@ -16,13 +16,13 @@ from prunebench.harness.running.bench import Session
 
 if TYPE_CHECKING:
     from prunebench.harness.display import Display
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.store import Experiment
 
 
 def finetune(
     experiment: Experiment,
-    settings: FinetuneSettings = DEFAULT,
+    settings: FinetuneSettings = DEFAULT_FINETUNING,
     *,
     jobs: int,
     display: Display,

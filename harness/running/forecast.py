@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from prunebench.harness.experiments import spoken
+from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments.execution import GIB
-from prunebench.harness.inside import ahead
 from prunebench.harness.pace import duration
 from prunebench.harness.processes.local import Job, Processes, cores
 from prunebench.harness.running import plan as plans
@@ -21,7 +20,7 @@ from prunebench.harness.running.checking import check_ahead
 if TYPE_CHECKING:
     from prunebench.harness.display import Display
     from prunebench.harness.experiments.config import ExperimentConfig
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.store import Experiment
     from prunebench.harness.running.plan import Plan
 

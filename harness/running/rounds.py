@@ -14,7 +14,7 @@ from prunebench.harness.record.status import ENDED, Problem, Status
 
 if TYPE_CHECKING:
     from prunebench.harness.display import Display
-    from prunebench.harness.record.run import Run
+    from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.store import Experiment
 
 _LETTING_GO = 5.0  # seconds that a killed process may take to be gone

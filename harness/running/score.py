@@ -13,8 +13,7 @@ from prunebench.envs.environment.channel_pruning import COUNTED
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import documents
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead, documents
 from prunebench.harness.processes.local import Function, Job, Processes, cores
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, display
 from prunebench.harness.errors import USER_ERRORS
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead
 from prunebench.harness.processes.local import Function, JobCrash, Processes
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.checking import CHECK_AHEAD, check_ahead
 
 if TYPE_CHECKING:
+    from prunebench.harness.analysis.results import Results
     from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.store import Experiment
     from prunebench.harness.running.bench import Session
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one experiment: its session, or the reason why there is none, in one line."""
+    """What became of one experiment: its session and results, or the reason why there is none, in one line."""
 
     experiment: Experiment
     session: Session | None = None
     problem: str | None = None
+    results: Results | None = None
 
     @property
     def failed(self) -> bool:
@@ -40,7 +42,7 @@ def run(
     plan: Plan,
     command: str,
     *,
-    tables: Callable[[Path], None],
+    tables: Callable[[Path], Results],
     work: Callable[..., Session] = benches.bench,
     check: Function = CHECK_AHEAD,
     show: Callable[[], Display] = display,
@@ -50,7 +52,7 @@ def run(
     Args:
         plan: of :func:`prunebench.harness.running.plan.plan`.
         command: as it was typed.
-        tables: rebuilds the tables of the experiment in a folder, when its runs have ended.
+        tables: rebuilds the tables of the experiment in a folder, when its runs have ended, and returns its results.
         work: runs one experiment.
         check: runs in a process before the first of several experiments, on all that are not done.
         show: makes a display, one for every experiment.
@@ -74,11 +76,12 @@ def run(
         try:
             with show() as shown:
                 session = work(experiment.config, experiment.folder, display=shown, **settings)
+            results = None
             try:
-                tables(experiment.folder)
+                results = tables(experiment.folder)
             except OSError as error:
                 session.failed["tables"] = str(error)
-            outcome = Outcome(experiment, session)
+            outcome = Outcome(experiment, session, results=results)
         except (*USER_ERRORS, OSError, JobCrash) as error:
             if len(left) == 1:
                 raise

@@ -17,7 +17,7 @@ from prunebench.envs.environment.channel_pruning import COUNTED
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError
 from prunebench.envs.progress import silent
-from prunebench.envs.pruning.costs import cost_model
+from prunebench.envs.pruning.cost_formulas import cost_model
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, inspection
 from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator

@@ -11,7 +11,7 @@ import pytest
 
 import prunebench.envs  # noqa: F401 - registers the environment
 from prunebench.envs.errors import TaskError
-from prunebench.envs.pruning import costs
+from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.tasks import latency_budget
 from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
@@ -23,7 +23,7 @@ def task(checkpoint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> I
     task = TaskConfig("resnet20", checkpoint("resnet20"), reward_images=20, calibration_images=20, split_seed=1)
     ensure_prepared(task)
     monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: None)
-    monkeypatch.setattr(latency_budget, "fit", lambda network, table: costs.parameters(network))
+    monkeypatch.setattr(latency_budget, "fit", lambda network, table: cost_formulas.parameters(network))
     yield task
     load_evaluator.cache_clear()
 
@@ -38,7 +38,7 @@ def test_where_the_check_fails_latency_is_refused_and_nothing_kept(
 ) -> None:
     checked(monkeypatch, holds=False)
     for _ in range(2):
-        with pytest.raises(TaskError, match=r"cost 'latency': latency may not be a budget here.*expected 'macs'"):
+        with pytest.raises(TaskError, match=r"cost 'latency': latency may not be a budget here.*counted, as 'macs'"):
             latency_budget.load_latency(task)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prunebench.envs.choices import CRITERIA, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation import reconstruction as least_squares
-from prunebench.envs.pruning import costs
+from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.network import PrunableNetwork
 
 DIMENSIONS = {  # in scope `inner`, in scope `all`
@@ -191,7 +191,7 @@ def test_scope_all_adds_one_layer_per_stage_of_a_resnet() -> None:
 
 def test_resnet56_costs_what_the_literature_says() -> None:
     network = PrunableNetwork(reference.dense("resnet56"), torch.zeros(1, 3, 32, 32))
-    assert costs.macs(network)(network.channels) == 125_485_696
+    assert cost_formulas.macs(network)(network.channels) == 125_485_696
 
 
 @pytest.mark.parametrize("name", sorted(NO_BATCH_NORM - {HUGE}))

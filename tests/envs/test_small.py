@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.envs.choices import SCOPES
-from prunebench.envs.pruning import costs
+from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.small import SmallNetwork
 from prunebench.envs.pruning.verification import sliced
@@ -51,7 +51,7 @@ def test_closed_form_costs_equal_a_count(name: str, scope: str) -> None:
     network = reference.network(name, scope)
     for counts in (tuple(network.channels), *(reference.random_counts(network, seed) for seed in range(2))):
         macs, parameters = counted(smaller(network, counts), network.example)
-        assert (costs.macs(network)(counts), costs.parameters(network)(counts)) == (macs, parameters)
+        assert (cost_formulas.macs(network)(counts), cost_formulas.parameters(network)(counts)) == (macs, parameters)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_batch_norm_without_weights_is_folded_and_sliced(scope: str) -> None:
         bare = nn.functional.conv2d(images, unit.module.weight)
         torch.testing.assert_close(bare * scale[:, None, None] + shift[:, None, None], model[:2](images))
     assert len(network.units[1].inputs.kept((3,), ranks)) == 3
-    assert costs.parameters(network)((3,)) == counted(smaller(network, (3,)), images)[1]
+    assert cost_formulas.parameters(network)((3,)) == counted(smaller(network, (3,)), images)[1]
 
 
 def test_the_dense_network_is_left_as_it_was() -> None:

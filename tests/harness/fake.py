@@ -12,7 +12,7 @@ import numpy as np
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.status import FinetuneStatus, Status, TestScore
 from prunebench.harness.record.store import Experiment
 

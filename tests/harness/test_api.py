@@ -16,8 +16,8 @@ from PIL import Image
 
 from prunebench.harness import api
 from prunebench.harness.errors import USER_ERRORS
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside import ahead
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import sessions
 

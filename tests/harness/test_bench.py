@@ -19,14 +19,14 @@ from toy_runs import without_times
 
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError, StoreError
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.files import read_json
-from prunebench.harness.inside import ahead
 from prunebench.harness.processes import local
 from prunebench.harness.processes.local import Job, JobCrash, JobError, Processes
 from prunebench.harness.record import store
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.running import bench as benches
 
 

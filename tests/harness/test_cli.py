@@ -14,7 +14,7 @@ import toy_runs
 
 from prunebench.harness import cli
 from prunebench.harness.commands import bench as bench_command
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import checking
 from prunebench.harness.running import score as scoring

@@ -14,10 +14,11 @@ import toy_runs
 from prunebench.envs.tasks import preparation
 from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.harness.display import Lines
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.inside import ahead, estimate, prepare
+from prunebench.harness.inside import estimate, prepare
 from prunebench.harness.processes import local
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches

@@ -19,8 +19,8 @@ from prunebench.envs.weights import export as files
 from prunebench.harness import cli
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments.finetuning import FinetuneSettings
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.inside.export import export_one
 from prunebench.harness.inside.finetune import finetune_one, resolve
 from prunebench.harness.processes.local import JobError

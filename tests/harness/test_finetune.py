@@ -20,12 +20,12 @@ from prunebench.harness import cli
 from prunebench.harness.commands import finetune as finetune_command
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments.finetuning import FinetuneSettings
-from prunebench.harness.inside import ahead
+from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.inside.finetune import finetune_one, resolve
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.record import store
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.status import FinetuneStatus
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import finetune as module

@@ -28,7 +28,7 @@ from prunebench.harness.processes import ray_cluster, ray_engine
 from prunebench.harness.processes.local import End, Event, Job, Limits, Processes
 from prunebench.harness.processes.ray_engine import RayProcesses
 from prunebench.harness.record import store
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra 'ray' is not installed")
 Outcome = dict[str, End]

@@ -12,7 +12,7 @@ import pytest
 from prunebench.harness.display import Lines
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes.local import End, Event, Job
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.status import Status
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.rounds import Rounds

@@ -15,7 +15,7 @@ from toy_runs import environment, without_times
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.inside.run import run_one
 from prunebench.harness.record.journal import incumbent, read
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.store import Experiment
 
 

@@ -12,8 +12,8 @@ import toy_runs
 
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.inside import ahead
 from prunebench.harness.processes.local import JobError
 from prunebench.harness.running import score as scoring
 

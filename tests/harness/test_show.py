@@ -10,8 +10,8 @@ import toy_runs
 
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.display import Lines
+from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig, to_yaml
-from prunebench.harness.inside import ahead
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import overview
 from prunebench.harness.running import bench as benches

@@ -14,7 +14,7 @@ from prunebench.harness.errors import ConfigError, DamagedError, in_one_line
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.record import store
-from prunebench.harness.record.run import Run
+from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.status import Problem, Status
 from prunebench.harness.record.store import Experiment
 

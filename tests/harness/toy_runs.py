@@ -198,7 +198,7 @@ def refusing_all(report: Any, configs: list[ExperimentConfig]) -> None:
 
 
 def score_policy(report: Any, config: ExperimentConfig, policy: Any, clip: bool, threads: int) -> dict[str, Any]:
-    return score.score_policy(report, config, policy, clip, threads, environment)
+    return score.scored(environment(config), policy, clip)
 
 
 def crashing(report: Any, config: ExperimentConfig, *_: Any) -> None:
@@ -213,7 +213,7 @@ def main(folder: str) -> None:
     """A bench in a process of its own, to be disturbed."""
     from prunebench.harness import cli
     from prunebench.harness.commands import bench as bench_command
-    from prunebench.harness.inside import ahead
+    from prunebench.harness.experiments import ahead
     from prunebench.harness.running import bench
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background

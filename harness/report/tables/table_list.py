@@ -79,9 +79,11 @@ def write(results: Results) -> None:
         save_part(part, of_it)
 
 
-def rebuild(folder: Path) -> None:
-    """Rebuild the tables of the experiment in a folder; raises as :func:`write`, or OSError."""
-    write(Results([store.load(folder)]))
+def rebuild(folder: Path) -> Results:
+    """Rebuild the tables of the experiment in a folder and return its results; raises as :func:`write`, or OSError."""
+    results = Results([store.load(folder)])
+    write(results)
+    return results
 
 
 def save_part(part: Results, made: Mapping[str, Table]) -> None:
