@@ -21,14 +21,13 @@ from prunebench.envs.evaluation import reconstruction as least_squares
 from prunebench.envs.evaluation.calibration import Calibration
 from prunebench.envs.evaluation.evaluator import Evaluator, recalibrate
 from prunebench.envs.evaluation.reconstruction import (
-    RIDGE,
     Tensors,
     factorise,
     gram_matrices,
     reconstructed_units,
     sampled_inputs,
 )
-from prunebench.envs.pruning.importance import Scores, channel_scores, ranks
+from prunebench.envs.pruning.criteria import Scores, channel_scores, ranks
 from prunebench.envs.pruning.layers import Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 
@@ -115,11 +114,12 @@ def _features(name: str, scope: str, widest: int) -> dict[str, Tensor]:
     return {key: torch.cat(parts) for key, parts in rows.items()}
 
 
-def ridge_regression(x: Tensor, y: Tensor, ridge: float) -> Tensor:
-    """``(columns of x, columns of y)`` by the smaller of the primal and the dual system, in float64."""
+def ridge_regression(x: Tensor, y: Tensor, ridge: Tensor) -> Tensor:
+    """``(columns of x, columns of y)`` with a ridge for every column, by the smaller system, in float64."""
     if x.shape[0] < x.shape[1]:
-        return x.T @ torch.linalg.solve(x @ x.T + ridge * torch.eye(len(x), dtype=torch.float64), y)
-    return torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=torch.float64), x.T @ y)
+        scaled = x / ridge
+        return scaled.T @ torch.linalg.solve(x @ scaled.T + torch.eye(len(x), dtype=torch.float64), y)
+    return torch.linalg.solve(x.T @ x + ridge.diag(), x.T @ y)
 
 
 def refitted(rows: Tensor, unit: Unit, kept: NDArray[np.int64]) -> Tensor:
@@ -127,8 +127,9 @@ def refitted(rows: Tensor, unit: Unit, kept: NDArray[np.int64]) -> Tensor:
     x = rows.double()
     weight = unit.module.weight.detach().double()
     y = x @ weight.flatten(1).T
-    ridge = RIDGE * float((x**2).sum(0).mean())
-    x = x[:, torch.from_numpy((kept[:, None] * unit.kernel_area + np.arange(unit.kernel_area)).ravel())]
+    columns = torch.from_numpy((kept[:, None] * unit.kernel_area + np.arange(unit.kernel_area)).ravel())
+    ridge = least_squares.ridge((x**2).sum(0))[columns]
+    x = x[:, columns]
     return ridge_regression(x, y, ridge).T.reshape(len(weight), len(kept), unit.kernel_area)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.evaluation.reconstruction import Tensors, factorise, gram_matrices, reconstructed_units
 from prunebench.envs.progress import Progress, silent
-from prunebench.envs.pruning.importance import Scores, channel_scores, ranks
+from prunebench.envs.pruning.criteria import Scores, channel_scores, ranks
 from prunebench.envs.pruning.network import PrunableNetwork
 
 

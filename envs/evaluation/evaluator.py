@@ -20,7 +20,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration
 from prunebench.envs.evaluation.reconstruction import problem, reconstructed_units
 from prunebench.envs.pruning import cost_formulas
-from prunebench.envs.pruning.importance import ranks
+from prunebench.envs.pruning.criteria import ranks
 from prunebench.envs.pruning.layers import BatchNorm, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.small import SmallNetwork
@@ -70,7 +70,7 @@ class Evaluator:
             if calibration.problems
         }
         self._small = SmallNetwork(network, folded=recalibration is None)
-        self._folds = {unit.name: unit.fold() for unit in network.units} if recalibration is None else {}
+        self._folds = {unit.name: unit.fold() for unit in network.units if recalibration is None and unit.plain}
         self._weights: LRUCache[tuple[object, ...], tuple[Tensor, Tensor | None]] = LRUCache(
             _CACHE_BYTES, getsizeof=_nbytes
         )
@@ -120,7 +120,7 @@ class Evaluator:
         else:
             small = SmallNetwork(self.network, folded=False)
             model = small.fill(
-                lambda unit: _packed(*self._plain_weights(unit, counts)),
+                lambda unit: self._packed(*self._plain_weights(unit, counts)),
                 lambda dimension: dimension.kept(counts, self._ranks),
             )
         return model.requires_grad_(True)
@@ -175,11 +175,17 @@ class Evaluator:
     def _final_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the kept channels, refitted where inputs are missing, with batch norm folded in."""
         weight, bias = self._plain_weights(unit, counts)
-        if self._folds:
+        if unit.name in self._folds:
             outputs = unit.outputs.kept(counts, self._ranks)
             scale, bias = (part[outputs] for part in self._folds[unit.name])
             weight, bias = weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias.float()
-        return _packed(weight, bias)
+        return self._packed(weight, bias)
+
+    def _packed(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """A layer's weight and bias as they are run: float32, in the network's layout."""
+        weight = weight.float()
+        layout = self.network.layout if weight.dim() == 4 else torch.contiguous_format
+        return weight.contiguous(memory_format=layout), bias
 
     def _plain_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the kept channels, refitted where inputs are missing, before batch norm is folded in."""
@@ -197,12 +203,6 @@ class Evaluator:
             return dense[outputs][:, inputs]
         solved = self._problems[unit.name].weight(inputs, outputs)
         return solved.reshape(len(outputs), len(inputs), *dense.shape[2:])
-
-
-def _packed(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """A layer's weight and bias as they are run: float32, channels-last."""
-    weight = weight.float()
-    return weight.contiguous(memory_format=torch.channels_last) if weight.dim() == 4 else weight.contiguous(), bias
 
 
 def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:

@@ -19,7 +19,7 @@ def noise(network: PrunableNetwork, count: int, batch: int, seed: int = 0) -> Ba
     generator, device = torch.Generator().manual_seed(seed), network.example.device
     pixels = torch.randint(256, (count, *network.example.shape[1:]), dtype=torch.uint8, generator=generator)
     labels = torch.zeros(count, dtype=torch.long)
-    return Batches(pixels.to(device), labels, lambda raw: raw.float().sub_(128).div_(74), batch, device)
+    return Batches(pixels.to(device), labels, lambda raw: raw.float().sub_(128).div_(74), batch, device, network.layout)
 
 
 def evaluator_on_noise(

@@ -2,9 +2,10 @@
 
 With ``X`` the dense network's sampled inputs of the layer, one row per sampled output position, and ``Y = X W'`` its
 outputs without bias, the layer that keeps the input positions ``S`` gets the weights that minimise
-``|X_S V - Y|^2 + ridge |V|^2``. All it takes is the Gram matrix ``G = X'X``, because ``X'Y = G W'``::
+``|X_S V - Y|^2 + |R^1/2 V|^2``, R a small multiple of the diagonal of ``G``. All it takes is the Gram matrix
+``G = X'X``, because ``X'Y = G W'``::
 
-    V_S = (G_SS + ridge I)^-1 (G W')_S
+    V_S = (G_SS + R_SS)^-1 (G W')_S
 
 Where all prunable inputs belong to one prunable layer they are ordered by importance, every choice is a prefix, and
 :class:`PrefixProblem` has nearly everything factorised beforehand; else :class:`ChoiceProblem` factorises the choice.
@@ -22,9 +23,11 @@ from torch import Tensor, nn
 
 from prunebench.envs.pruning.layers import Unit
 from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.plain import layer_input
 
 POSITIONS = 10  # output positions sampled per image and layer, as in AMC
-RIDGE = 1e-6  # times the mean diagonal of the Gram matrix; makes layers with dead channels solvable
+RIDGE = 1e-6  # times each column's own diagonal entry of the Gram matrix: features of all sizes are treated alike
+_LEAST_RIDGE = 1e-12  # times the mean diagonal entry: makes layers with dead channels solvable
 WIDEST = 8192  # columns; wider layers (VGG's first ImageNet classifier layer: 25,088) keep their weights
 _BLOCK = 512  # columns between two choices that are solved beforehand
 
@@ -32,8 +35,8 @@ Tensors = dict[str, Tensor]
 
 
 def reconstructed_units(network: PrunableNetwork) -> list[Unit]:
-    """The units that reconstruction refits: they mix prunable inputs and are not too wide."""
-    return [unit for unit in network.units if unit.mixes and _columns(unit) <= WIDEST]
+    """The units that reconstruction refits: they mix prunable inputs, are plain, and are not too wide."""
+    return [unit for unit in network.units if unit.mixes and unit.plain and _columns(unit) <= WIDEST]
 
 
 def _columns(unit: Unit) -> int:
@@ -66,7 +69,10 @@ def gram_matrices(network: PrunableNetwork, batches: Iterable[Tensor], seed: int
             grams[name][start:end, :end].addmm_(rows[:, start:end].T, rows[:, :end])
 
     hooks = [
-        modules[name].register_forward_pre_hook(lambda _, args, name=name: accumulate(name, args[0])) for name in units
+        modules[name].register_forward_pre_hook(
+            lambda _, args, kwargs, name=name: accumulate(name, layer_input(args, kwargs)), with_kwargs=True
+        )
+        for name in units
     ]
     with torch.inference_mode():
         for batch in batches:
@@ -117,10 +123,17 @@ class Problem(Protocol):
 def factorise(unit: Unit, gram: Tensor, ranks: Sequence[NDArray[np.int64]]) -> Tensors:
     """What a unit's problem needs, from its Gram matrix: plain tensors to be kept, for :func:`problem`."""
     gram = gram.tril() + gram.tril(-1).T
-    gram.diagonal().add_(max(RIDGE * float(gram.diagonal().mean()), 1e-30))
+    added = ridge(gram.diagonal())
+    moments = gram @ _dense_weight(unit).T  # X'Y
+    gram.diagonal().add_(added)
     if len(unit.inputs.layers) > 1:
-        return {"gram": gram}
-    return _prefix_tensors(unit, gram, _importance_order(unit, ranks))
+        return {"gram": gram, "ridge": added}
+    return _prefix_tensors(unit, gram, moments, _importance_order(unit, ranks))
+
+
+def ridge(diagonal: Tensor) -> Tensor:
+    """What is added to the diagonal ``(columns,)`` of a Gram matrix."""
+    return (RIDGE * diagonal).clamp(min=max(_LEAST_RIDGE * float(diagonal.mean()), 1e-30))
 
 
 def problem(unit: Unit, tensors: Tensors, ranks: Sequence[NDArray[np.int64]]) -> Problem:
@@ -152,7 +165,8 @@ class ChoiceProblem:
     def __init__(self, unit: Unit, tensors: Tensors) -> None:
         self._area = unit.kernel_area
         self._gram = tensors["gram"]
-        self._moments = _moments(self._gram, _dense_weight(unit).to(self._gram.device))
+        dense = _dense_weight(unit).to(self._gram.device)
+        self._moments = self._gram @ dense.T - tensors["ridge"][:, None] * dense.T
 
     def weight(self, inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> Tensor:
         """See :class:`Problem`; in float64."""
@@ -160,12 +174,6 @@ class ChoiceProblem:
         factor = torch.linalg.cholesky(self._gram[columns][:, columns])
         solved = torch.cholesky_solve(self._moments[columns][:, torch.from_numpy(outputs)], factor)
         return solved.T.reshape(len(outputs), len(inputs), self._area)
-
-
-def _moments(ridged: Tensor, dense: Tensor) -> Tensor:
-    """``X'Y = G W'`` from the Gram matrix to whose diagonal the ridge was added."""
-    ridge = max(RIDGE / (1 + RIDGE) * float(ridged.diagonal().mean()), 1e-30)
-    return ridged @ dense.T - ridge * dense.T
 
 
 class PrefixProblem:
@@ -207,13 +215,12 @@ def _step(unit: Unit) -> int:
     return max(1, _BLOCK // unit.kernel_area)
 
 
-def _prefix_tensors(unit: Unit, gram: Tensor, order: NDArray[np.int64]) -> Tensors:
+def _prefix_tensors(unit: Unit, gram: Tensor, moments: Tensor, order: NDArray[np.int64]) -> Tensors:
     area, step = unit.kernel_area, _step(unit)
     columns = _expand(order, area)
     ordered = gram[columns][:, columns]
-    moments = _moments(ordered, _dense_weight(unit)[:, columns])
     factor = torch.linalg.cholesky(ordered)
-    rotated = torch.linalg.solve_triangular(factor, moments, upper=False)
+    rotated = torch.linalg.solve_triangular(factor, moments[columns], upper=False)
     tensors = {"rotated": rotated}
     for boundary in range(0, len(order), step):
         a, end = boundary * area, min(boundary + step, len(order)) * area

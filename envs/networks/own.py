@@ -28,6 +28,8 @@ def build(name: str, classes: int) -> nn.Module:
     """
     from torch import nn
 
+    from prunebench.envs.networks.baked import unwrapped
+
     function = _NAMED.load(name)
     call = f"{name.partition(':')[2]}(num_classes={classes})"
     try:
@@ -40,7 +42,10 @@ def build(name: str, classes: int) -> nn.Module:
         raise TaskError(f"model {name!r}: {call} fails: {importing.reason(error)}") from error
     if not isinstance(model, nn.Module):
         raise TaskError(f"model {name!r}: {call} returns {type(model).__name__}, expected a torch.nn.Module")
-    return model
+    try:
+        return unwrapped(model)
+    except TaskError as error:
+        raise TaskError(f"model {name!r}: {call}: {error}") from error
 
 
 def version(name: str) -> str:

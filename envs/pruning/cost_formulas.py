@@ -15,12 +15,13 @@ Term = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 
 
 def macs(network: PrunableNetwork) -> CostModel:
-    """Multiply-accumulates of an image."""
+    """Multiply-accumulates of an image, those outside of convolutions and linear layers included."""
     terms: list[Term] = []
     for unit in network.units:
         inputs, outputs = unit.sides(network.channels)
         terms.append((unit.kernel_area * unit.out_hw[0] * unit.out_hw[1], inputs, outputs))
-    return cost_model(terms)
+    one = np.eye(1, len(network.channels) + 1)[0]
+    return cost_model([*terms, (network.other_macs, one, one)])
 
 
 def parameters(network: PrunableNetwork) -> CostModel:
@@ -33,7 +34,7 @@ def parameters(network: PrunableNetwork) -> CostModel:
         per_channel = (unit.module.bias is not None) + 2 * (unit.norm is not None and unit.norm.affine)
         terms.append((per_channel, one, outputs))
     for norm in network.norms:
-        terms.append((2 * norm.module.affine, one, norm.channels.affine(network.channels)))
+        terms.append((norm.factors, one, norm.channels.affine(network.channels)))
     counted = cost_model(terms)
     rest = sum(p.numel() for p in network.model.parameters()) - counted(network.channels)
     return cost_model([*terms, (float(rest), one, one)])  # of layers that are never sliced

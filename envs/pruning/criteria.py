@@ -1,26 +1,53 @@
-"""The criteria of importance; each takes a network, labelled batches and a seed, and returns a score per channel.
+"""The importance of channels: a criterion takes a network, labelled batches and a seed; it scores every channel.
 
-``l2``, ``bn-scale`` and ``taylor`` are torch-pruning's; its FPGM measures distances between squared weights, so that
-one is computed here from its equation.
+They are computed from their equations. torch-pruning's own leave out depthwise convolutions, and batch norms where a
+gradient is asked for; its FPGM measures distances between squared weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunebench.envs.errors import TaskError
+from prunebench.envs.choices import CRITERIA
+from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.pruning.groups import ChannelGroup, Graph
-from prunebench.envs.pruning.importance import Labelled, Scores
-from prunebench.envs.pruning.layers import PrunableLayer
+from prunebench.envs.pruning.layers import BatchNorm, PrunableLayer
 from prunebench.envs.pruning.network import PrunableNetwork
 
-GroupScore = Callable[[Any], Tensor | None]
-"""Scores one of torch-pruning's groups; None where it holds nothing to compute a score from."""
+Scores = NDArray[np.float64]
+Labelled = Iterable[tuple[Tensor, Tensor]]
+"""Normalised images and labels, batch by batch."""
+
+
+def channel_scores(network: PrunableNetwork, criterion: str, batches: Labelled, seed: int) -> list[Scores]:
+    """Importance of every prunable layer's channels, ``(channels,)`` each.
+
+    Args:
+        network: the dense network.
+        criterion: a name in :data:`prunebench.envs.choices.CRITERIA`.
+        batches: normalised calibration images and labels, for criteria that look at them.
+        seed: of criteria that draw.
+
+    Raises:
+        TaskError: the criterion is unknown, or a layer has nothing that it could be computed from.
+    """
+    check_choice("importance", criterion, CRITERIA)
+    return resolve_name(CRITERIA[criterion].function)(network, batches, seed)
+
+
+def ranks(scores: Scores) -> NDArray[np.int64]:
+    """``(channels,)``: 0 for the most important channel; equal ones keep the network's order."""
+    order = np.argsort(-scores, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
 
 
 def consumer_l1(network: PrunableNetwork, batches: Labelled, seed: int) -> list[Scores]:
@@ -48,41 +75,72 @@ def random_order(network: PrunableNetwork, batches: Labelled, seed: int) -> list
 
 
 def group_l2(network: PrunableNetwork, batches: Labelled, seed: int) -> list[Scores]:
-    """Squared L2 norm over the whole group of coupled weights."""
-    from torch_pruning.pruner.importance import GroupMagnitudeImportance
-
-    return scored(network, "l2", GroupMagnitudeImportance(p=2, normalizer=None))
+    """Squared L2 norm of a member's weights, its mean over the members of the group (DepGraph, Fang et al. 2023)."""
+    return scored(network, "l2", lambda side: _per_position(side.weight**2, side))
 
 
 def bn_scale(network: PrunableNetwork, batches: Labelled, seed: int) -> list[Scores]:
-    """``|gamma|`` of the batch norms."""
-    from torch_pruning.pruner.importance import BNScaleImportance
-
-    return scored(network, "bn-scale", BNScaleImportance(normalizer=None))
+    """``|gamma|`` of the batch norms (network slimming, Liu et al. 2017)."""
+    return scored(network, "bn-scale", lambda side: side.weight.abs() if isinstance(side.module, BatchNorm) else None)
 
 
 def taylor(network: PrunableNetwork, batches: Labelled, seed: int) -> list[Scores]:
-    """First-order Taylor expansion of the loss on the batches."""
-    from torch_pruning.pruner.importance import GroupTaylorImportance
+    """``|sum W dL/dW|`` of a member, its mean over the members of the group (Molchanov et al. 2019, eq. 7).
 
-    score = GroupTaylorImportance(normalizer=None, multivariable=True)
-    return scored(network, "taylor", score, lambda graph: _backward(graph, batches))
+    A batch norm counts with its scale and shift: what its channel adds to the loss.
+    """
+    return scored(network, "taylor", _taylor, lambda graph: _backward(graph, batches))
 
 
 def fpgm(network: PrunableNetwork, batches: Labelled, seed: int) -> list[Scores]:
-    """Sum of the Euclidean distances to the other filters, over the layers that produce the channels."""
+    """Euclidean distances to the other filters, summed; the mean over the layers that produce the channels.
+
+    Geometric median, He et al. 2019, eq. 6.
+    """
     return scored(network, "fpgm", _distances)
 
 
+@dataclass(frozen=True)
+class Side:
+    """One side of a module of a channel group, as criteria see it.
+
+    Attributes:
+        module: on the traced copy, with its gradients.
+        is_input: whether the positions are the module's inputs.
+    """
+
+    module: nn.Module
+    is_input: bool
+
+    @property
+    def weight(self) -> Tensor:
+        """The module's weight in float64."""
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().double()
+
+    def gradient(self, name: str = "weight") -> Tensor:
+        """The gradient of a parameter in float64."""
+        parameter = getattr(self.module, name)
+        assert parameter.grad is not None
+        return parameter.grad.double()
+
+
+SideScore = Callable[[Side], Tensor | None]
+"""Scores every position of a side ``(positions,)``; None where it has nothing to compute a score from."""
+
+
 def scored(
-    network: PrunableNetwork, criterion: str, score: GroupScore, begin: Callable[[Graph], None] = lambda graph: None
+    network: PrunableNetwork, criterion: str, score: SideScore, begin: Callable[[Graph], None] = lambda graph: None
 ) -> list[Scores]:
-    """The scores of every prunable layer, from those of the groups of torch-pruning that it is made of.
+    """The scores of every prunable layer: means over the members of its channel group, added up where it is several.
+
+    The inputs of grouped convolutions do not count: their weights count at their outputs.
 
     Args:
         network: the dense network.
         criterion: its name, for the error.
-        score: of one group.
+        score: of one side of a member.
         begin: does what must be done to the traced copy of the network first.
 
     Raises:
@@ -90,44 +148,49 @@ def scored(
     """
     graph, groups = network.trace()
     begin(graph)
-    return [_group_scores(group, score, criterion) for group in groups]
+    return [_group_scores(graph, group, score, criterion) for group in groups]
 
 
-def _group_scores(group: ChannelGroup, score: GroupScore, criterion: str) -> Scores:
+def _group_scores(graph: Graph, group: ChannelGroup, score: SideScore, criterion: str) -> Scores:
     total = np.zeros(group.channels)
-    for source, channel in group.sources:
-        values = score(_without_grouped_inputs(source))
-        if values is None:
+    modules = dict(graph.model.named_modules())
+    for members, channel in group.sources:
+        found = []
+        for member in members:
+            side = Side(modules[member.name], member.side == "in")
+            values = score(side) if _has_weights(side) else None
+            if values is not None:
+                found.append(values.cpu().numpy()[member.positions].sum(1))
+        if not found:
             raise TaskError(f"importance {criterion!r}: layer {group.producers[0]} has nothing to compute it from")
-        np.add.at(total, channel, values.detach().double().cpu().numpy())
+        np.add.at(total, channel, np.mean(found, axis=0))
     return total
 
 
-def _without_grouped_inputs(group: Any) -> Any:
-    """The group less the inputs of grouped convolutions, whose weights count at their outputs.
-
-    torch-pruning scores these inputs across the convolution's groups, or fails where each group has one input.
-    """
-    from torch_pruning.dependency import Group
-    from torch_pruning.pruner.function import prune_conv_in_channels
-
-    rest = Group()
-    for item in group.items:
-        if item.dep.handler != prune_conv_in_channels or item.dep.target.module.groups == 1:
-            rest.items.append(item)
-    return rest
+def _has_weights(side: Side) -> bool:
+    """Whether the side has weights that a criterion may look at, and that do not count on the other side."""
+    at_outputs = side.is_input and isinstance(side.module, nn.Conv2d) and side.module.groups > 1
+    weighted = isinstance(getattr(side.module, "weight", None), Tensor) and not isinstance(side.module, nn.PReLU)
+    return weighted and not at_outputs
 
 
-def _distances(group: Any) -> Tensor | None:
-    from torch_pruning.pruner.function import prune_conv_out_channels, prune_linear_out_channels
+def _per_position(values: Tensor, side: Side) -> Tensor:
+    """Sums over all that belongs to a position of a side: values are of the shape of its weight."""
+    return (values.transpose(0, 1) if side.is_input else values).flatten(1).sum(1) if values.dim() > 1 else values
 
-    total = None
-    for dep, idxs in group:
-        if dep.handler in (prune_conv_out_channels, prune_linear_out_channels):
-            filters = dep.target.module.weight.detach().double().flatten(1)
-            distances = torch.cdist(filters, filters).sum(1)[[int(getattr(i, "idx", i)) for i in idxs]]
-            total = distances if total is None else total + distances
-    return total
+
+def _taylor(side: Side) -> Tensor:
+    total = _per_position(side.weight * side.gradient(), side)
+    if isinstance(side.module, BatchNorm):
+        total = total + side.module.bias.detach().double() * side.gradient("bias")
+    return total.abs()
+
+
+def _distances(side: Side) -> Tensor | None:
+    if side.is_input or not isinstance(side.module, nn.Conv2d | nn.Linear):
+        return None
+    filters = side.weight.flatten(1)
+    return torch.cdist(filters, filters).sum(1)
 
 
 def _backward(graph: Graph, batches: Labelled) -> None:

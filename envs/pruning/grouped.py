@@ -11,12 +11,12 @@ from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from prunebench.envs.errors import TaskError
-from prunebench.envs.pruning.groups import ChannelGroup, Member, is_depthwise
+from prunebench.envs.pruning.groups import ChannelGroup, LeftOut, Member, is_depthwise
 
 Node = tuple[int, int]  # a channel group and a channel of it; (-1, 0) for channels that are never pruned
 
 
-def join_grouped(groups: list[ChannelGroup], modules: Mapping[str, nn.Module]) -> list[ChannelGroup]:
+def join_grouped(groups: list[ChannelGroup], modules: Mapping[str, nn.Module]) -> tuple[list[ChannelGroup], LeftOut]:
     """Join the channel groups on the two sides of every grouped convolution.
 
     A convolution with G groups can lose whole groups: the inputs of a group go with its outputs. What was a channel
@@ -27,8 +27,9 @@ def join_grouped(groups: list[ChannelGroup], modules: Mapping[str, nn.Module]) -
         groups: channel groups in which a grouped convolution is a producer or a consumer like any other.
         modules: the network's modules by name.
 
-    Raises:
-        TaskError: the channels do not fall into groups of one size.
+    Returns:
+        The groups; and, by the name of a layer, why some cannot be joined: their channels do not fall into groups of
+        one size, or are all tied.
     """
     start = np.cumsum([0] + [group.channels for group in groups])
     fixed = int(start[-1])
@@ -37,16 +38,20 @@ def join_grouped(groups: list[ChannelGroup], modules: Mapping[str, nn.Module]) -
         for (g, channel), (h, other) in _links(groups, modules)
     ]
     if not links:
-        return groups
+        return groups, {}
     ends = np.array(links).T
     graph = coo_array((np.ones(len(links)), (ends[0], ends[1])), shape=(fixed + 1, fixed + 1))
     _, label = connected_components(graph, directed=False)
     labels = [label[start[g] : start[g + 1]].astype(np.int64) for g in range(len(groups))]
-    joined = []
+    joined: list[ChannelGroup] = []
+    left_out: LeftOut = {}
     for together in _overlapping(labels):
         if not any(label[fixed] in labels[g] for g in together):
-            joined.append(_join([groups[g] for g in together], [labels[g] for g in together]))
-    return joined
+            try:
+                joined.append(_join([groups[g] for g in together], [labels[g] for g in together]))
+            except TaskError as error:
+                left_out[groups[together[0]].members[0].name] = str(error)
+    return joined, left_out
 
 
 def _links(groups: list[ChannelGroup], modules: Mapping[str, nn.Module]) -> Iterator[tuple[Node, Node]]:

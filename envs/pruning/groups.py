@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,22 @@ from torch import Tensor, nn
 
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks.resnet import PaddedShortcut
+from prunebench.envs.pruning.coupling import Reach, couplings
+from prunebench.envs.pruning.plain import NORMS
 
+LeftOut = dict[str, str]
+"""Why channels are left out, by the name of the layer that produces them."""
 _TYING = {"AddBackward0", "SubBackward0"}
+_UNDERSTOOD = {
+    f"{name}Backward{number}"
+    for name in (
+        *("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "Elu", "Gelu", "Silu", "Sigmoid", "Hardsigmoid", "Tanh"),
+        *("Hardtanh", "Hardswish", "Mish", "Clone", "Alias", "Contiguous", "Mean", "AdaptiveAvgPool2D", "AvgPool2D"),
+        *("MaxPool2DWithIndices", "View", "ReshapeAlias", "UnsafeView", "Squeeze", "Cat", "Convolution", "Addmm", "T"),
+    )
+    for number in range(2)
+}
+"""Operations between layers that the tracing handles rightly: they are no explanation of what it does not."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +49,12 @@ class ChannelGroup:
 
     Attributes:
         members: the sides of modules that are sliced.
-        sources: torch-pruning's own groups that went into this one, and which channel each of theirs belongs to.
+        sources: the members of the groups that were joined into this one, each as it was before, and which channel
+            each of theirs belongs to.
     """
 
     members: list[Member]
-    sources: list[tuple[Any, NDArray[np.int64]]]
+    sources: list[tuple[list[Member], NDArray[np.int64]]]
 
     @property
     def channels(self) -> int:
@@ -82,7 +97,12 @@ def dependency_graph(model: nn.Module, example: Tensor) -> Graph:
         trainable = copy.deepcopy(model).requires_grad_(True)  # the graph is traced through autograd
         dependencies = torch_pruning.DependencyGraph()
         try:
-            dependencies.build_dependency(trainable, example, customized_pruners={PaddedShortcut: _shortcut_pruner()})
+            dependencies.build_dependency(
+                trainable,
+                example,
+                customized_pruners={PaddedShortcut: _shortcut_pruner()},
+                ignored_layers=[module for module in trainable.modules() if _is_one_factor(module)],
+            )
         except Exception as error:  # whatever its tracing runs into
             raise TaskError(
                 f"{type(model).__name__}: torch-pruning cannot follow the channels {_where(error, trainable)}"
@@ -130,7 +150,7 @@ def _shortcut_pruner() -> Any:
     return ShortcutPruner()
 
 
-def scoped_groups(graph: Graph, scope: str) -> list[ChannelGroup]:
+def scoped_groups(graph: Graph, scope: str, untouchable: Mapping[str, str]) -> tuple[list[ChannelGroup], LeftOut]:
     """The groups of channels that a scope allows to prune.
 
     Args:
@@ -138,76 +158,91 @@ def scoped_groups(graph: Graph, scope: str) -> list[ChannelGroup]:
         scope: ``inner``: channels inside a block, produced by one layer and tied to no others by an addition, to which
             something other than convolution and batch norm happens on the way (this leaves out linear bottlenecks);
             ``all``: every group that some layer consumes.
+        untouchable: names of modules that must stay whole, and why.
 
     Returns:
-        Groups in which the two sides of a grouped convolution are not joined yet.
-
-    Raises:
-        TaskError: such a group passes a layer that cannot be sliced.
+        Groups in which the two sides of a grouped convolution are not joined yet; and what the scope allows but cannot
+        be sliced: why, by the name of the layer that produces the channels.
     """
+    groups: list[ChannelGroup] = []
+    left_out: LeftOut = {}
     wanted = _inside_a_block if scope == "inner" else _consumed
-    types = [nn.Conv2d, nn.Linear]
-    found = [group for group in graph.dependencies.get_all_groups(root_module_types=types) if wanted(graph, group)]
-    return [_channel_group(graph, group) for group in found]
+    for reached in couplings(graph.dependencies):
+        if wanted(graph, reached):
+            try:
+                groups.append(_channel_group(graph, reached, untouchable))
+            except TaskError as error:
+                left_out[graph.names[reached[0].node.module]] = str(error)
+    return groups, left_out
 
 
-def _consumed(graph: Graph, group: Any) -> bool:
+def _consumed(graph: Graph, reached: list[Reach]) -> bool:
     """Whether some layer reads the channels, and they are not the network's output."""
-    sides = [_side(graph, dep) for dep, _ in group if dep.target.module in graph.names]
-    return "in" in sides and not any(type(dep.target.module).__name__ == "_OutputOp" for dep, _ in group)
+    sides = [_side(graph, each) for each in reached if each.node.module in graph.names]
+    return "in" in sides and not any(type(each.node.module).__name__ == "_OutputOp" for each in reached)
 
 
-def _inside_a_block(graph: Graph, group: Any) -> bool:
-    operations = [dep.target for dep, _ in group if dep.target.module not in graph.names]
+def _inside_a_block(graph: Graph, reached: list[Reach]) -> bool:
+    operations = [each.node for each in reached if each.node.module not in graph.names]
     tied = any(_operation(node) in _TYING and len(node.inputs) > 1 for node in operations)
-    return bool(operations) and not tied and _consumed(graph, group)
+    return bool(operations) and not tied and _consumed(graph, reached)
 
 
 def _operation(node: Any) -> str:
     return str(node.grad_fn).split()[0].strip("<")
 
 
-def _channel_group(graph: Graph, group: Any) -> ChannelGroup:
-    members = [_member(graph, item) for item in group.items if item.dep.target.module in graph.names]
-    for member in members:
-        _refuse_unsliceable(member)
-    channels = len(members[0].positions)
-    for member in members:
-        if len(member.positions) != channels:
-            raise TaskError(f"layer {member.name}: its channels do not go one to one with those of {members[0].name}")
-    return ChannelGroup(members, [(group, np.arange(channels))])
+def _channel_group(graph: Graph, reached: list[Reach], untouchable: Mapping[str, str]) -> ChannelGroup:
+    channels = int(reached[0].channels.max()) + 1
+    if channels == 1:
+        raise TaskError("all its channels are tied to each other")
+    strange = sorted({_operation(each.node) for each in reached if each.node.module not in graph.names} - _UNDERSTOOD)
+    members = []
+    for each in reached:
+        if each.node.module in graph.names and not _is_one_factor(each.node.module):
+            _refuse_unsliceable(graph, each, strange, untouchable)
+            members.append(_member(graph, each, channels, graph.names[reached[0].node.module]))
+    return ChannelGroup(members, [(members, np.arange(channels))])
 
 
-def _side(graph: Graph, dep: Any) -> str:
-    module = dep.target.module
+def _is_one_factor(module: Any) -> bool:
+    """Whether it is a PReLU with one factor for all channels, which nothing needs to be removed from."""
+    return isinstance(module, nn.PReLU) and module.num_parameters == 1
+
+
+def _side(graph: Graph, reach: Reach) -> str:
+    module = reach.node.module
     if not isinstance(module, nn.Conv2d | nn.Linear | PaddedShortcut) or is_depthwise(module):
         return "both"
-    return "out" if graph.dependencies.is_out_channel_pruning_fn(dep.handler) else "in"
+    return "out" if graph.dependencies.is_out_channel_pruning_fn(reach.handler) else "in"
 
 
-def _member(graph: Graph, item: Any) -> Member:
-    target = item.dep.target.module
-    name = graph.names[target]
-    roots, places = np.array(item.root_idxs), np.array(item.idxs)
-    channels = len(np.unique(roots))
-    if len(places) % channels:
-        raise TaskError(f"layer {name}: its {len(places)} positions do not share out among {channels} channels")
-    positions = places[np.argsort(roots, kind="stable")].reshape(channels, -1)
-    return Member(name, graph.originals.get(name, target), _side(graph, item.dep), positions)
+def _member(graph: Graph, reach: Reach, channels: int, producer: str) -> Member:
+    name = graph.names[reach.node.module]
+    counts = np.bincount(reach.channels, minlength=channels)
+    if counts.min() != counts.max():
+        raise TaskError(f"layer {name}: its channels do not go one to one with those of {producer}")
+    order = np.lexsort((reach.positions, reach.channels))
+    positions = reach.positions[order].reshape(channels, -1)
+    return Member(name, graph.originals.get(name, reach.node.module), _side(graph, reach), positions)
 
 
-def _refuse_unsliceable(member: Member) -> None:
-    module = member.module
+def _refuse_unsliceable(graph: Graph, reach: Reach, strange: list[str], untouchable: Mapping[str, str]) -> None:
+    module, name = reach.node.module, graph.names[reach.node.module]
+    if name in untouchable:
+        raise TaskError(f"layer {name}: {untouchable[name]}")
     if isinstance(module, nn.Parameter):
-        raise TaskError(f"parameter {member.name} of shape {tuple(module.shape)} scales or shifts channels by itself")
-    if not isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d | PaddedShortcut):
-        why = "it normalises over the channels, so that each depends on all" if "Norm" in type(module).__name__ else ""
-        raise TaskError(f"layer {member.name}: {module} cannot be pruned{': ' * bool(why)}{why}")
-    size, last = _size(module, member.side), int(member.positions.max())
+        raise TaskError(f"parameter {name} of shape {tuple(module.shape)} scales or shifts channels by itself")
+    if not isinstance(module, (nn.Conv2d, nn.Linear, PaddedShortcut, nn.PReLU, *NORMS)):
+        over = "it normalises over the channels, so that each depends on all"
+        why = over if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.LocalResponseNorm) else "it cannot be sliced"
+        raise TaskError(f"layer {name}: {module}: {why}")
+    size, last = _size(module, _side(graph, reach)), int(reach.positions.max())
     if last >= size:
+        between = f" ({', '.join(strange)} may be why)" if strange else ", or a concatenation with the image,"
         raise TaskError(
-            f"layer {member.name}: it has {size} channels, but the tracing ties its channel {last} to others: padding, "
-            "or a concatenation with the image, is not understood"
+            f"layer {name}: it has {size} channels, but the tracing ties its channel {last} to others: "
+            f"what lies between{between} is not understood"
         )
 
 
@@ -220,7 +255,9 @@ def _size(module: nn.Module, side: str) -> int:
             return module.in_features if side == "in" else module.out_features
         case PaddedShortcut():
             return module.c_in if side == "in" else module.c_out
-    assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        case nn.PReLU():
+            return module.num_parameters
+    assert isinstance(module, NORMS)
     return module.num_features
 
 
@@ -236,50 +273,3 @@ def folded_norms(graph: Graph) -> Iterator[tuple[nn.Module, nn.Module]]:
             before = node.inputs[0] if len(node.inputs) == 1 else None
             if before and isinstance(before.module, nn.Conv2d | nn.Linear) and len(before.outputs) == 1:
                 yield before.module, module
-
-
-def call_order(model: nn.Module, example: Tensor) -> tuple[list[str], dict[str, tuple[int, int]]]:
-    """Names of convolutions and linear layers in the order of their calls, and their output sizes.
-
-    Raises:
-        TaskError: one of them, or a batch norm, is called more than once; or the network gives no logits.
-    """
-    calls: set[str] = set()
-    order: list[str] = []
-    shapes: dict[str, tuple[int, int]] = {}
-
-    def hook(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def remember(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if name in calls:
-                raise TaskError(f"layer {name}: called more than once in a forward pass")
-            calls.add(name)
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                return
-            order.append(name)
-            conv = isinstance(module, nn.Conv2d)
-            # a linear layer may be applied at every place of a map (N, H, W, C)
-            shapes[name] = (output.shape[-2], output.shape[-1]) if conv else (output[0].numel() // output.shape[-1], 1)
-
-        return remember
-
-    handles = [
-        module.register_forward_hook(hook(name))
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d)
-    ]
-    try:
-        with torch.inference_mode():
-            logits: Any = model(example)
-    except TaskError:
-        raise
-    except Exception as error:  # whatever a network of the user's runs into
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        size = " x ".join(map(str, example.shape[2:]))
-        raise TaskError(f"{type(model).__name__}: does not run on an image of {size}: {what}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        given = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise TaskError(f"{type(model).__name__}: gives {given}, expected logits (images, classes)")
-    return order, shapes

@@ -15,6 +15,8 @@ from prunebench.envs.networks.resnet import PaddedShortcut
 
 Fold = tuple[Tensor, Tensor]  # per output channel: scale, shift
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+Channelwise = BatchNorm | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.PReLU
+"""Modules with a number of their own for every channel."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Dimension:
 
 @dataclass
 class Unit:
-    """A convolution or linear layer with the batch norm that follows it, if any."""
+    """A convolution or linear layer with the batch norm that follows it and can be folded into it, if any."""
 
     name: str
     module: nn.Conv2d | nn.Linear
@@ -63,6 +65,8 @@ class Unit:
     outputs: Dimension
     out_hw: tuple[int, int]
     """Height and width of the output; (1, 1) for a linear layer."""
+    plain: bool = True
+    """Whether it is no more than its weights times its input: nothing else is refitted."""
 
     @property
     def grouped(self) -> bool:
@@ -71,7 +75,7 @@ class Unit:
 
     @property
     def mixes(self) -> bool:
-        """Whether the layer reads prunable channels and mixes them: such layers are refitted."""
+        """Whether the layer reads prunable channels and mixes them: such layers are refitted where they are plain."""
         return bool(self.inputs.layers) and not self.grouped
 
     @property
@@ -107,11 +111,16 @@ class Unit:
 
 @dataclass
 class Norm:
-    """A batch norm, sliced on its own where it is not folded into the layer before it."""
+    """A batch norm that is not folded into the layer before it, or what else has a number for every channel."""
 
     name: str
-    module: BatchNorm
+    module: Channelwise
     channels: Dimension
+
+    @property
+    def factors(self) -> int:
+        """Parameters per channel."""
+        return sum(1 for parameter in self.module.parameters() if parameter.dim())
 
 
 @dataclass

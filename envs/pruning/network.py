@@ -12,17 +12,19 @@ from torch import Tensor, nn
 from prunebench.envs.choices import SCOPES
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.networks.resnet import PaddedShortcut
+from prunebench.envs.pruning import forward
 from prunebench.envs.pruning.grouped import join_grouped
 from prunebench.envs.pruning.groups import (
     ChannelGroup,
     Graph,
-    call_order,
+    LeftOut,
     dependency_graph,
     folded_norms,
     is_depthwise,
     scoped_groups,
 )
 from prunebench.envs.pruning.layers import Dimension, Norm, PrunableLayer, Shortcut, Unit
+from prunebench.envs.pruning.plain import NORMS, Calls, has_plain_forward, sliceable_sides, watched
 
 
 class PrunableNetwork:
@@ -38,52 +40,70 @@ class PrunableNetwork:
         model: the dense network; put into evaluation mode and not modified.
         example: one input image ``(1, C, H, W)`` on the model's device, to trace with.
         scope: a name in :data:`prunebench.envs.choices.SCOPES`.
+        exclude: names of prunable layers that are to stay whole.
 
     Attributes:
+        layout: the memory format that images and weights are run in: channels-last where the network runs in it.
         units: convolutions and linear layers in the order of their calls.
-        norms: batch norms that are not folded into a unit.
+        norms: batch norms that are not folded into a unit, and other modules with a number for every channel.
         shortcuts: option-A shortcuts between stages.
         layers: the prunable layers, in the order in which their channels are produced.
         channels: ``(D,)``, channels of each prunable layer.
+        left_out: why channels that the scope allows are not prunable, by the name of the layer that produces them.
+        other_macs: multiply-accumulates outside of units, as those of attention.
 
     Raises:
-        TaskError: there is nothing to prune, or a prunable group passes a layer that cannot be sliced.
+        TaskError: there is nothing to prune, or the network cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, scope: str = "inner") -> None:
+    def __init__(self, model: nn.Module, example: Tensor, scope: str = "inner", exclude: Sequence[str] = ()) -> None:
         check_choice("scope", scope, SCOPES)
-        self.model = model.eval()
+        model.eval()
+        self.model = model
         self.scope = scope
         self.example = example
-        self._order, shapes = call_order(model, example)
-        for name, module in model.named_modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
-                raise TaskError(f"layer {name}: a batch norm without running statistics depends on the whole batch")
+        self._exclude = exclude
+        self.layout = forward.layout(model, example)
+        self._calls, macs = forward.traced(model, example)
+        self._whole = _untouchable(model, self._calls)
+        self.left_out: LeftOut = {}
         graph, groups = self.trace()
         if not groups:
-            where = "inside a block " if scope == "inner" else ""
-            raise TaskError(f"{type(model).__name__}: no channels {where}that could be pruned")
+            raise TaskError(self._nothing())
         self.channels = [group.channels for group in groups]
-        self.units = _units(graph, groups, self._order, shapes)
+        self.units = _units(graph, groups, self._calls)
         self.norms = _norms(graph, groups, {unit.norm_name for unit in self.units})
         self.shortcuts = _shortcuts(graph, groups)
         self.layers = [self._layer(g, group) for g, group in enumerate(groups)]
+        self.other_macs = macs - sum(unit.macs for unit in self.units)
 
     def trace(self) -> tuple[Graph, list[ChannelGroup]]:
         """The graph of a copy, and the channel groups behind :attr:`layers`; not kept, it holds all weights again."""
         graph = dependency_graph(self.model, self.example)
-        groups = join_grouped(scoped_groups(graph, self.scope), graph.originals)
-        return graph, sorted(groups, key=lambda group: self._order.index(self._first_producer(group)))
+        groups, unsliceable = scoped_groups(graph, self.scope, self._whole)
+        joined, uneven = join_grouped(groups, graph.originals)
+        self.left_out = unsliceable | uneven
+        named = {self._first_producer(group): group for group in joined}
+        for name in (name for name, group in named.items() if not _is_read(group)):
+            self.left_out[name] = "no convolution or linear layer reads and mixes its channels"
+        for name in self._exclude:
+            check_choice("exclude", name, [*named, *self.left_out])
+            self.left_out[name] = "excluded"
+        names = sorted(set(named) - set(self.left_out), key=self._calls.order.index)
+        return graph, [named[name] for name in names]
 
     def _first_producer(self, group: ChannelGroup) -> str:
-        return min((name for name in group.producers if name in self._order), key=self._order.index)
+        order = self._calls.order
+        return min((name for name in group.producers if name in order), key=order.index)
+
+    def _nothing(self) -> str:
+        where = "inside a block " if self.scope == "inner" else ""
+        why = "".join(f"; {name}: {reason}" for name, reason in self.left_out.items())
+        return f"{type(self.model).__name__}: no channels {where}that could be pruned{why}"
 
     def _layer(self, index: int, group: ChannelGroup) -> PrunableLayer:
         consumers = [unit for unit in self.units if index in unit.inputs.layers and unit.mixes]
-        name = self._first_producer(group)
-        if not consumers:
-            raise TaskError(f"layer {name}: no convolution or linear layer reads its channels")
-        return PrunableLayer(index, name, group.channels, consumers)
+        return PrunableLayer(index, self._first_producer(group), group.channels, consumers)
 
     def table(self, importance: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
         """The layer table of :class:`prunebench.envs.environment.channel_pruning.ChannelPruningEnv`: plain arrays per
@@ -109,31 +129,55 @@ class PrunableNetwork:
         }
 
 
-def _units(
-    graph: Graph, groups: list[ChannelGroup], order: list[str], shapes: dict[str, tuple[int, int]]
-) -> list[Unit]:
+def _untouchable(model: nn.Module, calls: Calls) -> dict[str, str]:
+    """Names of layers and norms that must stay whole, and why."""
+    whole = dict.fromkeys(calls.tied, "it shares a parameter with another layer")
+    whole |= dict.fromkeys(calls.repeated, "it is called more than once in a forward pass")
+    for name, module in watched(model).items():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
+            whole[name] = "a batch norm without running statistics depends on the whole batch"
+        elif name in calls.inputs and isinstance(module, nn.Conv2d | nn.Linear) and not has_plain_forward(module):
+            found = sliceable_sides(module, calls.inputs[name])
+            whole |= {} if all(found) else {name: f"{type(module).__name__} is more than its weights times its input"}
+    return whole
+
+
+def _is_read(group: ChannelGroup) -> bool:
+    """Whether some layer reads the channels and mixes them."""
+    readers = (member.module for member in group.members if member.side == "in")
+    return any(isinstance(module, nn.Linear) or getattr(module, "groups", 0) == 1 for module in readers)
+
+
+def _units(graph: Graph, groups: list[ChannelGroup], calls: Calls) -> list[Unit]:
     """Every convolution and linear layer of the network in the order of their calls."""
     norms = {graph.names[layer]: graph.names[norm] for layer, norm in folded_norms(graph)}
+    shared = calls.tied | calls.repeated | calls.looked_into
     units = []
-    for name in order:
+    for name in calls.order:
         module = graph.originals[name]
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        plain = name not in shared and has_plain_forward(module)
         norm_name = norms.get(name)
         norm = graph.originals[norm_name] if norm_name else None
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        if norm is None or not plain or norm_name in shared or calls.readers[name] != {norm_name}:
+            norm_name, norm = None, None
         assert norm is None or isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        if norm is not None and not has_plain_forward(norm):
+            norm_name, norm = None, None
         n_in = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
         outputs = _dimension(name, module.weight.shape[0], ("out", "both"), groups)
         inputs = outputs if is_depthwise(module) else _dimension(name, n_in, ("in",), groups)
-        units.append(Unit(name, module, norm_name, norm, inputs, outputs, shapes[name]))
+        units.append(Unit(name, module, norm_name, norm, inputs, outputs, calls.sizes[name], plain))
     return units
 
 
 def _norms(graph: Graph, groups: list[ChannelGroup], folded: set[str | None]) -> list[Norm]:
-    return [
-        Norm(name, module, _dimension(name, module.num_features, ("both",), groups))
-        for name, module in graph.originals.items()
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and name not in folded
-    ]
+    found = []
+    for name, module in graph.originals.items():
+        if isinstance(module, (*NORMS, nn.PReLU)) and name not in folded:
+            size = module.num_parameters if isinstance(module, nn.PReLU) else module.num_features
+            found.append(Norm(name, module, _dimension(name, size, ("both",), groups)))
+    return found
 
 
 def _shortcuts(graph: Graph, groups: list[ChannelGroup]) -> list[Shortcut]:

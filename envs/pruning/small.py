@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunebench.envs.pruning.layers import BatchNorm, Dimension, Shortcut, Unit
+from prunebench.envs.pruning.layers import BatchNorm, Channelwise, Dimension, Shortcut, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 
 Kept = Callable[[Dimension], NDArray[np.int64]]
@@ -35,17 +35,15 @@ class SmallNetwork:
         self._device = next(network.model.parameters()).device
         self.model = copy.deepcopy(network.model).requires_grad_(False)
         slots = dict(self.model.named_modules())
-        self._norms: list[tuple[BatchNorm, BatchNorm, Dimension]] = []  # ours, the dense network's, its channels
-        for unit in network.units:
-            if unit.norm_name is not None and unit.norm is not None:
-                if folded:
-                    parent, _, leaf = unit.norm_name.rpartition(".")
-                    setattr(slots[parent], leaf, nn.Identity())
-                else:
-                    self._norms.append((_batch_norm(slots[unit.norm_name]), unit.norm, unit.outputs))
-        self._norms += [(_batch_norm(slots[norm.name]), norm.module, norm.channels) for norm in network.norms]
-        self.norms = [mine for mine, _, _ in self._norms]
         self._slots: dict[str, Any] = slots
+        self._norms: list[tuple[Any, Channelwise, Dimension]] = []  # ours, the dense network's, its channels
+        for unit in network.units:
+            if unit.norm_name is not None and unit.norm is not None and not folded:
+                self._norms.append((slots[unit.norm_name], unit.norm, unit.outputs))
+        self._norms += [(slots[norm.name], norm.module, norm.channels) for norm in network.norms]
+        self.norms: list[BatchNorm] = [mine for mine, _, _ in self._norms if isinstance(mine, BatchNorm)]
+        if folded:
+            _put_aside(self.model, {slots[unit.norm_name] for unit in network.units if unit.norm_name is not None})
 
     def fill(self, weights: Callable[[Unit], tuple[Tensor, Tensor | None]], kept: Kept) -> nn.Module:
         """Give every layer the size and the weights of a policy.
@@ -78,20 +76,28 @@ class SmallNetwork:
             slot.out_features, slot.in_features = weight.shape
 
 
-def _batch_norm(module: nn.Module) -> BatchNorm:
-    assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
-    return module
+def _put_aside(model: nn.Module, norms: set[nn.Module]) -> None:
+    """Put an identity into every place of the norms: a module may have several."""
+    for parent in list(model.modules()):
+        for name, child in list(parent._modules.items()):
+            if child in norms:
+                setattr(parent, name, nn.Identity())
 
 
-def _slice_norm(mine: BatchNorm, dense: BatchNorm, kept: NDArray[np.int64]) -> None:
+def _slice_norm(mine: Any, dense: Channelwise, kept: NDArray[np.int64]) -> None:
     """Weights and running statistics of the kept channels."""
+    if isinstance(dense, nn.PReLU):
+        if dense.num_parameters == 1:
+            return
+        mine.num_parameters = len(kept)
+    else:
+        mine.num_features = len(kept)
     rows = torch.from_numpy(kept)
-    mine.num_features = len(kept)
     for name, tensor in dense.named_parameters(recurse=False):
         setattr(mine, name, nn.Parameter(tensor.detach()[rows], requires_grad=False))
-    for name in ("running_mean", "running_var"):
-        statistics = getattr(dense, name)
-        setattr(mine, name, None if statistics is None else statistics[rows].clone())
+    for name, statistics in dense.named_buffers(recurse=False):
+        if statistics.dim():  # not the number of batches
+            setattr(mine, name, statistics[rows].clone())
 
 
 def _selected(shortcut: Shortcut, kept: Kept) -> Tensor | None:

@@ -9,44 +9,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from prunebench.envs.errors import TaskError
 from prunebench.envs.pruning import cost_formulas
+from prunebench.envs.pruning.forward import counted
 from prunebench.envs.pruning.layers import Dimension, Shortcut, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.small import SmallNetwork
 
 TOLERANCE = 1e-3  # of the largest logit, in float32
+POLICIES = 3
 
 Ranks = Sequence[NDArray[np.int64]]
 
 
 def verify(network: PrunableNetwork) -> None:
-    """Compare smaller networks with the dense one, for a random policy and, to name the culprit, for each layer.
+    """Compare smaller networks with the dense one: with nothing removed, for random policies, and layer by layer.
 
     Raises:
-        TaskError: they differ; names the layer.
+        TaskError: they differ, and not by leaving a layer alone; names the layers at fault where there are such.
     """
+    _check_dense(network)
+    _check_costs(network)
     rng = np.random.default_rng(0)
-    orders = [rng.permutation(channels) for channels in network.channels]
-    counts = [int(rng.integers(1, channels + 1)) for channels in network.channels]
     small = SmallNetwork(network, folded=False)
-    problem = _difference(network, small, counts, orders)
-    if problem is None:
-        return
+    dense = network.channels
+    orders = [rng.permutation(channels) for channels in dense]
+    if problem := _difference(network, small, dense, orders):
+        raise TaskError(f"{type(network.model).__name__}: rebuilt with nothing removed, it is another: {problem}")
+    faults = {}
     for layer in network.layers:
-        alone = list(network.channels)
-        alone[layer.index] = max(1, layer.channels // 2)
-        reason = _difference(network, small, alone, orders)
-        if reason is not None:
-            raise TaskError(f"layer {layer.name}: its channels cannot be removed: {reason}; scope {network.scope!r}")
-    raise TaskError(f"{type(network.model).__name__}: channels cannot be removed together: {problem}")
+        alone = list(dense)
+        alone[layer.index] = int(rng.integers(1, layer.channels))
+        if problem := _difference(network, small, alone, orders):
+            faults[layer.name] = problem
+    if faults:
+        raise TaskError(_blame(faults, network.scope))
+    for _ in range(POLICIES):
+        orders = [rng.permutation(channels) for channels in dense]
+        counts = [int(rng.integers(1, channels)) for channels in dense]
+        if problem := _difference(network, small, counts, orders):
+            raise TaskError(f"{type(network.model).__name__}: channels cannot be removed together: {problem}")
+
+
+def _blame(faults: dict[str, str], scope: str) -> str:
+    (name, problem), *others = faults.items()
+    more = f" (and {len(others)} more)" if others else ""
+    return (
+        f"layer {name}{more}: its channels cannot be removed: {problem}; scope {scope!r}; "
+        f"--exclude {','.join(faults)} leaves out what cannot"
+    )
+
+
+def _check_dense(network: PrunableNetwork) -> None:
+    """Raise TaskError where the dense network itself is at fault: it has no numbers, or others every time."""
+    name = type(network.model).__name__
+    for key, tensor in network.model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise TaskError(f"{name}: {key} holds infinity, or what is no number")
+    images = _images(network)
+    with torch.no_grad():
+        first, second = network.model(images), network.model(images)
+    if not bool(first.isfinite().all()):
+        raise TaskError(f"{name}: gives infinity, or what is no number, for random images")
+    if not torch.equal(first, second) and not float((first - second).abs().max()) <= _limit(first):
+        raise TaskError(f"{name}: gives other outputs for the same images: something in it stays random in evaluation")
+
+
+def _check_costs(network: PrunableNetwork) -> None:
+    """Raise TaskError unless every policy costs something, and more with every channel."""
+    for name, cost in (("macs", cost_formulas.macs(network)), ("parameters", cost_formulas.parameters(network))):
+        least = [1] * len(network.channels)
+        grown = least + np.eye(len(least), dtype=np.int64)
+        if not float(cost(least)) > 0 or not bool((cost(grown) >= cost(least)).all()):
+            raise TaskError(f"{type(network.model).__name__}: its {name} are no sum of what its layers have")
 
 
 def enliven(model: nn.Module, example: Tensor) -> None:
@@ -62,7 +104,7 @@ def enliven(model: nn.Module, example: Tensor) -> None:
 
     def normalise(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         size = output.std().clamp(min=1e-6)
-        for parameter in module.parameters():
+        for parameter in module.parameters(recurse=False):
             parameter.div_(size)
         return output / size
 
@@ -74,10 +116,20 @@ def enliven(model: nn.Module, example: Tensor) -> None:
                 parameter.copy_(0.5 + noise(parameter))
         hooks = [layer.register_forward_hook(normalise) for layer in layers]
         try:
-            model.eval()(torch.randn(2, *example.shape[1:], generator=generator).to(example.device))
+            model.eval()
+            model(torch.randn(2, *example.shape[1:], generator=generator).to(example.device))
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def _images(network: PrunableNetwork) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, *network.example.shape[1:], generator=generator).to(network.example.device)
+
+
+def _limit(logits: Tensor) -> float:
+    return TOLERANCE * max(float(logits.abs().max()), 1e-12)
 
 
 def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[int], ranks: Ranks) -> str | None:
@@ -86,23 +138,22 @@ def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[
     def kept(dimension: Dimension) -> NDArray[np.int64]:
         return dimension.kept(counts, ranks)
 
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, *network.example.shape[1:], generator=generator).to(network.example.device)
+    images = _images(network)
     model = small.fill(lambda unit: sliced(unit, counts, ranks), kept)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with counted(len(images)) as macs:
             logits = model(images)
     except Exception as error:  # a wrongly traced network may fail in any way
         return f"the smaller network does not run ({' '.join(str(error).split()) or type(error).__name__})"
     with torch.no_grad(), unread(network, network.model, counts, ranks):
         expected = network.model(images)
-    off = float((logits - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
-    if not off <= TOLERANCE:
-        return f"the smaller network's outputs differ from the dense one's by {off:.2g} of their size"
-    macs = cost_formulas.macs(network)(counts)
-    counted = counter.get_total_flops() / 2 / len(images)
-    if counted != macs:
-        return f"the closed form gives {macs:.0f} MACs, PyTorch counts {counted:.0f}"
+    off = float((logits - expected).abs().max())
+    if not off <= _limit(expected):
+        size = max(float(expected.abs().max()), 1e-12)
+        return f"the smaller network's outputs differ from the dense one's by {off / size:.2g} of their size"
+    formula = cost_formulas.macs(network)(counts)
+    if macs[0] != formula:
+        return f"the closed form gives {formula:.0f} MACs, PyTorch counts {macs[0]:.0f}"
     return None
 
 
@@ -126,9 +177,19 @@ def unread(network: PrunableNetwork, model: nn.Module, counts: Sequence[int], ra
         mask[torch.from_numpy(part.inputs.kept(counts, ranks))] = 1
         if not isinstance(part.module, nn.Linear):
             mask = mask[:, None, None]
-        handles.append(modules[part.name].register_forward_pre_hook(lambda _, args, mask=mask: (args[0] * mask,)))
+        handles.append(modules[part.name].register_forward_pre_hook(_masked(mask), with_kwargs=True))
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _masked(mask: Tensor) -> Any:
+    def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
+        if args:
+            return (args[0] * mask, *args[1:]), kwargs
+        name = next(iter(kwargs))
+        return args, kwargs | {name: kwargs[name] * mask}
+
+    return hook

@@ -7,7 +7,7 @@ import torch
 
 from prunebench.envs import device
 from prunebench.envs.environment.budget import Budget
-from prunebench.envs.networks import models
+from prunebench.envs.networks.baked import baked
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, preparation
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
@@ -22,9 +22,10 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     check_task(task)
     where = device.use(task.device, task.tf32)
     data = load_data(task)
-    model = models.build(task.model, len(data.classes)).to(where)
+    model = baked(preparation.fresh_model(task, data)).to(where)
     example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
-    return {layer.name: layer.channels for layer in PrunableNetwork(model, example, task.scope).layers}
+    network = PrunableNetwork(model, example, task.scope, task.exclude or ())
+    return {layer.name: layer.channels for layer in network.layers}
 
 
 def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:

@@ -21,6 +21,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.networks import models
+from prunebench.envs.networks.baked import baked, materialised
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
@@ -56,10 +57,16 @@ def random_network(task: TaskConfig) -> PrunableNetwork:
     check_task(task)
     where = device.use(task.device, task.tf32)
     data = load_data(task)
-    network = _prunable(task, data, models.build(task.model, len(data.classes)), where)
+    network = _prunable(task, data, fresh_model(task, data), where)
     enliven(network.model, network.example)
     verify(network)
     return network
+
+
+def fresh_model(task: TaskConfig, data: ImageData) -> torch.nn.Module:
+    """The task's network as it is built, on the processor."""
+    model = models.build(task.model, len(data.classes))
+    return materialised(model, torch.zeros(1, 3, data.image_size, data.image_size))
 
 
 def cached(task: TaskConfig) -> tuple[bool, bool]:
@@ -127,13 +134,13 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
     content = cache.load(calibration_path(task, data))
 
     def batches(images: Images, resident: bool = False) -> Batches:
-        return Batches.of(images, data, task.batch_size, where, resident)
+        return Batches.of(images, data, task.batch_size, where, network.layout, resident=resident)
 
     parts = content["recalibration"]
     recalibration = None
     if parts:  # in batches of one size always: the statistics depend on it
         chosen = Images(**{name: part.numpy() for name, part in parts.items()})
-        recalibration = Batches.of(chosen, data, CALIBRATION_BATCH, where, resident=True)
+        recalibration = Batches.of(chosen, data, CALIBRATION_BATCH, where, network.layout, resident=True)
     return Evaluator(
         network,
         Calibration.from_content(content),
@@ -145,14 +152,14 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
 
 def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
     where = device.use(task.device, task.tf32)
-    model = models.build(task.model, len(data.classes))
+    model = fresh_model(task, data)
     load_weights(model, _weights_path(task, data))
     return _prunable(task, data, model, where)
 
 
 def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: torch.device) -> PrunableNetwork:
     example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
-    network = PrunableNetwork(model.to(where), example, task.scope)
+    network = PrunableNetwork(baked(model).to(where), example, task.scope, task.exclude or ())
     with torch.no_grad():
         classes = model(example).shape[1]
     if classes != len(data.classes):
@@ -217,7 +224,7 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
     calibration = calibrate(
         network,
-        Batches.of(images, data, CALIBRATION_BATCH, network.example.device),
+        Batches.of(images, data, CALIBRATION_BATCH, network.example.device, network.layout),
         importance=task.importance,
         least_squares=way.refits,
         seed=task.split_seed,

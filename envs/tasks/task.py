@@ -64,6 +64,9 @@ class TaskConfig:
         "Channels that may be pruned: those inside blocks, or also those that shortcuts tie together.",
         choices=SCOPES,
     )
+    exclude: tuple[str, ...] | None = option(
+        None, "Prunable layers that stay whole, by name, separated by commas.", "LAYERS"
+    )
     importance: str = option(
         "consumer-l1",
         "Criterion that says which channels of a layer are kept first; see `prunebench list options`.",

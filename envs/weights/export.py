@@ -23,6 +23,12 @@ from prunebench.envs.networks.resnet import PaddedShortcut
 SCHEMA = 1
 """Version of the files."""
 WEIGHTS, DESCRIPTION, ONNX = "network.safetensors", "network.json", "network.onnx"
+_SIZES: dict[Any, tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "groups"),
+    nn.Linear: ("in_features", "out_features"),
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm1d, nn.InstanceNorm2d): ("num_features",),
+    nn.PReLU: ("num_parameters",),
+}
 TOLERANCE = 1e-4
 """Between outputs here and those of onnxruntime, at most."""
 
@@ -119,13 +125,8 @@ def shapes(model: nn.Module) -> dict[str, dict[str, Any]]:
 def _shape(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, PaddedShortcut):
         return {"selected": None if module.selected is None else module.selected.tolist()}
-    names = {
-        nn.Conv2d: ("in_channels", "out_channels", "groups"),
-        nn.Linear: ("in_features", "out_features"),
-        nn.BatchNorm1d: ("num_features",),
-        nn.BatchNorm2d: ("num_features",),
-    }
-    return {name: getattr(module, name) for name in names.get(type(module), ())}
+    names = next((names for kind, names in _SIZES.items() if isinstance(module, kind)), ())
+    return {name: getattr(module, name) for name in names}
 
 
 def _reshape(module: nn.Module, shape: dict[str, Any]) -> None:

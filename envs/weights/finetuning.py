@@ -30,6 +30,7 @@ def finetune(
     learning_rate: float,
     unfinished: Path,
     progress: Progress,
+    layout: torch.memory_format = torch.channels_last,
 ) -> None:
     """Train a pruned network in place: SGD with Nesterov momentum, a cosine schedule to zero.
 
@@ -43,17 +44,18 @@ def finetune(
         learning_rate: that of the first step.
         unfinished: file for the state of unfinished training; the caller removes it once the network is safe.
         progress: see :mod:`prunebench.envs.progress`.
+        layout: the memory format that the network is run in.
 
     Raises:
         TaskError: the data set has no training images, or too few; or the weights are no numbers any more.
     """
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=layout)
     steps = max(1, round(epochs * steps_per_epoch(data.train())))
     optimizer = torch.optim.SGD(
         model.parameters(), learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    run_steps(parts, data, steps, seed, unfinished, partial(progress, "fine-tuning"))
+    run_steps(parts, data, steps, seed, unfinished, partial(progress, "fine-tuning"), layout)
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         raise TaskError(f"learning-rate {learning_rate:g}: the weights became infinite; expected a smaller one")

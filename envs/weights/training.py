@@ -68,6 +68,7 @@ def run_steps(
     seed: int,
     unfinished: Path,
     progress: Callable[[int, int], None],
+    layout: torch.memory_format = torch.channels_last,
 ) -> None:
     """Train until ``steps`` are done, and leave the network in evaluation mode.
 
@@ -81,6 +82,7 @@ def run_steps(
         seed: fixes the order of images, their augmentation and dropout.
         unfinished: file for the state of the parts while training goes on.
         progress: called with the number of steps that are done and the number in all.
+        layout: the memory format of the images.
     """
     model, optimizer, schedule = (parts[name] for name in ("model", "optimizer", "schedule"))
     images, where = data.train(), next(model.parameters()).device
@@ -91,7 +93,7 @@ def run_steps(
         torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
         pixels, labels = data.tensors(_batch(images, step, seed))
         pixels = _augment(pixels, generator) if data.flips else pixels
-        train_step(model, pixels.to(where), labels.to(where), optimizer)
+        train_step(model, pixels.to(where, memory_format=layout), labels.to(where), optimizer)
         schedule.step()
         progress(step + 1, steps)
         if (step + 1) % _SAVE_EVERY == 0:
@@ -118,7 +120,7 @@ def _batch(images: Images, step: int, seed: int) -> Images:
 def train_step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """One step of training on normalised images ``(N, C, H, W)``."""
     optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(model(pixels.contiguous(memory_format=torch.channels_last)), labels)
+    loss = nn.functional.cross_entropy(model(pixels), labels)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 

@@ -98,7 +98,8 @@ def _train(report: Report, config: ExperimentConfig, run: Run, status: FinetuneS
     evaluator, data = preparation.load_evaluator(config.task), load_data(config.task)
     model = rebuilt(evaluator, incumbent(run), run.name)
     epochs, rate = status.settings["epochs"], status.settings["learning_rate"]
-    finetuning.finetune(model, data, run.seed, epochs, rate, run.finetune_state_path, report)
+    layout = evaluator.network.layout
+    finetuning.finetune(model, data, run.seed, epochs, rate, run.finetune_state_path, report, layout)
     export.save_weights(model, run.finetuned_weights_path)
     score = score_batches(model, evaluator.test_split())
     status.test = TestScore(accuracy=score.accuracy, loss=score.loss)

@@ -53,7 +53,7 @@ def ward_by_definition(points: list[NDArray[np.float64]], clusters: int) -> set[
 @pytest.mark.parametrize("clusters", [3, 9])
 def test_clusters_of_a_trained_resnet56(clusters: int) -> None:
     from prunebench.envs.networks import models
-    from prunebench.envs.pruning.importance import channel_scores
+    from prunebench.envs.pruning.criteria import channel_scores
     from prunebench.envs.pruning.network import PrunableNetwork
     from prunebench.envs.weights.checkpoint import load_weights
 

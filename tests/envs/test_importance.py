@@ -17,7 +17,7 @@ from torch import nn
 from prunebench.envs.choices import CRITERIA, Criterion
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.errors import TaskError
-from prunebench.envs.pruning.importance import channel_scores, ranks
+from prunebench.envs.pruning.criteria import channel_scores, ranks
 from prunebench.envs.pruning.network import PrunableNetwork
 
 Array = NDArray[np.float64]

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from prunebench.envs.evaluation import reconstruction
 from prunebench.envs.evaluation.reconstruction import (
     POSITIONS,
-    RIDGE,
     ChoiceProblem,
     PrefixProblem,
     factorise,
@@ -40,7 +39,7 @@ def compare(unit: Unit, x: Tensor, ranks: Ranks, counts: Sequence[int], outputs:
     kept, area = unit.inputs.kept(counts, ranks), unit.kernel_area
     columns = torch.from_numpy((kept[:, None] * area + np.arange(area)).ravel())
     y = x @ unit.module.weight.detach().double().flatten(1).T[:, outputs]  # what the layer gives before its bias
-    direct = reference.ridge_regression(x[:, columns], y, max(RIDGE * float((x**2).sum(0).mean()), 1e-30))
+    direct = reference.ridge_regression(x[:, columns], y, reconstruction.ridge((x**2).sum(0))[columns])
     ours = solver.weight(kept, outputs)
     assert ours.shape == (len(outputs), len(kept), area)
     ours = ours.double().flatten(1).T
@@ -99,6 +98,19 @@ def test_every_prefix_of_several_blocks_is_exact(kept: int, monkeypatch: pytest.
     unit = unit_of(nn.Conv2d(12, 4, 3), np.zeros(12, dtype=int), np.arange(12))
     x = torch.randn(400, 108, dtype=torch.float64)
     compare(unit, x, [np.random.default_rng(0).permutation(12)], [kept], np.array([0, 2, 3]))
+
+
+def test_small_features_beside_large_ones_are_not_shrunk() -> None:
+    """Ten thousand times smaller: with one ridge for all columns their weights would be a tenth of what they should."""
+    torch.manual_seed(0)
+    unit = unit_of(nn.Linear(6, 3), np.zeros(6, dtype=int), np.arange(6))
+    x = torch.randn(500, 6, dtype=torch.float64) * torch.tensor([1e4, 1e4, 1e4, 1.0, 1.0, 1.0])
+    unit.module.weight.data /= torch.tensor([1e4, 1e4, 1e4, 1.0, 1.0, 1.0])
+    rank = [np.arange(6)[::-1].copy()]  # the large ones go first
+    found = problem(unit, factorise(unit, (x.T @ x).tril(), rank), rank).weight(np.arange(1, 6), np.arange(3))
+    y = x @ unit.module.weight.detach().double().T
+    exact = torch.linalg.lstsq(x[:, 1:], y).solution.T
+    torch.testing.assert_close(found[:, :, 0].double(), exact, rtol=1e-4, atol=1e-9)
 
 
 def test_one_layer_is_solved_by_prefixes_and_two_by_choice() -> None:

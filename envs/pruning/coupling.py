@@ -1,0 +1,108 @@
+"""Finds channels that can only be removed together: the closure of torch-pruning's dependencies, one by one.
+
+torch-pruning's own search follows lists of channels, of which slices and concatenations make new ones without end
+(Swin, ReXNet). Here every position of every operation is visited once, so that the work is at most the number of
+dependencies times the number of channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+_SINGLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Positions of one side of an operation that go with channels of a layer.
+
+    Attributes:
+        node: torch-pruning's node of the operation; ``node.module`` is a module, a parameter, or stands for a function.
+        handler: torch-pruning's function that would remove them: it tells the sides apart.
+        positions: ``(n,)``, in the order in which they were reached.
+        channels: ``(n,)``, the channel that each goes with.
+    """
+
+    node: Any
+    handler: Callable[..., Any]
+    positions: NDArray[np.int64]
+    channels: NDArray[np.int64]
+
+
+def couplings(dependencies: Any) -> Iterator[list[Reach]]:
+    """For every convolution and linear layer whose outputs no earlier one reached: all that goes with its outputs.
+
+    Channels that turn out to go together, because something ties one of them to another, have the same number.
+
+    Args:
+        dependencies: a built ``torch_pruning.DependencyGraph``.
+    """
+    seen: set[nn.Module] = set()
+    for module in list(dependencies.module2node):
+        if isinstance(module, nn.Conv2d | nn.Linear) and module not in seen and module.weight.shape[0] > 1:
+            reached = _closure(dependencies, module)
+            seen |= {each.node.module for each in reached if dependencies.is_out_channel_pruning_fn(each.handler)}
+            yield reached
+
+
+def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
+    from torch_pruning._helpers import _HybridIndex
+
+    node = dependencies.module2node[root]
+    handler = dependencies.get_pruner_of_module(root).prune_out_channels
+    start = [_HybridIndex(idx=channel, root_idx=channel) for channel in range(root.weight.shape[0])]
+    found: dict[tuple[Any, Any], dict[int, int]] = {(node, handler): {index.idx: index.root_idx for index in start}}
+    ties: list[tuple[int, int]] = []
+    waiting = [(node, handler, start)]
+    while waiting:
+        node, handler, indices = waiting.pop()
+        for dependency in node.dependencies:
+            if dependency.is_triggered_by(handler) and not _is_broadcast(dependency.target.module):
+                known = found.setdefault((dependency.target, dependency.handler), {})
+                fresh = []
+                for index in _mapped(dependency, indices):
+                    if index.idx in known:
+                        ties.append((known[index.idx], index.root_idx))
+                    else:
+                        known[index.idx] = index.root_idx
+                        fresh.append(index)
+                if fresh:
+                    waiting.append((dependency.target, dependency.handler, fresh))
+    same = _merged(len(start), ties)
+    return [
+        Reach(node, handler, np.array(list(known), dtype=np.int64), same[list(known.values())])
+        for (node, handler), known in found.items()
+        if known
+    ]
+
+
+def _mapped(dependency: Any, indices: list[Any]) -> list[Any]:
+    for mapping in dependency.index_mapping:
+        if mapping is not None:
+            indices = mapping(indices)
+    return indices
+
+
+def _is_broadcast(module: Any) -> bool:
+    """Whether a layer has a single output channel: tied to many others, it is spread over all of them."""
+    if not isinstance(module, _SINGLE):
+        return False
+    return (module.num_features if isinstance(module, nn.modules.batchnorm._NormBase) else module.weight.shape[0]) == 1
+
+
+def _merged(channels: int, ties: list[tuple[int, int]]) -> NDArray[np.int64]:
+    """``(channels,)``: the number of every channel, where channels that are tied share one; in order, from 0."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    first, second = np.array(ties, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(channels, channels))
+    _, label = connected_components(graph, directed=False)
+    _, start, number = np.unique(label, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(start))[number].astype(np.int64)
