@@ -169,7 +169,244 @@ def functional(num_classes: int) -> nn.Module:
     return headed([FunctionalConv(3, 8), nn.ReLU(), block(8, 6), block(6, 5)], 5, num_classes)
 
 
+class WithReLU(nn.Conv2d):
+    """A convolution that does more than its weights times its input, but to every output alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(super().forward(x))
+
+
+class Gained(nn.Linear):
+    """A linear layer whose outputs are squashed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(super().forward(x)) * 2
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation: every weight depends on all others of its filter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        var, mean = torch.var_mean(self.weight, (1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / (var + 1e-5).sqrt(), self.bias)
+
+
+class FixedPoint(nn.Conv2d):
+    """Weights that are rounded to sixteenths when they are used."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(
+            x, self.weight + (torch.round(self.weight * 16) / 16 - self.weight).detach(), self.bias
+        )
+
+
+def _with(conv: type[nn.Conv2d], num_classes: int) -> nn.Module:
+    body = nn.Sequential(conv(8, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU())
+    return headed([block(3, 8, 3), body, block(12, 6)], 6, num_classes)
+
+
+def rectified(num_classes: int) -> nn.Module:
+    return _with(WithReLU, num_classes)
+
+
+def standardised(num_classes: int) -> nn.Module:
+    return _with(Standardised, num_classes)
+
+
+def rounded(num_classes: int) -> nn.Module:
+    return _with(FixedPoint, num_classes)
+
+
+def squashed(num_classes: int) -> nn.Module:
+    """A linear layer of a kind of its own, before a batch norm."""
+    head = (Gained(8, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, num_classes))
+    return nn.Sequential(block(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), *head)
+
+
+class Hooked(nn.Sequential):
+    """A forward hook on a convolution doubles what it gives."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*parts)
+        self[0][0].register_forward_hook(_double)
+
+
+def _double(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+    return 2 * output + 1
+
+
+def hooked(num_classes: int) -> nn.Module:
+    return nn.Sequential(
+        Hooked(block(3, 8, 3), block(8, 6)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, num_classes)
+    )
+
+
+class Peeking(nn.Module):
+    """Reads a convolution's raw output where autograd does not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn, self.after = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), block(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        gate = torch.sigmoid(x.detach().mean((2, 3), keepdim=True))
+        return self.after(F.relu(self.bn(x)) * gate)
+
+
+def peeking(num_classes: int) -> nn.Module:
+    return headed([block(3, 8, 3), Peeking()], 6, num_classes)
+
+
+class Named(nn.Module):
+    """The same modules as attributes and in a list; and a batch norm's weight is read beside it."""
+
+    def __init__(self, num_classes: int, reads: bool) -> None:
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(6, num_classes)
+        self.stem = nn.Sequential(self.conv, self.bn)
+        self.after, self.reads = block(8, 6), reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = x * self.bn.weight[:, None, None].abs() if self.reads else x
+        return self.head(self.after(x).mean((2, 3)))
+
+
+def two_names(num_classes: int) -> nn.Module:
+    return Named(num_classes, reads=False)
+
+
+def norm_read(num_classes: int) -> nn.Module:
+    return Named(num_classes, reads=True)
+
+
+class Viewed(nn.Module):
+    """The PyTorch tutorial's way to flatten a map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(x.size(0), -1)
+
+
+def viewed(num_classes: int) -> nn.Module:
+    return nn.Sequential(
+        block(3, 8, 3), nn.AdaptiveAvgPool2d(2), Viewed(), nn.Linear(32, 12), nn.ReLU(), nn.Linear(12, num_classes)
+    )
+
+
+class Attention(nn.Module):
+    """Attention over the places of a map, added to it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inside = nn.MultiheadAttention(width, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = x.flatten(2).transpose(1, 2)
+        return x + self.inside(places, places, places, need_weights=False)[0].transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+def attending(num_classes: int) -> nn.Module:
+    return headed([nn.Conv2d(3, 8, 2, 2), Attention(8), block(8, 6), block(6, 5)], 5, num_classes)
+
+
+class Gram(nn.Module):
+    """A product of the channels with each other, whose work grows with their square."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        return x + 0 * (flat @ flat.transpose(1, 2)).sum((1, 2))[:, None, None, None]
+
+
+def tied(num_classes: int) -> nn.Module:
+    """Two layers with one weight."""
+    model = headed(
+        [block(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.ReLU(), block(8, 6)],
+        6,
+        num_classes,
+    )
+    model[4].weight = model[2].weight
+    return model
+
+
+class SpatialGate(nn.Module):
+    """One map times all channels, in either order."""
+
+    def __init__(self, channels: int, first: bool) -> None:
+        super().__init__()
+        self.gate, self.first = nn.Sequential(nn.Conv2d(channels, 1, 3, padding=1), nn.BatchNorm2d(1)), first
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.gate(x))
+        return gate * x if self.first else x * gate
+
+
+def spatially_gated(num_classes: int) -> nn.Module:
+    return headed(
+        [block(3, 8, 3), SpatialGate(8, True), block(8, 6), SpatialGate(6, False), block(6, 5)], 5, num_classes
+    )
+
+
+def shuffled(num_classes: int) -> nn.Module:
+    return headed([block(3, 8, 3), nn.Identity(), nn.PixelShuffle(2), block(2, 6)], 6, num_classes)
+
+
+def halved(num_classes: int) -> nn.Module:
+    return headed([block(3, 8, 3), nn.Identity(), nn.GLU(1), block(4, 6)], 6, num_classes)
+
+
+def instance_normed(num_classes: int) -> nn.Module:
+    """Instance norm and PReLU, of one factor and of one for each channel."""
+    return headed(
+        [
+            nn.Conv2d(3, 8, 3),
+            nn.InstanceNorm2d(8, affine=True),
+            nn.PReLU(8),
+            nn.Conv2d(8, 6, 1),
+            nn.PReLU(),
+            nn.Conv2d(6, 5, 1),
+            nn.ReLU(),
+        ],
+        5,
+        num_classes,
+    )
+
+
+class Keyword(nn.Module):
+    """Calls its layer by keyword."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(input=x)))
+
+
+def by_keyword(num_classes: int) -> nn.Module:
+    return headed([Keyword(3, 8), Keyword(8, 6)], 6, num_classes)
+
+
+class Lopsided(nn.Module):
+    """Adds to some of the channels only: a search for what goes together that follows lists never ends."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv, self.width = block(c_in, c_out, 3), c_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return torch.cat([y[:, : self.width] + x, y[:, self.width :]], 1)
+
+
+def lopsided(num_classes: int) -> nn.Module:
+    blocks = [Lopsided(width, width + 3) for width in range(8, 26, 3)]
+    return headed([block(3, 8), *blocks, block(26, 6), block(6, 5)], 5, num_classes)
+
+
 FUNCTIONS = (
-    grouped, chained, multiplier, grouped_after_addition, gated, concatenated, flattened, preactivated
+    grouped, chained, multiplier, grouped_after_addition, gated, concatenated, flattened, preactivated,
+    rectified, standardised, rounded, squashed, hooked, peeking, two_names, norm_read, viewed, attending, tied,
+    spatially_gated, instance_normed, by_keyword, lopsided,
 )  # fmt: skip
 PRUNABLE = tuple(f"oddnets:{function.__name__}" for function in FUNCTIONS)

@@ -43,11 +43,11 @@ def noise(name: str, count: int, seed: int) -> Tensor:
 
 
 def calibration_batches(name: str) -> Batches:
-    return batches(noise(name, CALIBRATION_IMAGES, 1), BATCH)
+    return batches(noise(name, CALIBRATION_IMAGES, 1), BATCH, network(name, "inner").layout)
 
 
-def batches(pixels: Tensor, size: int) -> Batches:
-    return Batches(pixels, torch.arange(len(pixels)) % 10, lambda same: same, size, torch.device("cpu"))
+def batches(pixels: Tensor, size: int, layout: torch.memory_format = torch.channels_last) -> Batches:
+    return Batches(pixels, torch.arange(len(pixels)) % 10, lambda same: same, size, torch.device("cpu"), layout)
 
 
 @cache
@@ -84,7 +84,7 @@ def evaluator(
     found, pixels = network(name, scope), calibration_batches(name)
     refit = reconstruction in ("least-squares", "both")
     problems = _problems(name, scope, importance, least_squares.WIDEST) if refit else {}
-    reward = batches(noise(name, IMAGES, 2), size=4)
+    reward = batches(noise(name, IMAGES, 2), 4, found.layout)
     recalibration = pixels if reconstruction in ("batch-norm", "both") else None
     return Evaluator(
         found, Calibration(_scores(name, scope, importance), problems), reward, lambda: reward, recalibration
@@ -104,9 +104,10 @@ def _features(name: str, scope: str, widest: int) -> dict[str, Tensor]:
     modules = dict(model.named_modules())
     for unit in reconstructed_units(network(name, scope)):
         modules[unit.name].register_forward_pre_hook(
-            lambda module, args, key=unit.name: rows.setdefault(key, []).append(
-                sampled_inputs(module, args[0], generator)
-            )
+            lambda module, args, kwargs, key=unit.name: rows.setdefault(key, []).append(
+                sampled_inputs(module, args[0] if args else kwargs["input"], generator)
+            ),
+            with_kwargs=True,
         )
     with torch.no_grad():
         for pixels, _ in calibration_batches(name):

@@ -63,7 +63,7 @@ def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
     while waiting:
         node, handler, indices = waiting.pop()
         for dependency in node.dependencies:
-            if dependency.is_triggered_by(handler) and not _is_broadcast(dependency.target.module):
+            if dependency.is_triggered_by(handler) and not _is_broadcast(dependencies, dependency):
                 known = found.setdefault((dependency.target, dependency.handler), {})
                 fresh = []
                 for index in _mapped(dependency, indices):
@@ -89,9 +89,10 @@ def _mapped(dependency: Any, indices: list[Any]) -> list[Any]:
     return indices
 
 
-def _is_broadcast(module: Any) -> bool:
-    """Whether a layer has a single output channel: tied to many others, it is spread over all of them."""
-    if not isinstance(module, _SINGLE):
+def _is_broadcast(dependencies: Any, dependency: Any) -> bool:
+    """Whether the other end has a single output channel: tied to many others, it is spread over all of them."""
+    module = dependency.target.module
+    if not isinstance(module, _SINGLE) or not dependencies.is_out_channel_pruning_fn(dependency.handler):
         return False
     return (module.num_features if isinstance(module, nn.modules.batchnorm._NormBase) else module.weight.shape[0]) == 1
 

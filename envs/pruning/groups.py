@@ -18,6 +18,7 @@ from prunebench.envs.networks.resnet import PaddedShortcut
 from prunebench.envs.pruning.coupling import Reach, couplings
 from prunebench.envs.pruning.plain import NORMS
 
+_TWO_SIDED = (nn.Conv2d, nn.Linear, PaddedShortcut)
 LeftOut = dict[str, str]
 """Why channels are left out, by the name of the layer that produces them."""
 _TYING = {"AddBackward0", "SubBackward0"}
@@ -150,7 +151,9 @@ def _shortcut_pruner() -> Any:
     return ShortcutPruner()
 
 
-def scoped_groups(graph: Graph, scope: str, untouchable: Mapping[str, str]) -> tuple[list[ChannelGroup], LeftOut]:
+def scoped_groups(
+    graph: Graph, scope: str, order: Sequence[str], untouchable: Mapping[str, str]
+) -> tuple[list[ChannelGroup], LeftOut]:
     """The groups of channels that a scope allows to prune.
 
     Args:
@@ -158,6 +161,7 @@ def scoped_groups(graph: Graph, scope: str, untouchable: Mapping[str, str]) -> t
         scope: ``inner``: channels inside a block, produced by one layer and tied to no others by an addition, to which
             something other than convolution and batch norm happens on the way (this leaves out linear bottlenecks);
             ``all``: every group that some layer consumes.
+        order: names of layers in the order of their calls.
         untouchable: names of modules that must stay whole, and why.
 
     Returns:
@@ -172,8 +176,13 @@ def scoped_groups(graph: Graph, scope: str, untouchable: Mapping[str, str]) -> t
             try:
                 groups.append(_channel_group(graph, reached, untouchable))
             except TaskError as error:
-                left_out[graph.names[reached[0].node.module]] = str(error)
+                left_out[_first_producer(graph, reached, order)] = str(error)
     return groups, left_out
+
+
+def _first_producer(graph: Graph, reached: list[Reach], order: Sequence[str]) -> str:
+    producers = {graph.names[each.node.module] for each in reached if _side(graph, each) == "out"}
+    return min(producers & set(order), key=order.index, default=graph.names[reached[0].node.module])
 
 
 def _consumed(graph: Graph, reached: list[Reach]) -> bool:
@@ -212,7 +221,7 @@ def _is_one_factor(module: Any) -> bool:
 
 def _side(graph: Graph, reach: Reach) -> str:
     module = reach.node.module
-    if not isinstance(module, nn.Conv2d | nn.Linear | PaddedShortcut) or is_depthwise(module):
+    if module not in graph.names or not isinstance(module, _TWO_SIDED) or is_depthwise(module):
         return "both"
     return "out" if graph.dependencies.is_out_channel_pruning_fn(reach.handler) else "in"
 
@@ -233,7 +242,7 @@ def _refuse_unsliceable(graph: Graph, reach: Reach, strange: list[str], untoucha
         raise TaskError(f"layer {name}: {untouchable[name]}")
     if isinstance(module, nn.Parameter):
         raise TaskError(f"parameter {name} of shape {tuple(module.shape)} scales or shifts channels by itself")
-    if not isinstance(module, (nn.Conv2d, nn.Linear, PaddedShortcut, nn.PReLU, *NORMS)):
+    if not isinstance(module, (*_TWO_SIDED, nn.PReLU, *NORMS)):
         over = "it normalises over the channels, so that each depends on all"
         why = over if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.LocalResponseNorm) else "it cannot be sliced"
         raise TaskError(f"layer {name}: {module}: {why}")

@@ -80,7 +80,7 @@ class PrunableNetwork:
     def trace(self) -> tuple[Graph, list[ChannelGroup]]:
         """The graph of a copy, and the channel groups behind :attr:`layers`; not kept, it holds all weights again."""
         graph = dependency_graph(self.model, self.example)
-        groups, unsliceable = scoped_groups(graph, self.scope, self._whole)
+        groups, unsliceable = scoped_groups(graph, self.scope, self._calls.order, self._whole)
         joined, uneven = join_grouped(groups, graph.originals)
         self.left_out = unsliceable | uneven
         named = {self._first_producer(group): group for group in joined}

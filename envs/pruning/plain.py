@@ -140,7 +140,8 @@ def _owners(model: nn.Module) -> dict[int, set[str]]:
 def _size(module: nn.Module, output: Tensor) -> tuple[int, int]:
     if isinstance(module, nn.Conv2d):
         return output.shape[-2], output.shape[-1]
-    return output[0].numel() // output.shape[-1], 1  # it may be applied at every place of a map (N, H, W, C)
+    places = output.numel() // len(output) // output.shape[-1]  # of a map (N, H, W, C), perhaps
+    return places, 1
 
 
 def layer_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

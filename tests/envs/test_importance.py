@@ -21,6 +21,7 @@ from prunebench.envs.pruning.criteria import channel_scores, ranks
 from prunebench.envs.pruning.network import PrunableNetwork
 
 Array = NDArray[np.float64]
+NO_BATCH_NORM = [f"oddnets:{name}" for name in ("gated", "viewed", "instance_normed")]  # after some layer
 PIXELS = reference.noise("small", 20, 1)
 
 
@@ -87,7 +88,20 @@ def test_taylor_is_the_size_of_the_sum_of_weight_times_gradient() -> None:
     first, second = model[0][0].weight, model[1][0].weight
     own = array(first * first.grad).sum((1, 2, 3))
     read = array(second * second.grad).sum((0, 2, 3))
-    np.testing.assert_allclose(scores("taylor")[0], (np.abs(own) + np.abs(read)) / 2, rtol=1e-4)
+    norm = model[0][1]
+    scaled = array(norm.weight * norm.weight.grad) + array(norm.bias * norm.bias.grad)
+    np.testing.assert_allclose(scores("taylor")[0], (np.abs(own) + np.abs(read) + np.abs(scaled)) / 3, rtol=1e-4)
+
+
+def test_depthwise_weights_and_norms_count_for_every_criterion_of_the_group() -> None:
+    """torch-pruning's own leave them out."""
+    torch.manual_seed(1)
+    network = PrunableNetwork(
+        oddnets.headed([oddnets.block(3, 6), oddnets.block(6, 6, 3, groups=6)], 6, 10), PIXELS[:1]
+    )
+    parts = [array(p).reshape(6, -1) for p in (network.model[0][0].weight, network.model[1][0].weight)]
+    parts += [array(network.model[k][1].weight).reshape(6, 1) for k in (0, 1)] + [array(network.model[4].weight).T]
+    np.testing.assert_allclose(scores("l2", network)[0], sum((p**2).sum(1) for p in parts) / 5, rtol=1e-6)
 
 
 def test_random_depends_on_the_seed_alone() -> None:
@@ -128,11 +142,11 @@ def test_every_position_of_a_flattened_channel_counts() -> None:
 
 @pytest.mark.parametrize(
     ("name", "criterion"),
-    [case for case in product(oddnets.PRUNABLE, CRITERIA) if case != ("oddnets:gated", "bn-scale")],
+    [case for case in product(oddnets.PRUNABLE, CRITERIA) if case[1] != "bn-scale" or case[0] not in NO_BATCH_NORM],
 )
 def test_every_criterion_gives_one_finite_number_per_channel(name: str, criterion: str) -> None:
     network = reference.network(name, "all")
-    found = scores(criterion, network)
+    found = channel_scores(network, criterion, reference.calibration_batches(name), 0)
     assert [len(score) for score in found] == network.channels
     assert all(np.isfinite(score).all() for score in found)
 
