@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Options of `make bench`, passed on as flags of the same name in lower case when they are set.
-OPTIONS := MODEL DATASET DATA WEIGHTS SCOPE IMPORTANCE RECONSTRUCTION DEVICE AGENTS SEEDS EVALUATIONS \
+OPTIONS := MODEL DATASET DATA WEIGHTS SCOPE EXCLUDE IMPORTANCE RECONSTRUCTION DEVICE AGENTS SEEDS EVALUATIONS \
   PRESERVE COST BUDGET JOBS TIME_LIMIT MEMORY_LIMIT ATTEMPTS ENGINE ADDRESS GPUS OUT
 lower = $(shell printf '%s' '$(1)' | tr 'A-Z_' 'a-z-')
 quoted = '$(subst ','\'',$(1))'

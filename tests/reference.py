@@ -138,7 +138,8 @@ def recalibrated(found: Evaluator, name: str, counts: tuple[int, ...]) -> nn.Mod
     """The evaluator's network in float64, its batch norm recomputed once more in that precision."""
     model = found.build(counts).double()
     if counts != found.dense:
-        recalibrate(model, found._small.norms, batches(noise(name, CALIBRATION_IMAGES, 1).double(), BATCH))
+        pixels = batches(noise(name, CALIBRATION_IMAGES, 1).double(), BATCH, found.network.layout)
+        recalibrate(model, found._small.norms, pixels)
     return model
 
 

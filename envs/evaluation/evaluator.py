@@ -79,6 +79,11 @@ class Evaluator:
         self._test_batches: Batches | None = None
 
     @property
+    def recomputes(self) -> bool:
+        """Whether batch norm takes its statistics anew for every policy."""
+        return self._recalibration is not None
+
+    @property
     def dense(self) -> tuple[int, ...]:
         """The dense network's channel counts."""
         return tuple(self.network.channels)

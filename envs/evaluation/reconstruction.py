@@ -39,6 +39,12 @@ def reconstructed_units(network: PrunableNetwork) -> list[Unit]:
     return [unit for unit in network.units if unit.mixes and unit.plain and _columns(unit) <= WIDEST]
 
 
+def not_refitted(network: PrunableNetwork) -> list[str]:
+    """Names of the units that mix prunable inputs and keep their weights, whatever the reconstruction."""
+    refitted = {unit.name for unit in reconstructed_units(network)}
+    return [unit.name for unit in network.units if unit.mixes and unit.name not in refitted]
+
+
 def _columns(unit: Unit) -> int:
     return len(unit.inputs.owner) * unit.kernel_area
 

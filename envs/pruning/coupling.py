@@ -35,7 +35,21 @@ class Reach:
     channels: NDArray[np.int64]
 
 
-def couplings(dependencies: Any) -> Iterator[list[Reach]]:
+@dataclass(frozen=True)
+class Coupling:
+    """All that goes with the outputs of a layer.
+
+    Attributes:
+        reached: the layer's own outputs first.
+        ends: whether all of it exists. A reshaping that the tracing misunderstands leads to positions that no operation
+            has, and from these to others without end; they are not followed.
+    """
+
+    reached: list[Reach]
+    ends: bool
+
+
+def couplings(dependencies: Any) -> Iterator[Coupling]:
     """For every convolution and linear layer whose outputs no earlier one reached: all that goes with its outputs.
 
     Channels that turn out to go together, because something ties one of them to another, have the same number.
@@ -44,14 +58,22 @@ def couplings(dependencies: Any) -> Iterator[list[Reach]]:
         dependencies: a built ``torch_pruning.DependencyGraph``.
     """
     seen: set[nn.Module] = set()
-    for module in list(dependencies.module2node):
-        if isinstance(module, nn.Conv2d | nn.Linear) and module not in seen and module.weight.shape[0] > 1:
-            reached = _closure(dependencies, module)
-            seen |= {each.node.module for each in reached if dependencies.is_out_channel_pruning_fn(each.handler)}
-            yield reached
+    layers = [module for module in dependencies.module2node if isinstance(module, nn.Conv2d | nn.Linear)]
+    most = max((size for layer in layers for size in _sizes(layer)), default=0)
+    for layer in layers:
+        if layer not in seen and layer.weight.shape[0] > 1:
+            found = _closure(dependencies, layer, most)
+            out = (each for each in found.reached if dependencies.is_out_channel_pruning_fn(each.handler))
+            seen |= {each.node.module for each in out}
+            yield found
 
 
-def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
+def _sizes(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
+    """Inputs and outputs: a reshaped map has no more of them than the layer that reads it."""
+    return layer.weight.shape[0], layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+
+
+def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear, most: int) -> Coupling:
     from torch_pruning._helpers import _HybridIndex
 
     node = dependencies.module2node[root]
@@ -59,6 +81,7 @@ def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
     start = [_HybridIndex(idx=channel, root_idx=channel) for channel in range(root.weight.shape[0])]
     found: dict[tuple[Any, Any], dict[int, int]] = {(node, handler): {index.idx: index.root_idx for index in start}}
     ties: list[tuple[int, int]] = []
+    ends = True
     waiting = [(node, handler, start)]
     while waiting:
         node, handler, indices = waiting.pop()
@@ -67,7 +90,9 @@ def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
                 known = found.setdefault((dependency.target, dependency.handler), {})
                 fresh = []
                 for index in _mapped(dependency, indices):
-                    if index.idx in known:
+                    if not 0 <= index.idx < most:
+                        ends = False
+                    elif index.idx in known:
                         ties.append((known[index.idx], index.root_idx))
                     else:
                         known[index.idx] = index.root_idx
@@ -75,11 +100,12 @@ def _closure(dependencies: Any, root: nn.Conv2d | nn.Linear) -> list[Reach]:
                 if fresh:
                     waiting.append((dependency.target, dependency.handler, fresh))
     same = _merged(len(start), ties)
-    return [
+    reached = [
         Reach(node, handler, np.array(list(known), dtype=np.int64), same[list(known.values())])
         for (node, handler), known in found.items()
         if known
     ]
+    return Coupling(reached, ends)
 
 
 def _mapped(dependency: Any, indices: list[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks.resnet import PaddedShortcut
-from prunebench.envs.pruning.coupling import Reach, couplings
+from prunebench.envs.pruning.coupling import Coupling, Reach, couplings
 from prunebench.envs.pruning.plain import NORMS
 
 _TWO_SIDED = (nn.Conv2d, nn.Linear, PaddedShortcut)
@@ -171,12 +171,12 @@ def scoped_groups(
     groups: list[ChannelGroup] = []
     left_out: LeftOut = {}
     wanted = _inside_a_block if scope == "inner" else _consumed
-    for reached in couplings(graph.dependencies):
-        if wanted(graph, reached):
+    for coupling in couplings(graph.dependencies):
+        if wanted(graph, coupling.reached):
             try:
-                groups.append(_channel_group(graph, reached, untouchable))
+                groups.append(_channel_group(graph, coupling, untouchable))
             except TaskError as error:
-                left_out[_first_producer(graph, reached, order)] = str(error)
+                left_out[_first_producer(graph, coupling.reached, order)] = str(error)
     return groups, left_out
 
 
@@ -201,11 +201,16 @@ def _operation(node: Any) -> str:
     return str(node.grad_fn).split()[0].strip("<")
 
 
-def _channel_group(graph: Graph, reached: list[Reach], untouchable: Mapping[str, str]) -> ChannelGroup:
+def _channel_group(graph: Graph, coupling: Coupling, untouchable: Mapping[str, str]) -> ChannelGroup:
+    reached = coupling.reached
     channels = int(reached[0].channels.max()) + 1
     if channels == 1:
         raise TaskError("all its channels are tied to each other")
     strange = sorted({_operation(each.node) for each in reached if each.node.module not in graph.names} - _UNDERSTOOD)
+    if not coupling.ends:
+        raise TaskError(
+            f"the tracing does not understand what becomes of its channels ({', '.join(strange)} on the way)"
+        )
     members = []
     for each in reached:
         if each.node.module in graph.names and not _is_one_factor(each.node.module):

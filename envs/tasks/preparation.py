@@ -20,6 +20,8 @@ from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.evaluation.reconstruction import not_refitted
+from prunebench.envs.evaluation.scored import check_scored
 from prunebench.envs.networks import models
 from prunebench.envs.networks.baked import baked, materialised
 from prunebench.envs.progress import Progress, silent
@@ -87,7 +89,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
-        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``network_version``
+        ``layers``, ``left_out`` (why, by layer), ``not_refitted`` (names of layers), ``channels``, ``splits`` (images
+        per split), ``image_size``, ``weights_sha256``, ``network_version``
         (None where it is this package's or torchvision's), ``data_sha256``.
 
     Raises:
@@ -111,6 +114,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
             "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
         },
         "layers": len(evaluator.dense),
+        "left_out": evaluator.network.left_out,
+        "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],
         "channels": list(evaluator.dense),
         "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
         "image_size": data.image_size,
@@ -129,9 +134,12 @@ def load_evaluator(task: TaskConfig) -> Evaluator:
         FileNotFoundError: the task has not been prepared.
     """
     data = load_data(task)
-    network = _dense_network(task, data)
+    return _evaluator(task, data, _dense_network(task, data), cache.load(calibration_path(task, data)))
+
+
+def _evaluator(task: TaskConfig, data: ImageData, network: PrunableNetwork, content: dict[str, Any]) -> Evaluator:
+    """The evaluator of a network from what calibration left."""
     where = network.example.device
-    content = cache.load(calibration_path(task, data))
 
     def batches(images: Images, resident: bool = False) -> Batches:
         return Batches.of(images, data, task.batch_size, where, network.layout, resident=resident)
@@ -210,6 +218,8 @@ def calibration_path(task: TaskConfig, data: ImageData) -> Path:
         "images": task.calibration_images,
         "split_seed": task.split_seed,
         "scope": task.scope,
+        "exclude": task.exclude,
+        "method": 2,  # of criteria and least squares
         "importance": task.importance,
         "reconstruction": task.reconstruction,
         "network": models.version(task.model),
@@ -235,6 +245,8 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
     }
+    evaluator = _evaluator(task, data, network, content)
+    check_scored(evaluator, next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0])
     cache.save(content, calibration_path(task, data))
 
 

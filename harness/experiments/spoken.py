@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.tasks import costs
 
 if TYPE_CHECKING:
     from prunebench.envs.tasks.task import TaskConfig
     from prunebench.harness.experiments.config import ExperimentConfig
+
+_SHOWN = 5  # layers that are named one by one
 
 
 def budget(config: ExperimentConfig) -> str:
@@ -86,3 +88,15 @@ def _parts(config: ExperimentConfig) -> dict[str, str]:
         "budget": f"budget {config.budget}",
         "reward": f"reward {config.reward}",
     }
+
+
+def left_alone(facts: Mapping[str, Any]) -> list[str]:
+    """What of a network is not pruned or not refitted, of those facts that a task's preparation found; few lines."""
+    left_out, kept = facts.get("left_out", {}), facts.get("not_refitted", [])
+    shown = list(left_out.items())[:_SHOWN]
+    lines = [f"{name} and what goes with it stays whole: {reason}" for name, reason in shown]
+    if len(left_out) > len(shown):
+        lines.append(f"{len(left_out) - len(shown)} more stay whole: the manifest says which, and why")
+    if kept:
+        lines.append(f"not refitted by least squares: {', '.join(kept[:_SHOWN])}{', ...' * (len(kept) > _SHOWN)}")
+    return lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
-from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.files import write_json, write_text
@@ -92,6 +92,8 @@ def _prepare(processes: Processes, session: Session, prepare: Function, display:
     job = Job("preparation", prepare, (session.experiment.config, cores()))
     facts = processes.call(job, watch(display, told=True))
     session.seconds["preparation"] = time.perf_counter() - started
+    for line in spoken.left_alone(facts):
+        display.say(line)
     return facts
 
 

@@ -1,0 +1,54 @@
+"""A check of the evaluator itself, on real images: does it score the user's network, and the policies of it?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunebench.envs.errors import TaskError
+from prunebench.envs.evaluation.evaluator import Evaluator
+
+TOLERANCE = 1e-3  # of the largest logit, in float32
+POLICIES = 2
+
+
+def check_scored(evaluator: Evaluator, images: Tensor) -> None:
+    """Compare what is scored with the network as the user gave it, and pruned networks with their unfolded selves.
+
+    Where batch norm is recomputed for every policy nothing is folded: only the dense network is compared.
+
+    Args:
+        evaluator: of the network, calibrated.
+        images: normalised real images ``(N, C, H, W)``, in the layout that is scored.
+
+    Raises:
+        TaskError: they differ.
+    """
+    network = evaluator.network
+    name = type(network.model).__name__
+    given = _logits(network.model, images.contiguous())
+    off = _distance(_logits(evaluator.build(evaluator.dense), images), given)
+    if not off <= TOLERANCE:
+        raise TaskError(f"{name}: as it is scored its outputs differ from the network's own by {off:.2g} of their size")
+    if evaluator.recomputes:
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(POLICIES):
+        counts = tuple(int(rng.integers(1, channels)) for channels in evaluator.dense)
+        folded = _logits(evaluator.build(counts), images)
+        off = _distance(folded, _logits(evaluator.unfolded(counts), images))
+        if not off <= TOLERANCE:
+            raise TaskError(f"{name}: with batch norm folded into its layers, pruned outputs differ by {off:.2g}")
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        logits = model(images)
+    assert isinstance(logits, Tensor)
+    return logits
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """The largest difference, as a fraction of the largest output."""
+    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-12))
