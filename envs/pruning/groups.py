@@ -225,10 +225,10 @@ def _is_one_factor(module: Any) -> bool:
 
 
 def _side(graph: Graph, reach: Reach) -> str:
-    module = reach.node.module
-    if module not in graph.names or not isinstance(module, _TWO_SIDED) or is_depthwise(module):
-        return "both"
-    return "out" if graph.dependencies.is_out_channel_pruning_fn(reach.handler) else "in"
+    """Which side of an operation was reached: one that treats every channel on its own has but one function."""
+    out = graph.dependencies.is_out_channel_pruning_fn(reach.handler)
+    into = graph.dependencies.is_in_channel_pruning_fn(reach.handler)
+    return "both" if out and into else "out" if out else "in"
 
 
 def _member(graph: Graph, reach: Reach, channels: int, producer: str) -> Member:
