@@ -80,8 +80,9 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
-        ``layers``, ``channels``, ``splits`` (images per split), ``image_size``, ``weights_sha256``, ``network_version``
-        (None where it is this package's or torchvision's), ``data_sha256``.
+        ``layers``, ``channels``, ``splits`` (images per split), ``chance`` (share of the reward split's most frequent
+        class), ``reward_maybe_seen`` (whether the weights may have been trained on the reward split), ``image_size``,
+        ``weights_sha256``, ``network_version`` (None where it is this package's or torchvision's), ``data_sha256``.
 
     Raises:
         TaskError: weights or data cannot be used.
@@ -106,6 +107,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "layers": len(evaluator.dense),
         "channels": list(evaluator.dense),
         "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
+        "chance": data.chance(),
+        "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
         "network_version": models.version(task.model),
@@ -158,6 +161,10 @@ def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: 
     if classes != len(data.classes):
         raise TaskError(f"model {task.model!r} tells {classes} classes apart, the data have {len(data.classes)}")
     return network
+
+
+def _trained_here(task: TaskConfig) -> bool:
+    return task.weights is None and models.kind(task.model) == "table"
 
 
 def _weights_path(task: TaskConfig, data: ImageData) -> Path:
