@@ -2,7 +2,7 @@
 
 Each file is read once, and again when it is another one or was changed. The hashes are kept in the user's cache, in one
 small file per folder, with each file's size, times and place on the disk: those are all that a later process asks for.
-10,000 files of 1 kB take 0.00 s to read, and 0.00 s from then on.
+10,000 files of 1.5 kB take 0.74 s (with the cache of the system warm), and 0.07 s from then on.
 """
 
 from __future__ import annotations
