@@ -91,7 +91,7 @@ class _WrongError(Exception):
 def _called(function: Callable[[], Any]) -> Mapping[str, Any]:
     try:
         found = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _WrongError(f"calling it without arguments fails: {importing.reason(error)}") from error
     if not isinstance(found, Mapping):
         raise _WrongError(f"it returns {type(found).__name__}, expected a mapping of {', '.join(_SPLITS)}")
@@ -138,6 +138,8 @@ def _channels_first(name: str, pixels: NDArray[Any]) -> NDArray[np.uint8]:
 def _classes(names: Any, splits: Mapping[str, _Split]) -> tuple[str, ...]:
     count = int(splits["train"].labels.max()) + 1
     if names is not None:
+        if isinstance(names, str) or not hasattr(names, "__len__"):
+            raise _WrongError(f"'classes' is {type(names).__name__}, expected names")
         names = [str(name) for name in names]
         if len(set(names)) != len(names):
             raise _WrongError("'classes' has a name twice")
