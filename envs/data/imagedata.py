@@ -1,7 +1,7 @@
 """The class of all data sets: images of the train, calibration, reward and test splits.
 
 ``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
-never trained on; ``test`` is used for final answers only.
+never trained on here (weights from elsewhere may have seen it); ``test`` is used for final answers only.
 """
 
 from __future__ import annotations

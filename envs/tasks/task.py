@@ -54,7 +54,7 @@ class TaskConfig:
         "NAMES",
     )
     flips: bool | None = option(
-        None, "Whether images may be mirrored in training: not digits or text (for imagefolder).  [default: flips]"
+        None, "Mirror images in training, or not, as digits and text need (for imagefolder).  [default: flips]"
     )
     split_seed: int = option(
         0, "Seed that divides images into calibration, reward and test split.", "N", least=0, most=2**32 - 1

@@ -57,7 +57,7 @@ def warning(readings: Sequence[Reading]) -> str:
     """That dense networks are no better than chance, in one line; empty where all are better, or nothing says so."""
     several = len(readings) > 1
     found = [f"{reading.name}: {said}" if several else said for reading in readings if (said := _chance(reading))]
-    return f"Warning: {'; '.join(found)}: are weights, normalisation and order of classes right?" if found else ""
+    return f"Warning: {'; '.join(found)}; check weights, normalisation and order of classes" if found else ""
 
 
 def _chance(reading: Reading) -> str:
@@ -70,8 +70,8 @@ def _chance(reading: Reading) -> str:
     if chance is None or binom.sf(round(accuracy * images) - 1, images, chance) < _SIGNIFICANT:
         return ""
     return (
-        f"the dense network is at the level of chance, {100 * accuracy:.1f} % of {images} reward images, of which "
-        f"{100 * chance:.1f} % are one class"
+        f"the dense network is at the level of chance: {100 * accuracy:.1f} % of {images} reward images right, "
+        f"{100 * chance:.1f} % are of one class"
     )
 
 
