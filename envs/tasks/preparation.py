@@ -195,6 +195,8 @@ def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
 
 def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     target = _weights_path(task, data)
+    for read in (data.reward, data.test):  # an image that cannot be read is found now, not after the training
+        read()
     torch.manual_seed(task.split_seed)
     model = models.build(task.model, len(data.classes))
     unfinished = target.with_suffix(".partial")

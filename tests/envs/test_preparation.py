@@ -76,3 +76,10 @@ def test_chance_is_the_share_of_the_largest_class(folder: str) -> None:
     assert data.chance() == pytest.approx(1 / 3)
     (Path(folder) / "val" / "ant" / "0.png").unlink()
     assert load_data(TaskConfig(dataset="imagefolder", data=folder)).chance() == pytest.approx(6 / 17)
+
+
+def test_an_unreadable_test_image_is_found_before_training(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("F", (4, 4)).save(Path(folder) / "test" / "bee" / "deep.tif")
+    monkeypatch.setattr(preparation, "train", None)
+    with pytest.raises(TaskError, match=r"deep\.tif' cannot be read: nothing says what is white in mode F \(TIFF\)"):
+        preparation.ensure_prepared(TaskConfig("resnet20", dataset="imagefolder", data=folder))
