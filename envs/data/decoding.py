@@ -1,12 +1,12 @@
 """Image files, decoded once: into one array of bytes in the user's cache that every process maps and so shares.
 
-An array is kept per folder, files, size and transform: 150 kB per image of 224 pixels, 7.5 GB for 50,000 of them.
+An array is kept per files (names and contents), size and transform: 150 kB per image of 224 pixels, 7.5 GB for 50,000
+of them.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunebench.envs import cache
+from prunebench.envs.data import imagefiles
 from prunebench.envs.errors import TaskError
 from prunebench.envs.files import DRAFT, put_in_place
 from prunebench.envs.progress import Progress, silent
@@ -29,22 +30,10 @@ if TYPE_CHECKING:
     """From a picture of any size to one of the given pixels per side. Its name or repr is what the cache goes by."""
 
 _AT_ONCE = 256  # decoded images that wait to be written
+_READING = 2  # raised when the same file gives other pixels than before
 
-
-def state(folder: Path, files: Sequence[str]) -> str:
-    """Hash of files as they are now: names below ``folder``, sizes and times of change, not contents.
-
-    Raises:
-        TaskError: a file cannot be found.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        try:
-            status = os.stat(folder / file)
-        except OSError as error:
-            raise TaskError(f"image {str(folder / file)!r} cannot be read: {error.strerror}") from error
-        digest.update(f"{file}:{status.st_size}:{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+_DEEP_FORMATS = ("PNG", "TIFF", "PPM", "JPEG2000")  # whose 16 bits of grey have a known range
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of a TIFF file, and a value
 
 
 def decoded(
@@ -69,8 +58,8 @@ def decoded(
     import PIL
 
     key = {
-        "folder": str(folder.resolve()),
-        "files": state(folder, files),
+        "reading": _READING,
+        "files": imagefiles.digest(folder, files, progress),
         "size": size,
         "transform": str(getattr(transform, "__name__", repr(transform))),
         "pillow": PIL.__version__,
@@ -140,13 +129,7 @@ def _decode_all(
 
 
 def _decode(size: int, transform: Transform | None, file: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise TaskError(f"image {str(file)!r} cannot be read: {error}") from error
+    picture = read(file)
     if transform is not None:
         picture = transform(picture, size)
     if picture.size != (size, size):
@@ -155,3 +138,54 @@ def _decode(size: int, transform: Transform | None, file: Path) -> NDArray[np.ui
             "images of several sizes need an image size"
         )
     return np.asarray(picture).transpose(2, 0, 1)
+
+
+def read(file: Path) -> Image:
+    """A picture as 8-bit RGB, as torchvision reads it, which networks are trained with; but 16 bits of grey are scaled.
+
+    So pixels stay as they are stored: not turned as EXIF says, colours under transparency as they are; the first frame
+    of an animation.
+
+    Raises:
+        TaskError: it cannot be read, or what its numbers or pages mean is not known.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return _rgb(image)
+    except Exception as error:  # decoders raise all kinds of errors where a file is broken
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TaskError(f"image {str(file)!r} cannot be read: {reason}") from error
+
+
+def _rgb(image: Image) -> Image:
+    from PIL.Image import fromarray
+
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > 1:
+        raise ValueError(f"it has {pages} pages; expected one")
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return fromarray(_grey(image)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the same colours; at once, Pillow would warn of lost transparency
+    return image.convert("RGB")
+
+
+def _grey(image: Image) -> NDArray[np.uint8]:
+    """Grey values of more than 8 bits, scaled from their full range and rounded: 16 bits are divided by 257."""
+    full = _full_range(image)
+    values = np.asarray(image).astype(np.uint32)
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # type: ignore[attr-defined]
+        values = full - values  # Pillow turns 8 bits, but not 16
+    return ((values * 255 + full // 2) // full).astype(np.uint8)
+
+
+def _full_range(image: Image) -> int:
+    """The value that is white."""
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    if not deep or image.format not in _DEEP_FORMATS:
+        raise ValueError(f"nothing says what is white in mode {image.mode} ({image.format}); expected 8 or 16 bits")
+    if image.format == "TIFF":  # 12 bits, too
+        return int(2 ** image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0] - 1)  # type: ignore[attr-defined]
+    return 2**16 - 1

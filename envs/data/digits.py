@@ -89,6 +89,7 @@ class Digits(ImageData):
     std = (0.3, 0.3, 0.3)
     epochs = 2
     flips = False
+    shifts = False
     reading = 2e-4  # to draw a view
 
     def __init__(self, settings: DataSettings) -> None:

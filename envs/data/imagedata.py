@@ -1,7 +1,7 @@
 """The class of all data sets: images of the train, calibration, reward and test splits.
 
 ``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
-never trained on; ``test`` is used for final answers only.
+never trained on here (weights from elsewhere may have seen it); ``test`` is used for final answers only.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class DataSettings:
         mean: means of the colours that normalise images.
         std: standard deviations of the colours that normalise images.
         classes: class folders in the network's output order.
+        flips: whether training may mirror images.
         split_seed: fixes the splits.
         reward_images: size of the reward split.
         calibration_images: how many are calibrated on, at most.
@@ -66,6 +67,7 @@ class DataSettings:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     classes: tuple[str, ...] | None = None
+    flips: bool | None = None
     split_seed: int = 0
     reward_images: int | None = None
     calibration_images: int = 3000
@@ -83,8 +85,11 @@ class ImageData(ABC):
         image_size: pixels per side.
         mean: means of the colours, of pixels in [0, 1], that normalise images.
         std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
+        options: options of a task that it leaves to the user, where it comes with another package.
         epochs: how long the dense network is trained; 0 where the data set is not trained on.
         flips: whether mirrored images keep their class.
+        shifts: whether images that are shifted by a few pixels keep their class.
+        reward_from_training: whether the reward split is cut from images that others train on.
         reading: seconds until the pixels of an image are there for the first time, about.
         preparation: how pictures become pixels, where there are several ways.
         progress: told where reading images takes long; see :mod:`prunebench.envs.progress`.
@@ -94,8 +99,11 @@ class ImageData(ABC):
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    options: ClassVar[tuple[str, ...]] = ()
     epochs: ClassVar[int]
-    flips: ClassVar[bool]
+    flips: bool
+    shifts: bool = True
+    reward_from_training: bool = True
     reading: ClassVar[float] = 0.0
 
     def __init__(self, settings: DataSettings) -> None:
@@ -126,15 +134,20 @@ class ImageData(ABC):
 
     @abstractmethod
     def training_split(self) -> dict[str, int | None]:
-        """The settings that decide which images are trained on."""
+        """The settings that decide which images are trained on, and how they are varied."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash that changes with the data; cheap enough for every process."""
+        """Hash that changes with the contents of the data; cheap enough for every process."""
 
     def known(self) -> bool:
         """Whether :meth:`fingerprint` need not write into the cache."""
         return True
+
+    def chance(self) -> float:
+        """The accuracy on the reward split of a network that always says its most frequent class."""
+        labels = self.reward().labels
+        return float(np.bincount(labels).max() / len(labels))
 
     def sha256(self) -> str:
         """Hash of the images that score policies, for the manifest."""

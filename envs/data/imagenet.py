@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.envs.data import decoding
+from prunebench.envs.data import decoding, imagefiles
 from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
-from prunebench.envs.data.imagefolder import class_folders, refuse_strangers
+from prunebench.envs.data.imagefiles import check_classes, class_folders, is_clutter, is_image
 from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError
 
@@ -105,22 +105,24 @@ class ImageNetData(ImageData):
         return {"split_seed": self.split_seed, "reward_images": self._reward_images}
 
     def fingerprint(self) -> str:
-        """Hash of names, sizes and times of change of the files that are used: reward, calibration and test split."""
+        """Hash of names and contents of the files that are used: reward, calibration and test split."""
         digest = hashlib.sha256(repr(self.classes).encode())
-        for split, rows in (
-            ("train", self._split_rows[1]),
-            ("train", self._calibration_rows(self._calibration_images)),
-        ):
-            digest.update(decoding.state(self._root / split, _paths(self._train[rows])).encode())
-        digest.update(decoding.state(self._root / "val", _paths(self._val)).encode())
+        for split, files in self._used():
+            digest.update(imagefiles.digest(self._root / split, files, self.progress).encode())
         return digest.hexdigest()
 
     def known(self) -> bool:
-        """Whether the cache has the listings of both splits."""
-        return all(
+        """Whether the cache has the listings of both splits, and what is in the files."""
+        listed = all(
             decoding.kept_path("listing", _listing_key(self._root / split, self.classes)).exists()
             for split in ("train", "val")
         )
+        return listed and all(imagefiles.known(self._root / split, files) for split, files in self._used())
+
+    def _used(self) -> Iterator[tuple[str, list[str]]]:
+        for rows in (self._split_rows[1], self._calibration_rows(self._calibration_images)):
+            yield "train", _paths(self._train[rows])
+        yield "val", _paths(self._val)
 
     def _read(self, split: str, listed: Listing, rows: NDArray[np.int64]) -> Images:
         chosen = listed[rows]
@@ -130,7 +132,7 @@ class ImageNetData(ImageData):
 
 
 def listing(folder: Path, classes: tuple[str, ...]) -> Listing:
-    """Every image of a split. Kept in the cache until the time of change of a class folder differs.
+    """Every image of a split. Kept in the cache until a class folder is another one, or was changed.
 
     Raises:
         TaskError: the folders are not those of the classes, or one has no images.
@@ -140,11 +142,9 @@ def listing(folder: Path, classes: tuple[str, ...]) -> Listing:
 
 
 def _listing_key(folder: Path, classes: tuple[str, ...]) -> dict[str, Any]:
-    refuse_strangers(folder, classes)
-    missing = [name for name in classes if not (folder / name).is_dir()]
-    if missing:
-        raise TaskError(f"data {str(folder)!r}: no folder for classes of train/: {', '.join(missing)}")
-    times = [[name, (folder / name).stat().st_mtime_ns] for name in classes]
+    check_classes(folder, classes)
+    statuses = {name: (folder / name).stat() for name in classes}
+    times = [[name, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] for name, status in statuses.items()]
     return {"folder": str(folder.resolve()), "times": times}
 
 
@@ -156,13 +156,11 @@ def _write_listing(folder: Path, classes: tuple[str, ...], out: Any) -> None:
 
 def _images(folder: Path, name: str) -> Iterator[bytes]:
     """Paths of the images of one class, below ``folder``."""
-    from torchvision.datasets.folder import is_image_file
-
     entries = sorted(os.scandir(folder / name), key=lambda entry: entry.name)
-    nested = [entry.path for entry in entries if entry.is_dir()]
+    nested = [entry.path for entry in entries if entry.is_dir() and not is_clutter(entry.name)]
     if nested:
         raise TaskError(f"data {nested[0]!r}: expected images, not a folder, in the folder of a class")
-    images = [entry.name for entry in entries if is_image_file(entry.name)]
+    images = [entry.name for entry in entries if not entry.is_dir() and is_image(entry.path)]
     if not images:
         raise TaskError(f"data {str(folder / name)!r}: expected images, there are none")
     for image in images:

@@ -90,7 +90,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
         ``layers``, ``left_out`` (why, by layer), ``not_refitted`` (names of layers), ``channels``, ``splits`` (images
-        per split), ``image_size``, ``weights_sha256``, ``network_version``
+        per split), ``chance`` (share of the reward split's most frequent class), ``reward_maybe_seen`` (whether the
+        weights may have been trained on the reward split), ``image_size``, ``weights_sha256``, ``network_version``
         (None where it is this package's or torchvision's), ``data_sha256``.
 
     Raises:
@@ -118,6 +119,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],
         "channels": list(evaluator.dense),
         "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
+        "chance": data.chance(),
+        "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(_weights_path(task, data)),
         "network_version": models.version(task.model),
@@ -175,6 +178,10 @@ def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: 
     return network
 
 
+def _trained_here(task: TaskConfig) -> bool:
+    return task.weights is None and models.kind(task.model) == "table"
+
+
 def _weights_path(task: TaskConfig, data: ImageData) -> Path:
     """The checkpoint of the dense network: the user's, torchvision's, or where ours is kept once it is trained."""
     if task.weights is not None:
@@ -203,6 +210,8 @@ def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
 
 def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     target = _weights_path(task, data)
+    for read in (data.reward, data.test):  # an image that cannot be read is found now, not after the training
+        read()
     torch.manual_seed(task.split_seed)
     model = models.build(task.model, len(data.classes))
     unfinished = target.with_suffix(".partial")

@@ -31,7 +31,11 @@ class TaskConfig:
         "Checkpoint of the dense network; a network of your own needs one.  [default: published or trained]",
         "FILE",
     )
-    dataset: str = option("digits", "The data set; digits is embedded, no download.", choices=datasets.names())
+    dataset: str = option(
+        "digits",
+        "The data set: see `prunebench list datasets`; digits is embedded; your own arrays as package.module:function.",
+        "DATASET",
+    )
     data: str | None = option(
         None,
         "Where the images are (needed by imagefolder and imagenet; cifar is downloaded unless it is there).",
@@ -48,6 +52,9 @@ class TaskConfig:
         None,
         "Class folders in the order of the network's outputs, separated by commas (for imagefolder).",
         "NAMES",
+    )
+    flips: bool | None = option(
+        None, "Mirror images in training, or not, as digits and text need (for imagefolder).  [default: flips]"
     )
     split_seed: int = option(
         0, "Seed that divides images into calibration, reward and test split.", "N", least=0, most=2**32 - 1
@@ -94,6 +101,7 @@ def load_data(task: TaskConfig) -> ImageData:
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
     models.check_name(task.model)
+    datasets.check_name(task.dataset)
     for name, known in options(task).items():
         known.check(name, getattr(task, name))
     if task.weights is not None and not Path(task.weights).is_file():
@@ -108,7 +116,8 @@ def check_task(task: TaskConfig) -> None:
 
 
 def _check_folder(task: TaskConfig) -> None:
-    splits, expected = datasets.DATASETS[task.dataset].folders, datasets.DATASETS[task.dataset].expected
+    known = datasets.known(task.dataset)
+    splits, expected = known.folders, known.expected
     if task.data is None:
         if splits:
             raise TaskError(f"dataset {task.dataset!r} needs --data, a folder with {expected}")
@@ -129,6 +138,7 @@ def _check_normalisation(task: TaskConfig) -> None:
 
 
 def _refuse_fixed_options(task: TaskConfig) -> None:
+    free = datasets.known(task.dataset).options
     for name in (name for entry in datasets.DATASETS.values() for name in entry.options):
-        if getattr(task, name) is not None and name not in datasets.DATASETS[task.dataset].options:
+        if getattr(task, name) is not None and name not in free:
             raise TaskError(f"dataset {task.dataset!r} fixes {name.replace('_', '-')}: leave the option out")

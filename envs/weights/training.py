@@ -18,7 +18,7 @@ from prunebench.envs.progress import Progress
 BATCH = 64
 PEAK_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.01
-_CROP_MARGIN = 4  # pixels, for data sets whose images may be flipped and shifted
+_CROP_MARGIN = 4  # pixels, for data sets whose images may be shifted
 _SAVE_EVERY = 100  # steps
 
 
@@ -92,7 +92,7 @@ def run_steps(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
         pixels, labels = data.tensors(_batch(images, step, seed))
-        pixels = _augment(pixels, generator) if data.flips else pixels
+        pixels = _augment(pixels, generator, data.flips) if data.shifts else pixels
         train_step(model, pixels.to(where, memory_format=layout), labels.to(where), optimizer)
         schedule.step()
         progress(step + 1, steps)
@@ -125,13 +125,14 @@ def train_step(model: nn.Module, pixels: Tensor, labels: Tensor, optimizer: torc
     optimizer.step()
 
 
-def _augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """A random crop of the padded image and a random mirror image, each image its own."""
+def _augment(pixels: Tensor, generator: torch.Generator, flips: bool) -> Tensor:
+    """A random crop of the padded image and, where it ``flips``, a random mirror image, each image its own."""
     count, size = len(pixels), pixels.shape[-1]
     padded = nn.functional.pad(pixels, (_CROP_MARGIN,) * 4)
     shifts = torch.randint(2 * _CROP_MARGIN + 1, (count, 2), generator=generator)
     along = torch.arange(size)
     rows = (shifts[:, :1] + along)[:, :, None]
-    columns = torch.where(torch.rand(count, 1, generator=generator) < 0.5, along, along.flip(0)) + shifts[:, 1:]
+    upright = torch.rand(count, 1, generator=generator) < (0.5 if flips else 1)
+    columns = torch.where(upright, along, along.flip(0)) + shifts[:, 1:]
     cropped = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows, columns[:, None, :]]
     return cropped.permute(0, 3, 1, 2)

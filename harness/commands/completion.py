@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem
 
+from prunebench.envs.data import datasets
 from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models, pretrained
 from prunebench.harness.experiments import registry
@@ -30,6 +31,11 @@ class Choice(click.Choice[str]):
 def network(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The networks of the table, and how the name of one of torchvision's begins."""
     return [name for name in (*models.names(), pretrained.PREFIX) if name.startswith(incomplete)]
+
+
+def dataset(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The data sets of the table, and those of other packages."""
+    return [name for name in datasets.names() if name.startswith(incomplete)]
 
 
 def agent(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

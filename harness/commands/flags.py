@@ -60,6 +60,7 @@ _BY_TYPE: dict[Any, dict[str, Any]] = {
 }
 _BY_FORM: dict[str | None, dict[str, Any]] = {
     "NAME": {"shell_complete": completion.network},
+    "DATASET": {"shell_complete": completion.dataset},
     "FILE": {"type": click.Path()},
     "FOLDER": {"shell_complete": completion.folder},
 }
@@ -73,6 +74,8 @@ def _task_option(name: str, known: Option) -> Callable[..., Any]:
     flag = f"--{name.replace('_', '-')}"
     if kind is bool:
         return click.option(flag, is_flag=True, help=known.text)
+    if kind == bool | None:
+        return click.option(f"{flag}/--no-{flag[2:]}", default=None, help=known.text)
     attributes = _BY_TYPE.get(kind, {}) | _BY_FORM.get(known.form, {})
     return click.option(flag, default=default, show_default=True, metavar=known.form, help=known.text, **attributes)
 

@@ -121,7 +121,11 @@ def default_folder(config: ExperimentConfig) -> Path:
 
     Its name spells out network, data, budget and length of search, and ends in a hash of whatever else is not default.
     """
-    spoken = {"model": models.slug(config.task.model), "dataset": config.task.dataset, "budget": config.budget}
+    spoken = {
+        "model": models.slug(config.task.model),
+        "dataset": models.slug(config.task.dataset),
+        "budget": config.budget,
+    }
     spoken |= {"preserve": _short(config.preserve), "evaluations": str(config.evaluations)}
     default = _flat(ExperimentConfig())
     others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}

@@ -43,16 +43,26 @@ def networks() -> Iterator[str]:
 
 
 def data_sets() -> Iterator[str]:
-    """Every data set and below it the options that it needs or leaves to the user."""
+    """Every data set and below it the options that it needs or leaves open. One that fails is listed with why."""
     for name in datasets.names():
-        entry = datasets.DATASETS[name]
+        try:
+            entry = datasets.known(name)
+        except USER_ERRORS as error:
+            yield f"{name}: cannot be used: {' '.join(str(error).split())}"
+            continue
         yield name
-        if not entry.options:
-            yield f"{_INDENT}no options: embedded"
-        for option in entry.options:
-            needed = option == "data" and entry.folders
-            what = f"needed, a folder with {entry.expected}" if needed else "optional"
-            yield f"{_INDENT}--{option.replace('_', '-')}: {what}"
+        yield from _open(entry)
+    yield f"{datasets.PATTERN}: your own arrays, of a function without arguments"
+    yield from _open(datasets.ARRAYS)
+
+
+def _open(entry: datasets.DataSet) -> Iterator[str]:
+    if not entry.options:
+        yield f"{_INDENT}no options{': embedded' if entry == datasets.DATASETS['digits'] else ''}"
+    for option in entry.options:
+        needed = option == "data" and entry.folders
+        what = f"needed, a folder with {entry.expected}" if needed else "optional"
+        yield f"{_INDENT}--{option.replace('_', '-')}: {what}"
 
 
 def choices() -> Iterator[str]:

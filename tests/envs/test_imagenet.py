@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from prunebench.envs import cache
+from prunebench.envs.data import imagefiles
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.data.imagenet import listing
 from prunebench.envs.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -61,7 +63,8 @@ def test_the_splits_are_disjoint_and_stratified(root: Path) -> None:
     assert len(imagenet(root).reward().labels) == 6  # a tenth of train/
 
 
-def test_sizes_are_told_without_leaving_a_listing(root: Path) -> None:
+def test_sizes_are_told_without_leaving_a_listing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imagefiles, "_UNSETTLED", 0)
     data = imagenet(root)
     assert data.sizes() == {"train": 54, "reward": 6, "test": 9}
     assert not data.known()
@@ -163,6 +166,29 @@ def test_missing_and_empty_classes_are_named(root: Path) -> None:
     (root / "val" / "n03").rmdir()
     with pytest.raises(TaskError, match=r"no folder for classes of train/: n03"):
         imagenet(root).test()
+
+
+@pytest.mark.parametrize("clutter", [".DS_Store", "Thumbs.db", "._n02_1.JPEG", ".ipynb_checkpoints/a.JPEG"])
+def test_clutter_is_no_image(root: Path, clutter: str) -> None:
+    before = len(imagenet(root).test().labels)
+    for folder in (root / "val", root / "val" / "n02"):
+        (folder / clutter).parent.mkdir(exist_ok=True)
+        (folder / clutter).write_bytes(b"clutter")
+    assert len(imagenet(root).test().labels) == before
+
+
+def test_what_is_no_image_is_refused(root: Path) -> None:
+    (root / "train" / "n02" / "n02_1.npy").touch()
+    with pytest.raises(TaskError, match=r"n02_1\.npy': expected images, as \.jpg"):
+        imagenet(root).reward()
+
+
+def test_a_folder_of_the_same_time_is_listed_anew_where_it_was_changed(root: Path) -> None:
+    assert len(listing(root / "val", CLASSES)) == 9
+    times = (root / "val" / "n02").stat()
+    (root / "val" / "n02" / "n02_1.JPEG").unlink()
+    os.utime(root / "val" / "n02", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert len(listing(root / "val", CLASSES)) == 8
 
 
 def test_no_network_is_trained_on_it(root: Path) -> None:

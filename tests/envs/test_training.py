@@ -18,6 +18,7 @@ class FewDigits(Digits):
 
     epochs = 3
     flips = True
+    shifts = True
 
     def __init__(self, count: int = 3 * training.BATCH) -> None:
         super().__init__(DataSettings())
@@ -65,11 +66,19 @@ def test_interrupted_training_ends_with_the_same_weights(
 
 def test_training_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FewDigits, "epochs", 30)
-    monkeypatch.setattr(FewDigits, "flips", False)
+    monkeypatch.setattr(FewDigits, "shifts", False)
     data, model = FewDigits(), network()
     training.train(model, data, 0, tmp_path / "p", lambda *_: None)
     pixels, labels = data.tensors(data.train())
     assert float((model(pixels).argmax(1) == labels).float().mean()) > 0.8
+
+
+def test_images_are_mirrored_only_where_they_may_be() -> None:
+    rising = torch.arange(1.0, 12.0).expand(64, 1, 11, 11)
+    for flips, least, most in ((True, 20, 44), (False, 0, 0)):
+        rows = training._augment(rising, torch.Generator().manual_seed(0), flips)[:, 0, 5]
+        assert least <= int((rows[:, 6] < rows[:, 5]).sum()) <= most
+        assert len(rows.unique(dim=0)) > 3  # shifted all the same
 
 
 def test_too_few_images_to_train_on_are_refused(tmp_path: Path) -> None:

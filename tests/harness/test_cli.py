@@ -76,6 +76,8 @@ def run(*arguments: str) -> int:
         ("table nowhere --format pdf", "format 'pdf' is unknown"),
         ("table --format latx", "did you mean 'latex'"),
         ("bench --dataset digit", "did you mean 'digits'"),
+        ("bench --dataset nodata:load", "dataset 'nodata:load': no module 'nodata'"),
+        ("bench --no-flips", "dataset 'digits' fixes flips"),
         ("bench --scope iner", "scope 'iner' is unknown: expected one of all, inner; did you mean 'inner'?"),
         ("bench --importance taylr", "did you mean 'taylor'"),
         ("bench --reconstruction least-square", "did you mean 'least-squares'"),

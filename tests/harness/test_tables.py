@@ -132,6 +132,49 @@ def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
     assert "1 run(s) at a time or 2 run(s) at a time" in text
 
 
+def facts(experiment: Experiment, accuracy: float, **changes: Any) -> None:
+    """Other facts about the dense network and its 1,000 reward images."""
+    content = read_json(experiment.manifest_path)
+    dense, splits = FACTS["dense"] | {"reward_accuracy": accuracy}, FACTS["splits"] | {"reward": 1000}
+    content["task"] = FACTS | {"dense": dense, "splits": splits} | changes
+    write_json(experiment.manifest_path, content)
+
+
+# P(at least k of 1,000) is 0.053 for 116 and 0.043 for 117 by chance 0.1, 0.061 for 915 and 0.0485 for 916 by 0.9.
+@pytest.mark.parametrize(
+    ("accuracy", "chance", "warned"),
+    [
+        *((0.1, 0.1, True), (0.0, 0.1, True), (0.116, 0.1, True), (0.117, 0.1, False), (0.9, 0.1, False)),
+        *((0.9, 0.9, True), (0.915, 0.9, True), (0.916, 0.9, False), (1.0, 1.0, True)),
+    ],
+)
+def test_a_dense_network_at_the_level_of_chance_is_warned_of(
+    experiment: Experiment, accuracy: float, chance: float, warned: bool
+) -> None:
+    facts(experiment, accuracy, chance=chance)
+    for form in ("terminal", "markdown"):
+        first = render(experiment, form).splitlines()[0]
+        assert first.startswith("Warning: the dense network is at the level of chance") == warned
+    assert f"{100 * accuracy:.1f} % of 1000 reward images right" in render(experiment, "terminal") or not warned
+    latex = render(experiment, "latex")
+    assert ("\\textbf{Warning: " in latex) == warned
+    assert latex.find("Warning") < latex.find("\\begin{tabular}")
+    assert "Warning" not in render(experiment, "csv")
+
+
+def test_experiments_that_do_not_know_their_chance_are_not_warned_of(experiment: Experiment) -> None:
+    facts(experiment, 0.1)
+    assert "Warning" not in render(experiment, "terminal")
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_reward_images_that_the_weights_may_have_seen_are_told_of(experiment: Experiment, form: str) -> None:
+    for maybe in (True, False):
+        facts(experiment, 0.9, reward_maybe_seen=maybe)
+        text = " ".join(render(experiment, form).split())
+        assert ("the weights may have seen the reward images" in text) == maybe
+
+
 def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
     grid = [row for row in render(experiment, "markdown").splitlines() if row.startswith("|")]
     assert len(grid) == 2 + 4

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from scipy.stats import binom
 
 from prunebench.envs.environment.channel_pruning import COUNTED
 from prunebench.envs.tasks import costs
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from prunebench.envs.tasks.task import TaskConfig
     from prunebench.harness.analysis.frames import Reading
     from prunebench.harness.record.store import Experiment
+
+_SIGNIFICANT = 0.05
 
 
 def headline(experiments: Sequence[Experiment]) -> str:
@@ -42,9 +45,33 @@ def _task(reading: Reading) -> str:
     limited, *others = (
         f"{cost.dense(task):,} {cost.unit}" for cost in map(costs.named, dict.fromkeys((config.cost, *COUNTED)))
     )
+    seen = "; the reward split is cut from training images: the weights may have seen the reward images"
+    maybe = seen if task.get("reward_maybe_seen") else ""  # older experiments do not say
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
-        f"{limited} ({', '.join(others)}); images: {splits} (split seed {config.task.split_seed})"
+        f"{limited} ({', '.join(others)}); images: {splits} (split seed {config.task.split_seed}){maybe}"
+    )
+
+
+def warning(readings: Sequence[Reading]) -> str:
+    """That dense networks are no better than chance, in one line; empty where all are better, or nothing says so."""
+    several = len(readings) > 1
+    found = [f"{reading.name}: {said}" if several else said for reading in readings if (said := _chance(reading))]
+    return f"Warning: {'; '.join(found)}; check weights, normalisation and order of classes" if found else ""
+
+
+def _chance(reading: Reading) -> str:
+    """What to say of a dense network that is not better than always saying the most frequent class.
+
+    Better is what such a network would reach on the reward split with a probability of less than 5 % (binomial).
+    """
+    task = reading.manifest["task"]
+    chance, images, accuracy = task.get("chance"), task["splits"]["reward"], task["dense"]["reward_accuracy"]
+    if chance is None or binom.sf(round(accuracy * images) - 1, images, chance) < _SIGNIFICANT:
+        return ""
+    return (
+        f"the dense network is at the level of chance: {100 * accuracy:.1f} % of {images} reward images right, "
+        f"{100 * chance:.1f} % are of one class"
     )
 
 

@@ -93,6 +93,7 @@ def table(results: Results, caption: str | None = None) -> Table:
         frame=frame[kept],
         caption=captions.headline(results.experiments) if caption is None else caption,
         notes=[*_missing(results), captions.protocol(list(results.readings.values()))],
+        warning=captions.warning(list(results.readings.values())),
         marks=marks,
         legend=_legend(marks, undecided),
         group="task" if several else "",

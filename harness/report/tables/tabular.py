@@ -55,6 +55,7 @@ class Table:
         frame: the numbers in full precision, for the CSV.
         caption: what is shown, in a sentence or a paragraph.
         notes: what has to be known besides; a line each.
+        warning: what has to be known before anything is read; a line above the table.
         marks: by index of a row and key of a column: ``best`` (bold in LaTeX and HTML), ``tied`` (underlined: not told
             apart from it by any test).
         legend: what the marks mean.
@@ -70,6 +71,7 @@ class Table:
     frame: pd.DataFrame
     caption: str
     notes: Sequence[str] = ()
+    warning: str = ""
     marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
     legend: str = ""
     explained: str = ""
@@ -177,14 +179,15 @@ def terminal(table: Table) -> str:
         console.print(shown)
     notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.notes] if line]
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*filter(None, lines), "", *notes, ""])
+    return "\n".join([*_above(table), *filter(None, lines), "", *notes, ""])
 
 
 def markdown(table: Table) -> str:
     """A pipe table, its caption and its notes."""
     notes = [f"- {note}".replace("<", "&lt;") for note in table.notes]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in table.grouped()]
-    return "\n".join([_tabulate(table, cells, "pipe", [c.line for c in table.columns]), "", table.caption, "", *notes])
+    grid = _tabulate(table, cells, "pipe", [c.line for c in table.columns])
+    return "\n".join([*_above(table), grid, "", table.caption, "", *notes])
 
 
 def latex(table: Table) -> str:
@@ -209,12 +212,17 @@ def latex(table: Table) -> str:
         f"\\label{{tab:{table.name}}}",
         "\\scriptsize",
         "\\setlength{\\tabcolsep}{2.5pt}",
+        *(f"\\textbf{{{_escaped(line)}}}\\par\\smallskip" for line in filter(None, _above(table))),
         body,
         *notes,
         "\\end{table}",
         "",
     ]
     return _symbols("\n".join(lines))
+
+
+def _above(table: Table) -> list[str]:
+    return [table.warning, ""] if table.warning else []
 
 
 def _sides(table: Table) -> str:
