@@ -91,7 +91,7 @@ def images(count: int) -> Images:
 @pytest.mark.parametrize("resident", [False, True])
 def test_bytes_normalised_batch_by_batch_are_those_normalised_at_once(resident: bool) -> None:
     data, found = Digits(DataSettings()), images(10)
-    batches = Batches.of(found, data, 4, torch.device("cpu"), resident)
+    batches = Batches.of(found, data, 4, torch.device("cpu"), resident=resident)
     pixels, labels = data.tensors(found)
     for _ in range(2):  # as often as one likes
         parts = list(batches)
