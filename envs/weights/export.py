@@ -18,6 +18,7 @@ from prunebench.envs.data.batches import Batch
 from prunebench.envs.errors import TaskError
 from prunebench.envs.files import whole
 from prunebench.envs.networks import models
+from prunebench.envs.networks.baked import baked, materialised
 from prunebench.envs.networks.resnet import PaddedShortcut
 
 SCHEMA = 1
@@ -76,7 +77,8 @@ def load(folder: Path) -> nn.Module:
         raise TaskError(f"{str(path)!r} describes no network: {' '.join(str(error).split())}") from error
     if content.get("schema") != SCHEMA:
         raise TaskError(f"{str(path)!r}: expected version {SCHEMA} of the files, is {content.get('schema')}")
-    model = models.build(name, len(classes))
+    size = int(content.get("input", {}).get("size", 32))
+    model = baked(materialised(models.build(name, len(classes)), torch.zeros(1, 3, size, size)))
     found = dict(model.named_modules())
     for key, shape in modules.items():
         if key not in found:
@@ -110,7 +112,7 @@ def put_weights(model: nn.Module, path: Path) -> None:
         raise TaskError(f"weights {str(path)!r} cannot be read: {' '.join(str(error).split())}") from error
     if others := sorted(set(state) ^ set(model.state_dict())):
         raise TaskError(f"weights {str(path)!r} are not of this network: {others[0]} is in one of the two only")
-    found = dict(model.named_modules())
+    found = dict(model.named_modules(remove_duplicate=False))  # a module may have several names
     for key, tensor in state.items():
         module, _, leaf = key.rpartition(".")
         trained = leaf in found[module]._parameters
@@ -153,25 +155,39 @@ def write_onnx(model: nn.Module, example: Tensor, path: Path) -> None:
         model: on the processor, in evaluation mode.
         example: two images or more.
         path: the file.
+
+    Raises:
+        TaskError: the exporter cannot follow the network, as where it decides by what is in an image.
     """
     import onnx
 
-    with _silence():
-        torch.onnx.export(
-            model,
-            (example.contiguous(),),
-            path,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: "batch"},),
-            external_data=False,
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with _silence():
+            torch.onnx.export(
+                model,
+                (example.contiguous(),),
+                path,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: "batch"},),
+                external_data=False,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # whatever the exporter runs into in a network of the user's
+        raise TaskError(f"{ONNX}: {type(model).__name__} cannot be exported: {_reason(error)}") from error
     graph = onnx.load(path)
     _forget_origin(graph.graph)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, path)
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error that an exporter's error goes back to."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _forget_origin(graph: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import oddnets
 import onnx
 import pytest
 import reference
@@ -41,7 +42,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [("resnet20", "inner"), ("resnet20", "all"), ("mobilenetv2", "inner"), ("vgg16", "inner")],
+    [
+        ("resnet20", "inner"),
+        ("resnet20", "all"),
+        ("mobilenetv2", "inner"),
+        ("vgg16", "inner"),
+        ("oddnets:two_names", "inner"),
+        ("oddnets:multiplier", "inner"),
+        ("oddnets:instance_normed", "all"),
+        ("oddnets:tied", "inner"),
+    ],
 )
 def test_a_network_comes_back_from_its_files(
     name: str, scope: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -58,6 +68,23 @@ def test_a_network_comes_back_from_its_files(
     loaded = export.load(tmp_path).state_dict()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in model.state_dict().items())
     assert export.onnx_difference(model, [(images, images)], tmp_path / "network.onnx") <= export.TOLERANCE
+
+
+class Deciding(nn.Module):
+    """Does something else where there is no number: the exporter cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = oddnets.grouped(10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(x), 10) if torch.isnan(x).any() else self.inside(x)
+
+
+def test_a_network_that_the_exporter_cannot_follow_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"^network\.onnx: Deciding cannot be exported: \w+: ") as refused:
+        export.write_onnx(Deciding().eval(), reference.noise("small", 2, 0), tmp_path / "network.onnx")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_large"])
