@@ -6,6 +6,7 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -69,24 +70,35 @@ def options(config: Any) -> dict[str, Option]:
 
 
 def normalise(config: Any) -> None:
-    """Give the fields of a new dataclass values of Python's own types.
+    """Give the fields of a new dataclass values of Python's own types; those that cannot be given one stay.
 
     Lists and arrays become tuples, NumPy's numbers numbers, paths texts; ``~`` in a path is the home folder.
-
-    Raises:
-        TaskError: a value is nothing of its field's type.
     """
     for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), str(field.type)
-        if value is None and kind.endswith(" | None"):
-            continue
-        expected, plain = _PLAIN[kind.removesuffix(" | None")]
+        with suppress(TypeError, ValueError, OverflowError):
+            found = _plain(field, getattr(config, field.name))
+            at_home = found is not None and field.metadata[_KEY].form in _PATHS
+            object.__setattr__(config, field.name, os.path.expanduser(found) if at_home else found)
+
+
+def check_types(config: Any) -> None:
+    """Raise TaskError where a field's value is nothing of the field's type."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
         try:
-            found = plain(value)
+            _plain(field, value)
         except (TypeError, ValueError, OverflowError):
+            expected, _ = _PLAIN[_kind(field)]
             raise TaskError(f"{field.name.replace('_', '-')} {value!r}: expected {expected}") from None
-        at_home = field.metadata[_KEY].form in _PATHS
-        object.__setattr__(config, field.name, os.path.expanduser(found) if at_home else found)
+
+
+def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
+    optional = str(field.type).endswith(" | None")
+    return None if value is None and optional else _PLAIN[_kind(field)][1](value)
+
+
+def _kind(field: dataclasses.Field[Any]) -> str:
+    return str(field.type).removesuffix(" | None")
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks import models, pretrained
-from prunebench.envs.tasks.options import normalise, option, options
+from prunebench.envs.tasks.options import check_types, normalise, option, options
 
 if TYPE_CHECKING:
     from prunebench.envs.data.imagedata import ImageData
@@ -93,6 +93,7 @@ def load_data(task: TaskConfig) -> ImageData:
 
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
+    check_types(task)
     models.check_name(task.model)
     for name, known in options(task).items():
         known.check(name, getattr(task, name))

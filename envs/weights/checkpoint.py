@@ -221,7 +221,7 @@ def _flaw(value: Tensor) -> str:
         return "is a meta tensor, without numbers: save the network once its weights are loaded"
     if value.layout != torch.strided:
         return f"is sparse ({str(value.layout).removeprefix('torch.')}): save it as to_dense()"
-    if value.is_quantized or value.dtype.itemsize == 1 and value.dtype.is_floating_point:
+    if value.is_quantized or (value.dtype.itemsize == 1 and value.dtype.is_floating_point):
         return f"is quantised ({_kind(value)}): expected the weights before quantisation"
     return f"is complex ({_kind(value)}): expected real numbers" if value.is_complex() else ""
 

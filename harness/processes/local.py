@@ -226,7 +226,10 @@ class Processes:
         ours, theirs = self._context.Pipe(duplex=False)
         log = None if job.log is None else job.log.resolve()  # a job may change its working directory
         process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
-        with variables.safe_path(), starting.ready():  # of the server, and of multiprocessing's own processes, which start with it
+        with (
+            variables.safe_path(),
+            starting.ready(),
+        ):  # of the server, and of multiprocessing's own processes, which start with it
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._live[ours] = _Live(job, process, Inbox(ours.fileno()))

@@ -106,14 +106,21 @@ FORMS: dict[str, Callable[[Net], Any]] = {
         **{f"module.{k.replace('block.', 'block._orig_mod.')}": v for k, v in net.state_dict().items()},
     },
     "Lightning, with a loss and a metric": lambda net: {
-        "state_dict": {**prefixed(net.state_dict(), "model."), "loss.weight": torch.ones(5), "acc.total": torch.ones(1)},
+        "state_dict": {
+            **prefixed(net.state_dict(), "model."),
+            "loss.weight": torch.ones(5),
+            "acc.total": torch.ones(1),
+        },
         "pytorch-lightning_version": "2.5",
         "callbacks": {"ModelCheckpoint": {"best": torch.tensor(0.5)}},
     },
     "deep down": lambda net: {"payload": {"trainer": {"net": net.state_dict()}}},
     "in a list": lambda net: [net.state_dict(), 3],
     "beside an optimizer": lambda net: {"optimizer": momentum(net), "net": net.state_dict()},
-    "the same twice": lambda net: {"model": net.state_dict(), "best": {k: v.clone() for k, v in net.state_dict().items()}},
+    "the same twice": lambda net: {
+        "model": net.state_dict(),
+        "best": {k: v.clone() for k, v in net.state_dict().items()},
+    },
     "beside another network's": lambda net: {"teacher": nn.Linear(4, 5).state_dict(), "student": net.state_dict()},
     "a NumPy number": lambda net: {"state_dict": net.state_dict(), "best": np.float64(0.9), "step": np.int64(3)},
     "a NumPy array": lambda net: {"state_dict": net.state_dict(), "history": np.arange(3.0)},

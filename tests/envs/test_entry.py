@@ -26,7 +26,8 @@ NAME = "prunebench/ChannelPruning-v0"
 
 
 @pytest.mark.parametrize(
-    "values", [[0.5, 0.4, 0.3], (0.5, 0.4, 0.3), np.array([0.5, 0.4, 0.3]), torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)]
+    "values",
+    [[0.5, 0.4, 0.3], (0.5, 0.4, 0.3), np.array([0.5, 0.4, 0.3]), torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)],
 )
 def test_sequences_of_any_kind_are_tuples(values: Any) -> None:
     task = TaskConfig(dataset="cifar10", mean=values, std=values)
@@ -38,7 +39,11 @@ def test_sequences_of_any_kind_are_tuples(values: Any) -> None:
 def test_paths_names_and_numbers_are_pythons_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     task = TaskConfig(
-        weights=Path("w.pt"), data="~/images", classes=["a", np.str_("b"), 3], image_size=np.int64(32), tf32=np.bool_(True)
+        weights=Path("w.pt"),
+        data="~/images",
+        classes=["a", np.str_("b"), 3],
+        image_size=np.int64(32),
+        tf32=np.bool_(True),
     )  # type: ignore[arg-type]
     assert task == TaskConfig(
         weights="w.pt", data=str(tmp_path / "images"), classes=("a", "b", "3"), image_size=32, tf32=True
@@ -72,7 +77,7 @@ def test_paths_names_and_numbers_are_pythons_own(monkeypatch: pytest.MonkeyPatch
 def test_what_is_wrong_is_said_before_anything_is_prepared(
     option: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prunebench.envs.tasks.entry.ensure_prepared", lambda task: pytest.fail("prepared"))
+    monkeypatch.setattr("prunebench.envs.tasks.preparation._train", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match=words) as caught:
         gymnasium.make(NAME, **{"preserve": 0.5, **option})
     assert "\n" not in str(caught.value)
@@ -84,7 +89,8 @@ def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"buget": "none"}, {"budget": "no"}, {"budget": None}, {"budget": "none", "seed": 1}, "none", ["none"], 3]
+    "options",
+    [{"buget": "none"}, {"budget": "no"}, {"budget": None}, {"budget": "none", "seed": 1}, "none", ["none"], 3],
 )
 def test_options_of_reset_that_mean_nothing_are_refused(options: Any) -> None:
     env = toy_env()

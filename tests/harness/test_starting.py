@@ -102,5 +102,8 @@ def test_no_folder_for_sockets_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(starting, "_SHORT", (str(tmp_path / "nowhere"),))
     monkeypatch.setattr(starting.tempfile, "tempdir", str(long))
     monkeypatch.setitem(starting.process.current_process()._config, "tempdir", None)  # type: ignore[attr-defined]
-    with pytest.raises(HarnessError, match=r"TMPDIR '.*x': its path has \d+ bytes, and sockets allow 71"), starting.ready():
+    with (
+        pytest.raises(HarnessError, match=r"TMPDIR '.*x': its path has \d+ bytes, and sockets allow 71"),
+        starting.ready(),
+    ):
         pass
