@@ -41,7 +41,8 @@ def check_writable(size: int = 0) -> None:
     except OSError as error:
         need = f" (needed: {size / 2**20:.0f} MiB)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise TaskError(
-            f"cache {str(directory())!r} cannot be written: {error.strerror}{need}: name another folder in PRUNEBENCH_CACHE"
+            f"cache {str(directory())!r} cannot be written: {error.strerror}{need}: name another folder in "
+            "PRUNEBENCH_CACHE"
         ) from error
 
 

@@ -54,7 +54,10 @@ def make_channel_pruning_env(
     ensure_prepared(config)
     evaluator = load_evaluator(config)
     evaluator.costs[cost] = limited.model(config)
-    settings: dict[str, Any] = dict(preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward)
-    env = ChannelPruningEnv(evaluator, **settings)
-    env.maker = partial(make_channel_pruning_env, **settings, **task)
+    env = ChannelPruningEnv(
+        evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
+    )
+    given: dict[str, Any] = {"preserve": preserve, "cost": cost, "budget": budget}
+    given |= {"lower_bound": lower_bound, "reward": reward}
+    env.maker = partial(make_channel_pruning_env, **given, **task)
     return env

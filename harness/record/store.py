@@ -70,7 +70,8 @@ class Experiment:
     def located(self) -> ExperimentConfig:
         """The configuration with paths that lead from the working folder."""
         paths = configs.relative_paths(self.config)
-        task = dataclasses.replace(self.config.task, **{n: configs.placed(p, self.origin) for n, p in paths.items()})
+        there: dict[str, Any] = {name: configs.placed(path, self.origin) for name, path in paths.items()}
+        task = dataclasses.replace(self.config.task, **there)
         return dataclasses.replace(self.config, task=task)
 
     def check_paths(self) -> None:
