@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,18 +12,38 @@ from typing import Any
 import platformdirs
 
 from prunebench.envs.errors import TaskError
-from prunebench.envs.files import whole
+from prunebench.envs.files import DRAFT, make_folder, whole
 
 
 def directory() -> Path:
     """``$PRUNEBENCH_CACHE`` where set, else the platform's cache directory for ``prunebench``."""
-    return Path(os.environ.get("PRUNEBENCH_CACHE") or platformdirs.user_cache_dir("prunebench"))
+    return Path(os.path.expanduser(os.environ.get("PRUNEBENCH_CACHE") or platformdirs.user_cache_dir("prunebench")))
 
 
 def path(kind: str, key: dict[str, Any]) -> Path:
     """The file that holds the result of ``key``: everything that the result depends on, as plain values."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     return directory() / f"{kind}-{digest}.pt"
+
+
+def check_writable(size: int = 0) -> None:
+    """Raise TaskError unless the cache takes a file of ``size`` bytes: before what is to be kept is computed."""
+    draft = directory() / f".room.{os.getpid()}{DRAFT}"
+    try:
+        make_folder(directory())
+        try:
+            with draft.open("wb") as file:
+                file.write(b"\0")
+                if size and hasattr(os, "posix_fallocate"):  # finds out about quotas too
+                    os.posix_fallocate(file.fileno(), 0, size)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        need = f" (needed: {size / 2**20:.0f} MiB)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise TaskError(
+            f"cache {str(directory())!r} cannot be written: {error.strerror}{need}: name another folder in "
+            "PRUNEBENCH_CACHE"
+        ) from error
 
 
 def save(content: Any, target: Path) -> None:

@@ -69,11 +69,11 @@ def bench(
 
     if isinstance(what, ExperimentConfig):
         configs.check(what)
-        folder = configs.default_folder(what) if out is None else Path(out)
+        folder = configs.default_folder(what) if out is None else Path(out).expanduser()
         plan = Plan([Experiment(folder, what)], Execution(jobs))
     else:
         given = {"out": None if out is None else str(out), "jobs": jobs}
-        plan = plans.plan(Path(what), {name: value for name, value in given.items() if value is not None})
+        plan = plans.plan(Path(what).expanduser(), {name: value for name, value in given.items() if value is not None})
     command = f"prunebench.harness.api.bench({str(what)!r})"
     outcomes = list(sessions.run(plan, command, tables=table_list.rebuild, work=benches.bench))
     if problems := [f"{o.experiment.folder}: {o.problem}" for o in outcomes if o.problem is not None]:
@@ -164,7 +164,9 @@ def export(
     from prunebench.harness.running.export import export as work
 
     with display() as shown:
-        return work(experiment, agent=agent, seed=seed, out=None if out is None else Path(out), display=shown).folder
+        return work(
+            experiment, agent=agent, seed=seed, out=None if out is None else Path(out).expanduser(), display=shown
+        ).folder
 
 
 def score(
@@ -187,8 +189,8 @@ def score(
     Raises:
         HarnessError, TaskError, BudgetError: the policy is not one of this network, or the task cannot be set up.
     """
-    config = config.config if isinstance(config, Experiment) else config
+    config = scoring.settings(config) if isinstance(config, Experiment) else config
     configs.check(config)
-    wanted = scoring.read(Path(policy)) if isinstance(policy, str | Path) else scoring.checked(policy)
+    wanted = scoring.read(Path(policy).expanduser()) if isinstance(policy, str | Path) else scoring.checked(policy)
     with display() as shown:
         return scoring.score(wanted, config, clip=clip, display=shown)

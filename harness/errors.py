@@ -32,7 +32,7 @@ class BusyError(StoreError):
 
 def check_count(name: str, value: int) -> None:
     """Raise ConfigError unless ``value`` is at least 1."""
-    if value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
 
 

@@ -20,6 +20,7 @@ Counts = NDArray[np.int64]
 _LOGIT_MARGIN = 1e-3  # ratios are moved this far off 0 and 1, where a shift along the logits has no effect
 _MAX_SHIFT = 40.0  # sigmoid(logit(margin) + 40) is 1 in float64
 _BISECTIONS = 60
+_ROUNDING = 2.0**-50  # of a product of two fractions, relative: the ratio's own and the product's, and a little more
 
 
 class BudgetError(ValueError):
@@ -53,6 +54,18 @@ class Budget:
                 f"a budget of {self.limit / dense:.4g} of the dense cost cannot be met: with every layer at its "
                 f"lower bound {self.lower_bound:g} the network still costs {least / dense:.4f}"
             )
+
+    @classmethod
+    def of(cls, cost: CostModel, channels: ArrayLike, lower_bound: float, preserve: float) -> Budget:
+        """The budget that allows a fraction of the dense network's cost: all of it where ``preserve`` is 1.
+
+        Where costs are counted, the limit is the largest whole number that is no larger: 41 for 0.41 of 100, although
+        their product in floating point is a little less.
+        """
+        channels = np.asarray(channels, dtype=np.int64)
+        dense = float(cost(channels))
+        limit = preserve * dense * (1 + _ROUNDING)
+        return cls(cost, channels, lower_bound, float(np.floor(limit)) if dense.is_integer() else limit)
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> Budget:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -18,6 +20,9 @@ from prunebench.envs.errors import check_choice
 BUDGET_MODES = ("wall", "project")
 COUNTED = ("macs", "parameters")
 """The costs that every evaluator has and every evaluation names, whatever the budget limits."""
+
+
+_PROBE = {"budget": "none"}
 
 
 class Score(NamedTuple):
@@ -43,6 +48,15 @@ class Scorer(Protocol):
 
     def test(self, counts: tuple[int, ...]) -> Score:
         """Score one realised policy on the test split: for final answers only."""
+
+
+def check_settings(preserve: float, budget: str, lower_bound: float, reward: str) -> None:
+    """Raise ValueError where a setting of an environment is not as it should be, whatever its evaluator."""
+    check_choice("budget", budget, BUDGET_MODES)
+    check_choice("reward", reward, REWARDS)
+    for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:  # also true of NaN
+            raise ValueError(f"{name} {value!r}: expected a fraction above 0 and at most 1")
 
 
 class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -90,7 +104,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
 
     Raises:
         BudgetError: the budget is below what the lower bound allows.
-        ValueError: an action is not a finite number within the action space.
+        ValueError: an action is not a finite number within the action space, or a setting is not as it should be.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - declared as an instance variable by gymnasium
@@ -106,11 +120,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         reward: str = "accuracy",
     ) -> None:
         check_choice("cost", cost, evaluator.costs)
-        check_choice("budget", budget, BUDGET_MODES)
-        check_choice("reward", reward, REWARDS)
-        for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):
-            if not 0 < value <= 1:  # also true of NaN
-                raise ValueError(f"{name} {value}: expected a fraction above 0 and at most 1")
+        check_settings(preserve, budget, lower_bound, reward)
         self.evaluator = evaluator
         self.memory: dict[tuple[int, ...], Score] = {}
         """Scores by channel counts. A resumed run puts back what it already paid for."""
@@ -123,20 +133,29 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._dense_macs = float(self._macs(self._channels))
         self._cost = evaluator.costs[cost]
         self._dense_cost = float(self._cost(self._channels))
-        self.budget = Budget(self._cost, self._channels, lower_bound, np.floor(preserve * self._dense_cost))
+        self.budget = Budget.of(self._cost, self._channels, lower_bound, preserve)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (11,), np.float32)
         self._static, self._later = self._layer_observations()
-        self._probe = False
+        self.probe = False
+        """Whether this episode is a probe."""
+        self.maker: Callable[[], ChannelPruningEnv] | None = None
+        """Makes such an environment anew, where that is how it is to be pickled; else its parts are."""
         self._requested: list[float] = []
         self._kept: list[int] = []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start an episode; ``options={"budget": "none"}`` makes it a probe. Nothing here is random."""
+        """Start an episode; ``options={"budget": "none"}`` makes it a probe. Nothing here is random.
+
+        Raises:
+            ValueError: there are other options.
+        """
+        if options is not None and options not in ({}, _PROBE):
+            raise ValueError(f"reset's options {options!r}: expected {_PROBE!r}, which makes a probe, or none")
         super().reset(seed=seed)
-        self._probe = (options or {}).get("budget") == "none"
+        self.probe = bool(options)
         self._requested, self._kept = [], []
         cost = {
             **self._cost.to_arrays(),
@@ -170,12 +189,12 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
 
     def _count(self, ratio: float) -> int:
         t = len(self._kept)
-        if self._mode == "wall" and not self._probe:
+        if self._mode == "wall" and not self.probe:
             return self.budget.wall(self._kept, ratio)
         return max(1, min(int(np.floor(ratio * self._channels[t] + 0.5)), int(self._channels[t])))
 
     def _evaluate(self) -> dict[str, Any]:
-        if self._mode == "project" and not self._probe:
+        if self._mode == "project" and not self.probe:
             self._kept = [int(n) for n in self.budget.project(self._requested)]
         counts = tuple(self._kept)
         if counts not in self.memory:
@@ -194,6 +213,13 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "cost": float(self._cost(counts)) / self._dense_cost,
             "feasible": self.budget.feasible(counts),
         }
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As it was made, and where it stands: an evaluator of a real network is not moved but made again."""
+        if self.maker is None:
+            return super().__reduce_ex__(protocol)
+        names = ("maker", "spec", "memory", "probe", "_requested", "_kept", "_np_random", "_np_random_seed")
+        return self.maker, (), {name: getattr(self, name) for name in names}
 
     def _layer_observations(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Eight fixed entries of each layer's observation ``(D, 8)``, the later layers' share of MACs ``(D,)``."""

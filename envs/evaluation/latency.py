@@ -27,7 +27,7 @@ NETWORKS, POLICIES = 40, 20
 LOWER_BOUND = 0.1  # of the ratios that are timed
 
 _QUANTUM = 2.0**-20  # nanoseconds; coefficients are multiples of it, so that costs of whole counts add up exactly
-_BAND = 0.04  # MACs of the check's policies: at most 1.04 / 0.96 apart, less than 10 %
+BAND = 0.04  # MACs of the check's policies: at most 1.04 / 0.96 apart, less than 10 %
 
 # A prediction cannot rank much better than the measurement repeats itself, so most of that is what is asked for; and
 # 0.5, which chance exceeds in one case of 75 with 20 policies, where the measurement hardly repeats itself.
@@ -232,7 +232,7 @@ def similar_policies(evaluator: Evaluator, count: int, preserve: float, seed: in
     """
     rng = np.random.default_rng(seed)
     macs, channels = evaluator.costs["macs"], np.array(evaluator.dense)
-    limits = preserve * float(macs(channels)) * rng.uniform(1 - _BAND, 1 + _BAND, count)
+    limits = preserve * float(macs(channels)) * rng.uniform(1 - BAND, 1 + BAND, count)
     ratios = rng.uniform(LOWER_BOUND, 1, (count, len(channels)))
     budgets = [Budget(macs, channels, LOWER_BOUND, float(limit)) for limit in limits]
     return np.array([budget.project(policy) for budget, policy in zip(budgets, ratios, strict=True)])

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
+import torch
+
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, check_settings
+from prunebench.envs.errors import check_choice
 from prunebench.envs.tasks import costs
 from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
+
+_TASK = [field.name for field in fields(TaskConfig)]
+_SETTINGS = ["preserve", "cost", "budget", "lower_bound", "reward"]
+
+# A process that was forked off, as AsyncVectorEnv does, lacks the threads that torch has started, and waits for them
+# for ever unless it does without.
+os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def make_channel_pruning_env(
@@ -31,13 +44,20 @@ def make_channel_pruning_env(
             which may train its network.
 
     Raises:
-        TaskError: the task cannot be set up.
+        TaskError: the task cannot be set up, or there is no such option.
         BudgetError: the budget is below what the lower bound allows.
     """
+    for name in task:
+        check_choice("option", name, (*_SETTINGS, *_TASK))
+    check_settings(preserve, budget, lower_bound, reward)
     config, limited = TaskConfig(**task), costs.named(cost)
     ensure_prepared(config)
     evaluator = load_evaluator(config)
     evaluator.costs[cost] = limited.model(config)
-    return ChannelPruningEnv(
+    env = ChannelPruningEnv(
         evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
     )
+    given: dict[str, Any] = {"preserve": preserve, "cost": cost, "budget": budget}
+    given |= {"lower_bound": lower_bound, "reward": reward}
+    env.maker = partial(make_channel_pruning_env, **given, **task)
+    return env

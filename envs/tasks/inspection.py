@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from prunebench.envs import device
@@ -44,5 +43,4 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
     limited, network = costs.named(cost), preparation.random_network(task)
     if limited.measured:
         return
-    model = limited.closed_form(network)
-    Budget(model, np.array(network.channels), lower_bound, preserve * model(network.channels))
+    Budget.of(limited.closed_form(network), network.channels, lower_bound, preserve)

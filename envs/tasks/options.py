@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import operator
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from prunebench.envs.errors import TaskError, check_choice
 
 _KEY = "option"
+_PATHS = ("FILE", "FOLDER")  # forms of values that are paths
 _Value = TypeVar("_Value")
 
 
@@ -63,3 +67,75 @@ def option(
 def options(config: Any) -> dict[str, Option]:
     """The options of a dataclass, or of an instance, by the names of its fields."""
     return {field.name: field.metadata[_KEY] for field in dataclasses.fields(config)}
+
+
+def normalise(config: Any) -> None:
+    """Give the fields of a new dataclass values of Python's own types; those that cannot be given one stay.
+
+    Lists and arrays become tuples, NumPy's numbers numbers, paths texts; ``~`` in a path is the home folder.
+    """
+    for field in dataclasses.fields(config):
+        with suppress(TypeError, ValueError, OverflowError):
+            found = _plain(field, getattr(config, field.name))
+            at_home = found is not None and field.metadata[_KEY].form in _PATHS
+            object.__setattr__(config, field.name, os.path.expanduser(found) if at_home else found)
+
+
+def check_types(config: Any) -> None:
+    """Raise TaskError where a field's value is nothing of the field's type."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        try:
+            _plain(field, value)
+        except (TypeError, ValueError, OverflowError):
+            expected, _ = _PLAIN[_kind(field)]
+            raise TaskError(f"{field.name.replace('_', '-')} {value!r}: expected {expected}") from None
+
+
+def _plain(field: dataclasses.Field[Any], value: Any) -> Any:
+    optional = str(field.type).endswith(" | None")
+    return None if value is None and optional else _PLAIN[_kind(field)][1](value)
+
+
+def _kind(field: dataclasses.Field[Any]) -> str:
+    return str(field.type).removesuffix(" | None")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(path := os.fspath(value), str):
+        raise TypeError
+    return str(path)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # NumPy's
+        raise TypeError
+    return bool(value)
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return tuple(float(part) for part in value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return tuple(_text(part) if isinstance(part, str) else str(_whole(part)) for part in value)
+
+
+_PLAIN: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "str": ("a text", _text),
+    "int": ("a whole number", _whole),
+    "bool": ("true or false", _yes_or_no),
+    "tuple[float, ...]": ("three numbers", _numbers),
+    "tuple[str, ...]": ("a list of names", _texts),
+}
+"""By the type of a field what is expected, and what makes a value of it."""

@@ -214,10 +214,15 @@ def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
         read()
     torch.manual_seed(task.split_seed)
     model = models.build(task.model, len(data.classes))
+    cache.check_writable(4 * _bytes(model))  # the network, twice, and what the optimizer keeps of it
     unfinished = target.with_suffix(".partial")
     train(model, data, task.split_seed, unfinished, progress)
     cache.save(model.state_dict(), target)
     unfinished.unlink(missing_ok=True)
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def calibration_path(task: TaskConfig, data: ImageData) -> Path:
@@ -238,6 +243,7 @@ def calibration_path(task: TaskConfig, data: ImageData) -> Path:
 
 
 def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
+    cache.check_writable()
     network = _dense_network(task, data)
     verify(network)  # again, with the weights that count
     images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]

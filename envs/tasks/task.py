@@ -11,7 +11,7 @@ from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks import models, pretrained
-from prunebench.envs.tasks.options import option, options
+from prunebench.envs.tasks.options import check_types, normalise, option, options
 
 if TYPE_CHECKING:
     from prunebench.envs.data.imagedata import ImageData
@@ -87,6 +87,9 @@ class TaskConfig:
     device: str = option("cpu", "Where networks run.", choices=DEVICES)
     tf32: bool = option(False, "Let a GPU round products to TensorFloat-32: faster, less exact.")
 
+    def __post_init__(self) -> None:
+        normalise(self)
+
 
 def load_data(task: TaskConfig) -> ImageData:
     """The task's data set with its splits; nothing is read before it is asked for."""
@@ -100,12 +103,14 @@ def load_data(task: TaskConfig) -> ImageData:
 
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
+    check_types(task)
     models.check_name(task.model)
     datasets.check_name(task.dataset)
     for name, known in options(task).items():
         known.check(name, getattr(task, name))
     if task.weights is not None and not Path(task.weights).is_file():
-        raise TaskError(f"weights {task.weights!r}: no such file")
+        wrong = "is a folder, expected a file" if Path(task.weights).is_dir() else "no such file"
+        raise TaskError(f"weights {task.weights!r}: {wrong}")
     if task.weights is None and models.needs_weights(task.model):
         raise TaskError(f"model {task.model!r} needs --weights, a checkpoint of the dense network")
     if task.tf32 and task.device != "cuda":

@@ -36,7 +36,8 @@ def command(folder: str | None, agent: str | None, seed: int | None, out: str | 
     """
     experiment = find()[0] if folder is None else store.load(Path(folder))
     with display() as shown:
-        exported = export(experiment, agent=agent, seed=seed, out=None if out is None else Path(out), display=shown)
+        place = None if out is None else Path(out).expanduser()
+        exported = export(experiment, agent=agent, seed=seed, out=place, display=shown)
     for line in exported.lines():
         click.echo(line)
     return 0

@@ -37,8 +37,8 @@ def command(context: click.Context, /, folder: str | None, policy: str, clip: bo
     if folder is not None and given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ConfigError(f"folder {folder!r}: its experiment's settings are used: leave out {named}")
-    wanted = scoring.read(Path(policy))
-    config = grid.single(given) if folder is None else store.load(Path(folder)).config
+    wanted = scoring.read(Path(policy).expanduser())
+    config = grid.single(given) if folder is None else scoring.settings(store.load(Path(folder)))
     with display() as shown:
         found = scoring.score(wanted, config, clip=clip, display=shown)
     click.echo(scoring.text(found, config))

@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,9 @@ def check(config: ExperimentConfig) -> None:
 
 
 def _check_number(name: str, value: float, expected: str) -> None:
-    if not (math.isfinite(value) and 0 < value <= 1):
-        raise ConfigError(f"{name} {value:g}: expected {expected}")
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and 0 < value <= 1):  # also true of NaN
+        raise ConfigError(f"{name} {f'{value:g}' if number else repr(value)}: expected {expected}")
 
 
 def default_folder(config: ExperimentConfig) -> Path:
@@ -138,11 +141,38 @@ def _short(value: float) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def differences(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
-    """The settings that differ, as ``name: old value, not new value``. Seeds never do: more may be added any time."""
+PATHS = ("weights", "data")
+"""The settings of a task that are paths."""
+
+
+def relative_paths(config: ExperimentConfig) -> dict[str, str]:
+    """Those of a task's paths that lead from the working folder, by the names of their settings."""
+    paths = {name: getattr(config.task, name) for name in PATHS}
+    return {name: path for name, path in paths.items() if path is not None and not os.path.isabs(path)}
+
+
+def placed(path: str, origin: Path | None) -> str:
+    """A path that led from ``origin``, as it leads from the working folder; as it is where nothing is there."""
+    elsewhere = origin is not None and origin != Path.cwd() and (origin / path).exists()
+    return str(origin / path) if origin is not None and elsewhere else path
+
+
+def differences(old: ExperimentConfig, new: ExperimentConfig, origin: Path | None = None) -> list[str]:
+    """The settings that differ, as ``name: old value, not new value``. Seeds never do: more may be added any time.
+
+    Args:
+        old: of an experiment on disk.
+        new: what is wanted; its relative paths lead from the working folder.
+        origin: from where those of ``old`` lead; the working folder where None.
+    """
     before, after = _flat(old), _flat(new)
     changed = [name for name in before if before[name] != after[name]]
+    changed = [name for name in changed if name not in PATHS or not _one_place(before[name], after[name], origin)]
     return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in changed]
+
+
+def _one_place(old: str | None, new: str | None, origin: Path | None) -> bool:
+    return None not in (old, new) and os.path.realpath(placed(str(old), origin)) == os.path.realpath(str(new))
 
 
 def _flat(config: ExperimentConfig) -> dict[str, Any]:
@@ -153,10 +183,17 @@ def _flat(config: ExperimentConfig) -> dict[str, Any]:
     return values
 
 
-def to_yaml(config: ExperimentConfig, command: str) -> str:
-    """The text of ``experiment.yaml``: the resolved configuration and the command that made it."""
+def to_yaml(config: ExperimentConfig, command: str, origin: Path | None = None) -> str:
+    """The text of ``experiment.yaml``: the resolved configuration and the command that made it.
+
+    Args:
+        config: the configuration.
+        command: the command.
+        origin: the folder from which relative paths lead, where there are any and it is known.
+    """
     experiment = dataclasses.asdict(config) | {"agents": [agent.to_plain() for agent in config.agents]}
-    content = {"schema": SCHEMA, "command": command, "experiment": experiment}
+    place = {} if origin is None else {"working_folder": str(origin)}
+    content = {"schema": SCHEMA, "command": command, **place, "experiment": experiment}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
@@ -176,6 +213,12 @@ def read_yaml(path: Path) -> tuple[ExperimentConfig, str]:
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} is not an experiment's configuration: {reason}") from error
+
+
+def read_origin(path: Path) -> Path | None:
+    """The folder from which relative paths lead in a file that :func:`read_yaml` takes; None where it does not say."""
+    found = yaml.safe_load(path.read_text(encoding="utf-8")).get("working_folder")
+    return None if found is None else Path(str(found))
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,9 @@ def read(path: Path) -> Settings:
     controls = True
     if set(content) >= _WRITTEN:
         configs.read_yaml(path)
-        content = {key: value for key, value in content["experiment"].items() if key != "task"} | (
-            content["experiment"]["task"]
-        )
+        task, origin = content["experiment"]["task"], configs.read_origin(path)
+        task |= {name: configs.placed(task[name], origin) for name in configs.PATHS if isinstance(task.get(name), str)}
+        content = {key: value for key, value in content["experiment"].items() if key != "task"} | task
         controls = False  # the experiment says itself which agents it has
     settings = _checked(content, _TYPES, f"{path}:")
     if controls and settings.get("agents"):

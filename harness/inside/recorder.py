@@ -61,7 +61,6 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.pruning = cast(ChannelPruningEnv, env.unwrapped)
         self._scorer_seconds = self.pruning.evaluator.seconds
         self._first: dict[tuple[int, ...], int] = {}
-        self._probe = False
         self._process = os.getpid()
         self._problem: ReplayMismatch | OSError | None = None  # raised at every further step, should it be swallowed
         self._left = 0.0  # when the agent was last given back control
@@ -71,7 +70,6 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode. Allowed after the last evaluation too: libraries reset before they look at the time."""
-        self._probe = (options or {}).get("budget") == "none"
         with self._inside():
             return self.env.reset(seed=seed, options=options)
 
@@ -134,14 +132,14 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         return Line(
             index=self.count,
             **evaluation,
-            probe=self._probe,
+            probe=self.pruning.probe,
             repeat_of=self._first.get(tuple(evaluation["channels"])),
             seconds=Seconds(**seconds),
         )
 
     def _compare(self, line: Line, evaluation: dict[str, Any]) -> None:
         same = np.allclose(line.requested, evaluation["requested"], rtol=0, atol=_TOLERANCE)
-        if not (same and line.channels == evaluation["channels"] and line.probe == self._probe):
+        if not (same and line.channels == evaluation["channels"] and line.probe == self.pruning.probe):
             self._differs(f"evaluation {self.count} is of another policy than the recorded one")
 
     def _differs(self, how: str) -> None:

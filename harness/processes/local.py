@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from prunebench.harness.errors import HarnessError, in_one_line
-from prunebench.harness.processes import child, guard, variables
+from prunebench.harness.processes import child, guard, starting, variables
 from prunebench.harness.processes.messages import GarbledError, Inbox
 
 _UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_tracker:UserWarning"
@@ -146,6 +146,7 @@ class Processes:
     """
 
     def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
+        starting.refuse_within_import()
         variables.limit_threads(threads)
         # Deprecations inside third-party libraries, and what a process that ended at once left to the system, are
         # nothing that a user of this command can act on.
@@ -225,7 +226,10 @@ class Processes:
         ours, theirs = self._context.Pipe(duplex=False)
         log = None if job.log is None else job.log.resolve()  # a job may change its working directory
         process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
-        with variables.safe_path():  # of the server, and of multiprocessing's own processes, which start with it
+        with (
+            variables.safe_path(),
+            starting.ready(),
+        ):  # of the server, and of multiprocessing's own processes, which start with it
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._live[ours] = _Live(job, process, Inbox(ours.fileno()))
@@ -242,6 +246,9 @@ class Processes:
                     return
         except EOFError:
             live.process.join(_PATIENCE)
+            if live.process.exitcode == starting.UNGUARDED:
+                yield self._ended(connection, problem=starting.unguarded(), cause="user")
+                return
             yield self._died(connection, _death(live.process.exitcode))
         except (GarbledError, TypeError, ValueError) as error:  # no message, or one of another shape
             yield self._died(connection, f"its process wrote into the harness's own pipe ({in_one_line(error)})")

@@ -25,7 +25,7 @@ def find(folders: Sequence[str | Path] = ()) -> list[Experiment]:
     if not folders:
         return [store.load(_newest())]
     found: dict[Path, Path] = {}
-    for folder in map(Path, folders):
+    for folder in (Path(folder).expanduser() for folder in folders):
         below = sorted(_below(folder))
         if not below:
             raise ConfigError(f"folder {str(folder)!r} holds no experiment (no {NAME}){_hint(folder)}")

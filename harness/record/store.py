@@ -12,6 +12,7 @@ tables/                                      rebuilt from the above
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 from collections.abc import Iterator
@@ -54,10 +55,34 @@ def locked(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment's folder and its configuration."""
+    """An experiment's folder and its configuration.
+
+    Attributes:
+        folder: of the experiment.
+        config: as it is on disk, or wanted.
+        origin: the folder from which its relative paths lead; the working folder where None.
+    """
 
     folder: Path
     config: ExperimentConfig
+    origin: Path | None = None
+
+    def located(self) -> ExperimentConfig:
+        """The configuration with paths that lead from the working folder."""
+        paths = configs.relative_paths(self.config)
+        there: dict[str, Any] = {name: configs.placed(path, self.origin) for name, path in paths.items()}
+        task = dataclasses.replace(self.config.task, **there)
+        return dataclasses.replace(self.config, task=task)
+
+    def check_paths(self) -> None:
+        """Raise ConfigError where a relative path leads nowhere from here, nor from where the experiment was begun."""
+        for name, path in configs.relative_paths(self.located()).items():
+            if not Path(path).exists():
+                begun = "" if self.origin is None else f", {str(self.origin)!r}"
+                raise ConfigError(
+                    f"experiment {str(self.folder)!r}: its --{name} {path!r} is relative to the folder that it was "
+                    f"begun in{begun}, and there is none in {os.getcwd()!r}: run the command in that folder"
+                )
 
     @property
     def yaml_path(self) -> Path:
@@ -112,12 +137,13 @@ def load(folder: Path) -> Experiment:
         ConfigError: there is none.
         StoreError: its configuration is damaged.
     """
+    folder = folder.expanduser()
     path = folder / NAME
     if not path.is_file():
         near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
         hint = f"; experiments here: {', '.join(near)}" if near else ""
         raise ConfigError(f"folder {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
-    return Experiment(folder, configs.read_yaml(path)[0])
+    return Experiment(folder, configs.read_yaml(path)[0], configs.read_origin(path))
 
 
 def _left_behind(path: Path) -> bool:
@@ -136,9 +162,11 @@ def meet(folder: Path, wanted: ExperimentConfig) -> Experiment | None:
     if not (folder / NAME).is_file():
         raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")
     existing = load(folder)
-    if changes := configs.differences(existing.config, wanted):
+    if changes := configs.differences(existing.config, wanted, existing.origin):
         raise ConfigError(
             f"the experiment in {str(folder)!r} has other settings ({'; '.join(changes)}): only seeds can be added; "
             "name another folder with --out"
         )
-    return Experiment(folder, wanted if wanted.seeds > existing.config.seeds else existing.config)
+    if wanted.seeds <= existing.config.seeds:
+        return existing
+    return dataclasses.replace(existing, config=dataclasses.replace(wanted, task=existing.config.task))

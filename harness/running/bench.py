@@ -89,7 +89,7 @@ def bench(
 def _prepare(processes: Processes, session: Session, prepare: Function, display: Display) -> dict[str, Any]:
     session.seconds["start-up"] = processes.start_up(watch(display))
     started = time.perf_counter()
-    job = Job("preparation", prepare, (session.experiment.config, cores()))
+    job = Job("preparation", prepare, (session.experiment.located(), cores()))
     facts = processes.call(job, watch(display, told=True))
     session.seconds["preparation"] = time.perf_counter() - started
     for line in spoken.left_alone(facts):
@@ -109,7 +109,10 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
             content = manifest.new(experiment.config, facts)
         first = command if existing is None else configs.read_yaml(experiment.yaml_path)[1]
         config = experiment.config if existing is None else existing.config  # with the seeds of whoever wants more
-        write_text(experiment.yaml_path, configs.to_yaml(config, first))
+        origin = None if existing is None else existing.origin
+        if origin is None and configs.relative_paths(config):
+            origin = Path.cwd()
+        write_text(experiment.yaml_path, configs.to_yaml(config, first, origin))
         content["sessions"].append(
             manifest.session(experiment.config, command, execution.runs_at_once(config), execution.engine)
         )
@@ -144,7 +147,7 @@ def _run_all(
     others: tuple[int, int],
 ) -> None:
     started = time.perf_counter()
-    experiment, config = session.experiment, session.experiment.config
+    experiment, config = session.experiment, session.experiment.located()
     folder = experiment.folder.resolve()
 
     def job(run: Run) -> Job:
@@ -186,7 +189,7 @@ def _measure_unmeasured(processes: Processes, session: Session, measure: Functio
     started = time.perf_counter()
     policies = [incumbent(run).channels for run in runs]
     try:
-        found = processes.call(Job("latency", measure, (session.experiment.config, policies)), watch(display))
+        found = processes.call(Job("latency", measure, (session.experiment.located(), policies)), watch(display))
         for run, seconds in zip(runs, found.pop("seconds"), strict=True):
             status = run.status()
             status.latency = Latency(**found, seconds=seconds)

@@ -70,6 +70,7 @@ def export(
         HarnessError, TaskError: the user can mend it; nothing was written.
         JobCrash: it failed for another reason; nothing was written.
     """
+    experiment.check_paths()
     run = choose(experiment, agent, seed)
     folder = out or experiment.folder / "export" / f"{folder_name(run.agent)}-seed-{run.seed}"
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -78,7 +79,7 @@ def export(
     job = Job(
         "export",
         "prunebench.harness.inside.export:export_one",
-        (experiment.config, experiment.folder, run.agent, run.seed, draft),
+        (experiment.located(), experiment.folder, run.agent, run.seed, draft),
     )
     made = _missing_parents(folder)
     try:

@@ -46,18 +46,17 @@ def finetune(
     """
     settings.check()
     check_count("jobs", jobs)
-    session, runs = Session(experiment), finished(experiment)
+    experiment.check_paths()
+    session, runs, config = Session(experiment), finished(experiment), experiment.located()
     with Processes(experiment.config.threads, ahead.modules()) as processes:
-        resolved = processes.call(
-            Job("settings", "prunebench.harness.inside.finetune:resolve", (experiment.config, settings))
-        )
+        resolved = processes.call(Job("settings", "prunebench.harness.inside.finetune:resolve", (config, settings)))
         _meet(experiment, runs, resolved)
         missing = [run for run in runs if (found := run.finetuned()) is None or found.state != "done"]
         display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
         if missing:
             started = time.perf_counter()
             processes.call(
-                Job("preparation", "prunebench.harness.inside.finetune:prepare_training", (experiment.config,)),
+                Job("preparation", "prunebench.harness.inside.finetune:prepare_training", (config,)),
                 watch(display),
             )
             session.seconds["preparation"] = time.perf_counter() - started
@@ -90,7 +89,7 @@ def _finetune_all(
 ) -> None:
     started = time.perf_counter()
     experiment, by_name = session.experiment, {run.name: run for run in runs}
-    todo = [Job(r.name, work, (experiment.config, experiment.folder, r.agent, r.seed, settings)) for r in runs]
+    todo = [Job(r.name, work, (experiment.located(), experiment.folder, r.agent, r.seed, settings)) for r in runs]
     for event in processes.run(todo, jobs):
         if isinstance(event, Event):
             _, done, total = event.values or ("", 0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
             reading weights or images; or its folder holds something else.
     """
     settings = grid.overridden({} if file is None else gridfile.read(file), given)
-    out = settings.pop("out", None)
+    out = os.path.expanduser(settings.pop("out", None) or "") or None
     execution = Execution(**{name: settings.pop(name) for name in list(settings) if name in execution_fields})
     execution.check()
     cells = grid.expand(settings)

@@ -18,6 +18,7 @@ from prunebench.harness.processes.local import Function, Job, Processes, cores
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.store import Experiment
 
 KINDS = ("ratios", "channels")
 _EXPECTED = "expected a list of preserve ratios, or a mapping with `ratios` or with `channels`"
@@ -64,6 +65,16 @@ def _number(kind: str, value: Any, where: str) -> float:
     if not fits:
         raise ConfigError(f"{where}: {value}: expected {expected}")
     return float(value)
+
+
+def settings(experiment: Experiment) -> ExperimentConfig:
+    """Task and budget of an experiment, as they are to be used here.
+
+    Raises:
+        ConfigError: weights or data are not where they were.
+    """
+    experiment.check_paths()
+    return experiment.located()
 
 
 def score(

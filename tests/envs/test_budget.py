@@ -128,3 +128,32 @@ def test_a_limit_just_below_a_whole_cost_is_not_rounded_up() -> None:
     cost = CostModel(np.ones(1), np.array([[0.0, 1.0, 1.0]]), np.array([[1.0, 0.0, 0.0]]))
     counts = Budget(cost, np.array([32, 32]), 0.1, np.nextafter(51.0, 0)).project(np.ones(2))
     assert counts.sum() == 50
+
+
+def one_layer(channels: int, weight: float = 1.0) -> CostModel:
+    return CostModel(np.array([weight]), np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ("preserve", "allowed"), [(0.41, 41), (0.57, 57), (0.69, 69), (0.82, 82), (0.29, 29), (0.415, 41), (1.0, 100)]
+)
+def test_a_fraction_of_a_hundred_is_that_many(preserve: float, allowed: int) -> None:
+    assert Budget.of(one_layer(100), [100], 0.1, preserve).limit == allowed
+
+
+@given(st.data())
+def test_a_fraction_allows_as_much_as_in_exact_arithmetic(data: st.DataObject) -> None:
+    q, channels = data.draw(st.integers(1, 1000)), data.draw(st.integers(1, 4096))
+    p, weight = data.draw(st.integers(1, q)), data.draw(st.integers(1, 10**6))
+    budget = Budget.of(one_layer(channels, weight), [channels], 1e-9, p / q) if p * channels >= q else None
+    if budget is not None:
+        assert budget.limit == p * channels * weight // q
+
+
+@given(st.integers(1, 4096), st.floats(1e-3, 1e9), st.floats(0.2, 1))
+def test_a_measured_cost_is_limited_as_it_is(channels: int, weight: float, preserve: float) -> None:
+    cost = one_layer(channels, weight)
+    dense = float(cost([channels]))
+    assert Budget.of(cost, [channels], 1e-9, 1.0).feasible([channels])
+    if preserve * channels >= 1 and not dense.is_integer():
+        assert Budget.of(cost, [channels], 1e-9, preserve).limit == pytest.approx(preserve * dense, rel=1e-14)

@@ -118,6 +118,16 @@ def test_a_difference_in_onnx_is_an_error(
         written(tmp_path, "resnet20", "all")
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+def test_the_tolerance_is_a_fraction_of_the_largest_output(scale: float, tmp_path: Path) -> None:
+    found, model = pruned("resnet20", "inner")
+    model.linear.weight.data *= scale / export.largest_output(model, found.reward)
+    model.linear.bias.data *= 0
+    found_scale = export.largest_output(model, found.reward)
+    facts = {"model": "resnet20", "classes": CLASSES}
+    assert export.write(tmp_path, model, facts, found.reward) <= export.TOLERANCE * found_scale
+
+
 def damage(folder: Path, **changes: Any) -> None:
     path = folder / export.DESCRIPTION
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
