@@ -6,7 +6,7 @@ from typing import Any
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
 from prunebench.envs.tasks import costs
-from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
+from prunebench.envs.tasks.preparation import prepared_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 
@@ -35,8 +35,7 @@ def make_channel_pruning_env(
         BudgetError: the budget is below what the lower bound allows.
     """
     config, limited = TaskConfig(**task), costs.named(cost)
-    ensure_prepared(config)
-    evaluator = load_evaluator(config)
+    evaluator = prepared_evaluator(config)
     evaluator.costs[cost] = limited.model(config)
     return ChannelPruningEnv(
         evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
