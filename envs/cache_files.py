@@ -40,6 +40,9 @@ KINDS = {
 Trained are dense networks; published are weights as their library gave them; an index says what is in a folder.
 """
 
+CLEARED = tuple(kind for kind in KINDS if kind != "data")
+"""What a user can have deleted: not downloads, whose folder may hold more than ours."""
+
 _DEFAULT_LIMIT = "20GB"
 _EVICTED = ("pixels", "calibration", "latency", "index")  # made again in seconds or minutes, without a network
 _OURS = re.compile(r"\.?([a-z]+)-.*[0-9a-f]{20}\.(?:pt|npy|index|partial|tmp|(?:pt|index)\.\d+\.tmp)")
