@@ -151,9 +151,7 @@ def test_images_that_are_replaced_are_seen(task: TaskConfig, tmp_path: Path) -> 
             Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(file)
     net = importlib.import_module("stale_net").net(num_classes=2)
     torch.save(net.state_dict(), tmp_path / "two.pt")
-    task = TaskConfig(
-        "stale_net:net", str(tmp_path / "two.pt"), dataset="imagefolder", data=str(tmp_path / "images")
-    )
+    task = TaskConfig("stale_net:net", str(tmp_path / "two.pt"), dataset="imagefolder", data=str(tmp_path / "images"))
     before = scored(task)
     Image.new("RGB", (16, 16), "white").save(tmp_path / "images" / "val" / "a" / "0.png")
     assert scored(task) != before
@@ -164,18 +162,16 @@ def test_images_that_are_replaced_are_seen(task: TaskConfig, tmp_path: Path) -> 
     [
         "from torch.nn.functional import relu6 as act\n",
         "def act(x):\n    return x.relu() * 0.5\n",
-        "import torch\ndef act(x):\n    return torch.cat([x[:, :4].relu(), x[:, 4:].sigmoid()], 1)\n",
+        "from torch import sigmoid as act\n",
     ],
 )
 def test_a_file_that_the_network_s_file_imports_counts(
     task: TaskConfig, tmp_path: Path, parts: str, verified: list[object]
 ) -> None:
-    before = Dense(task, load_data(task))
+    before = Dense(task, load_data(task)).calibration_path
     assert scored(task) == pytest.approx(dense_loss(task), rel=1e-4)
     write_net(tmp_path, parts)
-    after = Dense(task, load_data(task))
-    assert after.sha256 != before.sha256
-    assert after.calibration_path != before.calibration_path
+    assert Dense(task, load_data(task)).calibration_path != before
     assert scored(task) == pytest.approx(dense_loss(task), rel=1e-4)
     assert len(verified) == 2
 
@@ -190,7 +186,7 @@ def test_what_does_not_compute_something_else_does_not_count(
 
 
 def test_a_number_of_a_module_counts_in_the_same_process(task: TaskConfig, tmp_path: Path) -> None:
-    write_net(tmp_path, "SLOPE = 0.0\ndef act(x):\n    return x.clamp(min=0) + SLOPE * x\n")
+    write_net(tmp_path, "SLOPE = 1.0\ndef act(x):\n    return x.clamp(min=0) * SLOPE\n")
     before = scored(task)
     sys.modules["stale_parts"].SLOPE = 0.25  # type: ignore[attr-defined]
     assert scored(task) == pytest.approx(dense_loss(task), rel=1e-4) != before
