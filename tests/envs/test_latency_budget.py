@@ -13,7 +13,7 @@ import prunebench.envs  # noqa: F401 - registers the environment
 from prunebench.envs.errors import TaskError
 from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.tasks import latency_budget
-from prunebench.envs.tasks.preparation import ensure_prepared, forget_evaluator, load_evaluator
+from prunebench.envs.tasks.preparation import ensure_prepared, forget_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 

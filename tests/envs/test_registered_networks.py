@@ -62,7 +62,7 @@ def test_it_needs_weights() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(TaskError, match="'widenet' is unknown: .*did you mean 'wide-net'"):
+    with pytest.raises(TaskError, match=r"'widenet' is unknown: .*did you mean 'wide-net'"):
         models.check_name("widenet")
 
 

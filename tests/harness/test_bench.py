@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,25 @@ def test_changed_data_are_refused(config: ExperimentConfig, tmp_path: Path) -> N
     path.write_text(path.read_text().replace('"data_sha256": "d"', '"data_sha256": "e"'))
     with pytest.raises(ConfigError, match=r"data of .* have changed"):
         bench(dataclasses.replace(config, seeds=3), folder)
+
+
+@pytest.mark.parametrize(
+    ("before", "refused"),
+    [
+        ({"network_sha256": "n", "network_version": "v"}, False),
+        ({"network_sha256": "n", "network_version": "of a file with another comment"}, False),
+        ({"network_sha256": "m", "network_version": "v"}, True),
+        ({"network_version": "v"}, False),  # of an older version, as long as the file is as it was
+        ({"network_version": "w"}, True),
+        ({"network_sha256": None, "network_version": None}, True),
+    ],
+)
+def test_a_network_that_computes_something_else_is_refused(
+    config: ExperimentConfig, tmp_path: Path, before: dict[str, str | None], refused: bool
+) -> None:
+    experiment, now = Experiment(tmp_path, config), {"network_sha256": "n", "network_version": "v"}
+    with pytest.raises(ConfigError, match=r"^the network of .* have changed") if refused else nullcontext():
+        benches._check_facts(experiment, before, now)
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
