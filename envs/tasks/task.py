@@ -23,7 +23,7 @@ class TaskConfig:
 
     model: str = option(
         "mobilenetv2",
-        "The network: see `prunebench list models`; torchvision:<name>; timm:<name>; your own, package.module:function.",
+        "The network: see `prunebench list models`; torchvision:<name>; timm:<name>; your own package.module:function.",
         "NAME",
     )
     weights: str | None = option(

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +118,8 @@ def test_changed_data_are_refused(config: ExperimentConfig, tmp_path: Path) -> N
 def test_a_network_that_computes_something_else_is_refused(
     config: ExperimentConfig, tmp_path: Path, before: dict[str, str | None], refused: bool
 ) -> None:
-    experiment, now = Experiment(tmp_path, config), {"network_sha256": "n", "network_version": "v"}
-    with pytest.raises(ConfigError, match=r"^the network of .* have changed") if refused else nullcontext():
+    experiment, now = store.Experiment(tmp_path, config), {"network_sha256": "n", "network_version": "v"}
+    with pytest.raises(ConfigError, match=r"^the network of .* have changed") if refused else contextlib.nullcontext():
         benches._check_facts(experiment, before, now)
 
 
