@@ -19,7 +19,7 @@ from prunebench.harness.running import cached
     help=f"Delete what is cached of a kind: {', '.join(cache_files.CLEARED)} or all; may be given several times.",
 )
 def command(kinds: tuple[str, ...]) -> int:
-    """List what the cache holds: what each file is for, its size, when it was made and when it was last used.
+    """List what the cache holds: what files are for, how large and old they are, when last used.
 
     The cache is kept below 20 GB, or what PRUNEBENCH_CACHE_LIMIT says (as 50GB): decoded images and calibrations that
     were not used for longest are deleted, trained networks and data sets never. What a running process uses stays,
