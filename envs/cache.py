@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import platformdirs
 
 from prunebench.envs.errors import TaskError
 from prunebench.envs.files import DRAFT, make_folder, whole
+
+_UNSETTLED = 2_000_000_000  # ns: so lately changed, a file may change again without another time of change
+_hashed: dict[tuple[int, ...], str] = {}
 
 
 def directory() -> Path:
@@ -69,6 +73,14 @@ def load(source: Path) -> Any:
 
 
 def sha256(source: Path) -> str:
-    """Hash of a file's bytes."""
+    """Hash of a file's bytes; read once in a process for as long as size, times and place on the disk stay the same."""
+    status = os.stat(source)
+    stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    known, started = _hashed.get(stamp), time.time_ns()
+    if known is not None:
+        return known
     with source.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if max(status.st_mtime_ns, status.st_ctime_ns) < started - _UNSETTLED:
+        _hashed[stamp] = found
+    return found

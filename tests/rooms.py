@@ -33,8 +33,8 @@ NARROW = {"harness.checks": (), "harness.perf": ("analysis inside", "record", "e
 
 MOST_FILES = 12
 LONGEST_CHAIN = 10  # modules, in harness
-CATALOGUES = ("agents", "envs.networks")
-"""Folders that hold a file for each thing that users add: they may have more files."""
+CATALOGUES = ("agents", "envs.networks", "harness.commands")
+"""Folders that hold a file for each thing of a kind, which grow with what there is: they may have more files."""
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.envs import cache
+from prunebench.envs import cache, cache_files
 from prunebench.envs.data import imagefiles
 from prunebench.envs.errors import TaskError
 from prunebench.envs.files import DRAFT, put_in_place
@@ -64,20 +64,24 @@ def decoded(
         "transform": str(getattr(transform, "__name__", repr(transform))),
         "pillow": PIL.__version__,
     }
-    return kept("pixels", key, partial(_decode_all, [folder / file for file in files], size, transform, progress))
+    write = partial(_decode_all, [folder / file for file in files], size, transform, progress)
+    return kept("pixels", key, write, folder=str(folder.resolve()), images=len(files), size=size)
 
 
-def kept(kind: str, key: dict[str, Any], write: Callable[[BinaryIO], None]) -> NDArray[Any]:
+def kept(kind: str, key: dict[str, Any], write: Callable[[BinaryIO], None], **about: Any) -> NDArray[Any]:
     """The array that ``key`` determines, mapped from the cache, where ``write`` puts it (``.npy`` format) if need be.
 
-    What is done to the array stays in this process: its pages are shared for as long as they are only read.
+    What is done to the array stays in this process: its pages are shared for as long as they are only read. ``about``
+    says what it is for, see :mod:`prunebench.envs.cache_files`.
 
     Raises:
         TaskError: the cache cannot be written, or its file is damaged.
     """
     target = kept_path(kind, key)
-    while not target.exists():
-        _write(target, write)
+    if not cache_files.ready(target, about):
+        while not cache_files.ready(target, about):
+            _write(target, write)
+        cache_files.make_room()
     try:
         return np.lib.format.open_memmap(target, mode="c")  # with "r" torch would warn of every array it is given
     except (OSError, ValueError) as error:

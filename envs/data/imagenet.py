@@ -138,7 +138,7 @@ def listing(folder: Path, classes: tuple[str, ...]) -> Listing:
         TaskError: the folders are not those of the classes, or one has no images.
     """
     key = _listing_key(folder, classes)
-    return decoding.kept("listing", key, partial(_write_listing, folder, classes))
+    return decoding.kept("listing", key, partial(_write_listing, folder, classes), folder=str(folder.resolve()))
 
 
 def _listing_key(folder: Path, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Preprocessing:
         mean: means of the colours, of pixels in [0, 1], that normalise images.
         std: standard deviations of the colours, of pixels in [0, 1], that normalise images.
         interpolation: ``bilinear`` or ``bicubic``, with antialiasing.
+        squash: whether both sides are scaled to :attr:`resize`, whatever the picture's shape.
     """
 
     resize: int
@@ -29,6 +30,7 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
+    squash: bool = False
 
     @classmethod
     def usual(cls, size: int) -> Preprocessing:
@@ -40,5 +42,5 @@ class Preprocessing:
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.functional import center_crop, resize
 
-        scaled = resize(picture, [self.resize], InterpolationMode(self.interpolation))
+        scaled = resize(picture, [self.resize] * (1 + self.squash), InterpolationMode(self.interpolation))
         return center_crop(scaled, [size, size])

@@ -1,16 +1,22 @@
-"""The networks: a table, torchvision's as ``torchvision:<name>``, and a user's own as ``package.module:function``."""
+"""The networks: a table, torchvision's and timm's as ``torchvision:<name>`` and ``timm:<name>``, and a user's own.
+
+A user's own is named as ``package.module:function``, or by an entry point of its package.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.envs.errors import TaskError, check_choice
-from prunebench.envs.networks import own, pretrained
+from prunebench.envs.networks import own, pretrained, timm_networks
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from prunebench.envs.data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,18 @@ MODELS = {
 }
 """Networks in CIFAR shapes."""
 
-PATTERNS = ("torchvision:<name>", "package.module:function")
-"""The other forms of names."""
+PATTERNS = {
+    "torchvision:<name>": "torchvision's classification networks, with published weights",
+    "timm:<name>": "timm's networks, with published weights where there are some; needs pip install 'prunebench[timm]'",
+    "package.module:function": "your own, called with num_classes; needs --weights",
+}
+"""The other forms of names, and what they stand for."""
 
-Kind = Literal["table", "torchvision", "own"]
+_LIBRARIES: dict[str, ModuleType] = {"torchvision": pretrained, "timm": timm_networks}
+PREFIXES = tuple(library.PREFIX for library in _LIBRARIES.values())
+"""How the names begin of networks that come from a library."""
+
+Kind = Literal["table", "torchvision", "timm", "own"]
 
 
 def names() -> list[str]:
@@ -53,10 +67,36 @@ def names() -> list[str]:
 
 
 def kind(name: str) -> Kind:
-    """Where a network comes from, by the form of its name: ``table``, ``torchvision`` or ``own``."""
+    """Where a network comes from, by its name: ``table``, ``torchvision``, ``timm`` or ``own``."""
     if name.startswith(pretrained.PREFIX):
         return "torchvision"
-    return "own" if ":" in name else "table"
+    if name.startswith(timm_networks.PREFIX):
+        return "timm"
+    return "own" if ":" in name or (name not in MODELS and name in registered()) else "table"
+
+
+def registered() -> list[str]:
+    """Names of the networks that other packages bring, in alphabetical order.
+
+    Raises:
+        TaskError: a name is one of the table, or not well formed.
+    """
+    found = own.registered()
+    for name in MODELS:
+        if name in found:
+            raise TaskError(f"model {name!r} ({found[name].value}): the table has another one of this name")
+    return list(found)
+
+
+def publisher(name: str) -> ModuleType | None:
+    """What knows the published weights of a network (``fetch``, ``preprocessing``); None where there are none."""
+    return _LIBRARIES.get(kind(name))
+
+
+def preprocessing(name: str) -> Preprocessing | None:
+    """The preparation of images that the published weights expect; None for networks that have none."""
+    found = publisher(name)
+    return None if found is None else found.preprocessing(name)
 
 
 def slug(name: str) -> str:
@@ -67,8 +107,8 @@ def slug(name: str) -> str:
 def needs_weights(name: str) -> bool:
     """Whether the user must bring a checkpoint.
 
-    A network of the table is trained on first use and one of torchvision has published weights; a user's own may
-    change under the same name, so that nothing we train could be kept for it.
+    A network of the table is trained on first use and one of a library has published weights; a user's own may change
+    under the same name, so that nothing we train could be kept for it.
     """
     return kind(name) == "own"
 
@@ -80,19 +120,22 @@ def check_name(name: str) -> None:
     its package exists are checked.
     """
     form = kind(name)
-    if form == "torchvision":
-        pretrained.check_name(name)
-    elif form == "own":
+    if form == "own":
         own.check_name(name)
+    elif form != "table":
+        _LIBRARIES[form].check_name(name)
     else:
         if name not in MODELS and pretrained.PREFIX + name in pretrained.names():
             raise TaskError(f"model {name!r} is unknown: did you mean {pretrained.PREFIX + name!r}?")
-        check_choice("model", name, [*MODELS, *PATTERNS])
+        check_choice("model", name, [*MODELS, *registered(), *PATTERNS])
 
 
 def version(name: str) -> str | None:
-    """The hash of a user's own network's source file, which may change under the same name; None for all others."""
-    return own.version(name) if kind(name) == "own" else None
+    """The hash of the file of a user's own network ``package.module:function``; None for all others.
+
+    Experiments of older versions have it in their manifests. It says nothing of what that file imports.
+    """
+    return own.version(name) if kind(name) == "own" and ":" in name else None
 
 
 def build(name: str, classes: int) -> nn.Module:
@@ -103,6 +146,6 @@ def build(name: str, classes: int) -> nn.Module:
     """
     check_name(name)
     form = kind(name)
-    if form == "torchvision":
-        return pretrained.build(name, classes)
-    return own.build(name, classes) if form == "own" else MODELS[name].build(classes)
+    if form == "table":
+        return MODELS[name].build(classes)
+    return own.build(name, classes) if form == "own" else _LIBRARIES[form].build(name, classes)

@@ -1,9 +1,16 @@
-"""A user's own network: ``package.module:function``, called as ``function(num_classes=...)``."""
+"""A user's own network: ``package.module:function``, called as ``function(num_classes=...)``.
+
+An installed package names its networks by entry points in the group ``prunebench.networks``.
+"""
 
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
 
 from prunebench.envs import importing
 from prunebench.envs.errors import TaskError
@@ -11,12 +18,46 @@ from prunebench.envs.errors import TaskError
 if TYPE_CHECKING:
     from torch import nn
 
+GROUP = "prunebench.networks"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _NAMED = importing.Named("model", "mynets.small:build", "function")
 
 
+@lru_cache(maxsize=1)
+def registered() -> dict[str, EntryPoint]:
+    """The networks that other packages bring, by their names, sorted; nothing is imported.
+
+    Raises:
+        TaskError: a name is there twice, or not made of letters, digits, '_', '-' and '.'.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        if not _NAME.fullmatch(entry.name):
+            raise TaskError(f"model {entry.name!r} ({entry.value}): expected letters, digits, '_', '-' and '.'")
+        if found.get(entry.name, entry) != entry:
+            raise TaskError(f"model {entry.name!r} ({entry.value}): another one is registered under this name")
+        found[entry.name] = entry
+    return dict(sorted(found.items()))
+
+
 def check_name(name: str) -> None:
-    """Raise TaskError unless the name is of that form and its package exists; imports nothing."""
-    _NAMED.check(name)
+    """Raise TaskError unless the name is registered, or of that form and its package exists; imports nothing."""
+    if ":" in name:
+        _NAMED.check(name)
+
+
+def _load(name: str) -> Callable[..., Any]:
+    if ":" in name:
+        return _NAMED.load(name)
+    entry = registered()[name]
+    try:
+        found = entry.load()
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"model {name!r} ({entry.value}) cannot be imported: {importing.reason(error)}") from error
+    if not callable(found):
+        raise TaskError(f"model {name!r} ({entry.value}): expected a function")
+    return found
 
 
 def build(name: str, classes: int) -> nn.Module:
@@ -30,8 +71,8 @@ def build(name: str, classes: int) -> nn.Module:
 
     from prunebench.envs.networks.baked import unwrapped
 
-    function = _NAMED.load(name)
-    call = f"{name.partition(':')[2]}(num_classes={classes})"
+    function = _load(name)
+    call = f"{name.rpartition(':')[2]}(num_classes={classes})"
     try:
         inspect.signature(function).bind(num_classes=classes)
     except (TypeError, ValueError) as error:

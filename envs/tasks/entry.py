@@ -12,7 +12,7 @@ import torch
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, check_settings
 from prunebench.envs.errors import check_choice
 from prunebench.envs.tasks import costs
-from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
+from prunebench.envs.tasks.preparation import prepared_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 _TASK = [field.name for field in fields(TaskConfig)]
@@ -51,8 +51,7 @@ def make_channel_pruning_env(
         check_choice("option", name, (*_SETTINGS, *_TASK))
     check_settings(preserve, budget, lower_bound, reward)
     config, limited = TaskConfig(**task), costs.named(cost)
-    ensure_prepared(config)
-    evaluator = load_evaluator(config)
+    evaluator = prepared_evaluator(config)
     evaluator.costs[cost] = limited.model(config)
     env = ChannelPruningEnv(
         evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward

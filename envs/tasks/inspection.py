@@ -9,6 +9,7 @@ from prunebench.envs.environment.budget import Budget
 from prunebench.envs.networks.baked import baked
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, preparation
+from prunebench.envs.tasks.keys import fresh_model
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
 
@@ -21,7 +22,7 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     check_task(task)
     where = device.use(task.device, task.tf32)
     data = load_data(task)
-    model = baked(preparation.fresh_model(task, data)).to(where)
+    model = baked(fresh_model(task, data)).to(where)
     example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
     network = PrunableNetwork(model, example, task.scope, task.exclude or ())
     return {layer.name: layer.channels for layer in network.layers}

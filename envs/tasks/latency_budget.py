@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prunebench.envs import cache
+from prunebench.envs import cache, cache_files
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError
@@ -16,7 +16,8 @@ from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.latency import BAND, LOWER_BOUND, check, fit, measure
 from prunebench.envs.evaluation.timing import timing_batch
 from prunebench.envs.progress import Progress, silent
-from prunebench.envs.tasks.preparation import calibration_path, load_evaluator
+from prunebench.envs.tasks.keys import Dense
+from prunebench.envs.tasks.preparation import load_evaluator
 from prunebench.envs.tasks.task import TaskConfig, load_data
 
 
@@ -28,8 +29,9 @@ def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
     Raises:
         TaskError: the check does not hold, so that a budget would limit something else than latency.
     """
-    path = _path(task)
-    if path.exists():
+    dense = Dense(task, load_data(task))
+    path, about = _path(dense), dense.about | {"threads": torch.get_num_threads()}
+    if cache_files.ready(path, about):
         return path
     evaluator = load_evaluator(task).folded()
     batch = timing_batch(evaluator)
@@ -39,6 +41,8 @@ def ensure_latency(task: TaskConfig, progress: Progress = silent) -> Path:
         raise TaskError(f"cost 'latency': {found.sentence}; expected a cost that is counted, as 'macs'")
     arrays = {name: torch.from_numpy(array) for name, array in cost.to_arrays().items()}
     cache.save(arrays | {"images": len(batch), "threads": torch.get_num_threads()}, path)
+    cache_files.use(path, about)
+    cache_files.make_room()
     return path
 
 
@@ -64,11 +68,12 @@ def _gpu(task: TaskConfig) -> str | None:
     return torch.cuda.get_device_name() if task.device == "cuda" else None
 
 
-def _path(task: TaskConfig) -> Path:
+def _path(dense: Dense) -> Path:
+    task = dense.task
     return cache.path(
         "latency",
         {
-            "task": calibration_path(task, load_data(task)).name,
+            "task": dense.calibration_path.name,
             "batch": task.batch_size,
             "threads": torch.get_num_threads(),
             "machine": [platform.node(), platform.processor(), platform.machine(), _gpu(task)],

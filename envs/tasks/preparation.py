@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from prunebench.envs import cache, device
+from prunebench.envs import cache, cache_files, device
 from prunebench.envs.choices import RECONSTRUCTIONS
 from prunebench.envs.data.batches import Batches
 from prunebench.envs.data.imagedata import ImageData, Images
@@ -23,12 +22,12 @@ from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.reconstruction import not_refitted
 from prunebench.envs.evaluation.scored import check_scored
 from prunebench.envs.networks import models
-from prunebench.envs.networks.baked import baked, materialised
+from prunebench.envs.networks.baked import baked
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
+from prunebench.envs.tasks.keys import Dense, fresh_model
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
-from prunebench.envs.weights.checkpoint import load_weights
 from prunebench.envs.weights.training import train
 
 CALIBRATION_BATCH = 50  # images, as in AMC
@@ -42,12 +41,28 @@ def ensure_prepared(task: TaskConfig, progress: Progress = silent) -> None:
         TaskError: weights or data cannot be used.
     """
     check_task(task)
+    cache_files.limit()  # refused now, and not after the training
     data = load_data(task)
     data.progress = progress
-    if not _weights_path(task, data).exists():
-        _train(task, data, progress)
-    if not calibration_path(task, data).exists():
-        _calibrate(task, data, progress)
+    dense = Dense(task, data)
+    if not dense.weights_path.exists():
+        _train(dense, progress)
+    if not cache_files.ready(dense.calibration_path, dense.about):
+        _calibrate(dense, progress)
+
+
+def prepared_evaluator(task: TaskConfig) -> Evaluator:
+    """The evaluator of a task, which is prepared unless it was.
+
+    Raises:
+        TaskError: weights or data cannot be used.
+    """
+    check_task(task)
+    try:
+        return load_evaluator(task)
+    except FileNotFoundError:
+        ensure_prepared(task)
+        return load_evaluator(task)
 
 
 def random_network(task: TaskConfig) -> PrunableNetwork:
@@ -65,23 +80,18 @@ def random_network(task: TaskConfig) -> PrunableNetwork:
     return network
 
 
-def fresh_model(task: TaskConfig, data: ImageData) -> torch.nn.Module:
-    """The task's network as it is built, on the processor."""
-    model = models.build(task.model, len(data.classes))
-    return materialised(model, torch.zeros(1, 3, data.image_size, data.image_size))
-
-
 def cached(task: TaskConfig) -> tuple[bool, bool]:
     """Whether there are a dense network and, in the cache, its calibration.
 
     Nothing is downloaded or written for the answer: where that would be needed, there is no calibration yet.
     """
     data = load_data(task)
-    published = task.weights is None and models.kind(task.model) == "torchvision"
+    published = task.weights is None and models.publisher(task.model) is not None
     if published or not data.known():
         return published or task.weights is not None, False
-    trained = _weights_path(task, data).exists()
-    return trained, trained and calibration_path(task, data).exists()
+    dense = Dense(task, data)
+    trained = dense.weights_path.exists()
+    return trained, trained and dense.calibration_path.exists()
 
 
 def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
@@ -91,8 +101,9 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
         ``layers``, ``left_out`` (why, by layer), ``not_refitted`` (names of layers), ``channels``, ``splits`` (images
         per split), ``chance`` (share of the reward split's most frequent class), ``reward_maybe_seen`` (whether the
-        weights may have been trained on the reward split), ``image_size``, ``weights_sha256``, ``network_version``
-        (None where it is this package's or torchvision's), ``data_sha256``.
+        weights may have been trained on the reward split), ``image_size``, ``weights_sha256``, ``network_sha256`` (of
+        what a user's own network computes; None for others), ``network_version`` (what older versions recorded
+        instead: of its file), ``data_sha256``.
 
     Raises:
         TaskError: weights or data cannot be used.
@@ -101,7 +112,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     data = load_data(task)
     data.progress = progress
     data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
-    evaluator = load_evaluator(task)
+    dense = Dense(task, data)
+    evaluator = _evaluator_of(dense)
     scores = []
     for number, score in enumerate((evaluator.score, evaluator.test)):
         progress("scoring the dense network", number, 2)
@@ -118,31 +130,48 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "left_out": evaluator.network.left_out,
         "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],
         "channels": list(evaluator.dense),
-        "splits": evaluator.images | {"calibration": cache.load(calibration_path(task, data))["images"]},
+        "splits": evaluator.images | {"calibration": cache.load(dense.calibration_path)["images"]},
         "chance": data.chance(),
         "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
         "image_size": data.image_size,
-        "weights_sha256": cache.sha256(_weights_path(task, data)),
+        "weights_sha256": cache.sha256(dense.weights_path),
+        "network_sha256": dense.sha256 if models.kind(task.model) == "own" else None,
         "network_version": models.version(task.model),
         "data_sha256": data_sha256,
     }
 
 
-@lru_cache(maxsize=1)
 def load_evaluator(task: TaskConfig) -> Evaluator:
-    """The evaluator of a prepared task; once per process.
+    """The evaluator of a prepared task; once per process, for as long as weights, data and network stay as they are.
 
     Raises:
         TaskError: weights or data cannot be used.
         FileNotFoundError: the task has not been prepared.
     """
-    data = load_data(task)
-    return _evaluator(task, data, _dense_network(task, data), cache.load(calibration_path(task, data)))
+    return _evaluator_of(Dense(task, load_data(task)))
 
 
-def _evaluator(task: TaskConfig, data: ImageData, network: PrunableNetwork, content: dict[str, Any]) -> Evaluator:
+def forget_evaluator() -> None:
+    """The next evaluator is made anew."""
+    _latest.clear()
+
+
+_latest: dict[tuple[TaskConfig, Path], Evaluator] = {}  # one at most
+
+
+def _evaluator_of(dense: Dense) -> Evaluator:
+    key = (dense.task, dense.calibration_path)
+    if key not in _latest:
+        if not cache_files.ready(dense.calibration_path, dense.about):
+            raise FileNotFoundError(f"{dense.calibration_path}: the task has not been prepared")
+        _latest.clear()  # before there is another: both hold images
+        _latest[key] = _evaluator(dense, _dense_network(dense), cache.load(dense.calibration_path))
+    return _latest[key]
+
+
+def _evaluator(dense: Dense, network: PrunableNetwork, content: dict[str, Any]) -> Evaluator:
     """The evaluator of a network from what calibration left."""
-    where = network.example.device
+    task, data, where = dense.task, dense.data, network.example.device
 
     def batches(images: Images, resident: bool = False) -> Batches:
         return Batches.of(images, data, task.batch_size, where, network.layout, resident=resident)
@@ -161,11 +190,9 @@ def _evaluator(task: TaskConfig, data: ImageData, network: PrunableNetwork, cont
     )
 
 
-def _dense_network(task: TaskConfig, data: ImageData) -> PrunableNetwork:
-    where = device.use(task.device, task.tf32)
-    model = fresh_model(task, data)
-    load_weights(model, _weights_path(task, data))
-    return _prunable(task, data, model, where)
+def _dense_network(dense: Dense) -> PrunableNetwork:
+    where = device.use(dense.task.device, dense.task.tf32)
+    return _prunable(dense.task, dense.data, dense.model, where)
 
 
 def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: torch.device) -> PrunableNetwork:
@@ -178,38 +205,8 @@ def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: 
     return network
 
 
-def _trained_here(task: TaskConfig) -> bool:
-    return task.weights is None and models.kind(task.model) == "table"
-
-
-def _weights_path(task: TaskConfig, data: ImageData) -> Path:
-    """The checkpoint of the dense network: the user's, torchvision's, or where ours is kept once it is trained."""
-    if task.weights is not None:
-        return Path(task.weights)
-    if models.kind(task.model) == "torchvision":
-        from prunebench.envs.networks import pretrained
-
-        return pretrained.fetch(task.model)
-    key = {"epochs": data.epochs, "classes": data.classes, "seed": task.split_seed}
-    return cache.path(f"dense-{task.model}", _data_key(task, data) | key)
-
-
-@lru_cache(maxsize=1)  # asked for several times; the fingerprint of a big data set takes seconds
-def _data_key(task: TaskConfig, data: ImageData) -> dict[str, Any]:
-    """What every cached result depends on."""
-    return {
-        "recipe": 2,
-        "model": task.model,
-        "data": data.fingerprint(),
-        "train": data.training_split(),
-        "size": data.image_size,
-        "normalisation": [data.mean, data.std],
-        "preparation": data.preparation,
-    }
-
-
-def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
-    target = _weights_path(task, data)
+def _train(dense: Dense, progress: Progress) -> None:
+    task, data, target = dense.task, dense.data, dense.weights_path
     for read in (data.reward, data.test):  # an image that cannot be read is found now, not after the training
         read()
     torch.manual_seed(task.split_seed)
@@ -218,6 +215,7 @@ def _train(task: TaskConfig, data: ImageData, progress: Progress) -> None:
     unfinished = target.with_suffix(".partial")
     train(model, data, task.split_seed, unfinished, progress)
     cache.save(model.state_dict(), target)
+    cache_files.use(target, dense.about)
     unfinished.unlink(missing_ok=True)
 
 
@@ -225,26 +223,13 @@ def _bytes(model: torch.nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
-def calibration_path(task: TaskConfig, data: ImageData) -> Path:
-    """Where the calibration of a task is kept: the name changes with whatever decides a policy's score."""
-    key = _data_key(task, data) | {
-        "weights": cache.sha256(_weights_path(task, data)),
-        "images": task.calibration_images,
-        "split_seed": task.split_seed,
-        "scope": task.scope,
-        "exclude": task.exclude,
-        "method": 2,  # of criteria and least squares
-        "importance": task.importance,
-        "reconstruction": task.reconstruction,
-        "network": models.version(task.model),
-        "device": [task.device, task.tf32],
-    }
-    return cache.path(f"calibration-{models.slug(task.model)}", key)
+def _trained_here(task: TaskConfig) -> bool:
+    return task.weights is None and models.kind(task.model) == "table"
 
 
-def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
+def _calibrate(dense: Dense, progress: Progress) -> None:
     cache.check_writable()
-    network = _dense_network(task, data)
+    task, data, network = dense.task, dense.data, _dense_network(dense)
     verify(network)  # again, with the weights that count
     images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
     calibration = calibrate(
@@ -260,9 +245,11 @@ def _calibrate(task: TaskConfig, data: ImageData, progress: Progress) -> None:
         "images": len(images.labels),
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
     }
-    evaluator = _evaluator(task, data, network, content)
+    evaluator = _evaluator(dense, network, content)
     check_scored(evaluator, next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0])
-    cache.save(content, calibration_path(task, data))
+    cache.save(content, dense.calibration_path)
+    cache_files.use(dense.calibration_path, dense.about)
+    cache_files.make_room()
 
 
 def _recalibration_images(images: Images) -> Images:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prunebench.envs.choices import CRITERIA, DEVICES, RECONSTRUCTIONS, SCOPES
 from prunebench.envs.data import datasets
 from prunebench.envs.errors import TaskError
-from prunebench.envs.networks import models, pretrained
+from prunebench.envs.networks import models
 from prunebench.envs.tasks.options import check_types, normalise, option, options
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class TaskConfig:
 
     model: str = option(
         "mobilenetv2",
-        "The network: see `prunebench list models`; torchvision:<name>; your own as package.module:function.",
+        "The network: see `prunebench list models`; torchvision:<name>; timm:<name>; your own package.module:function.",
         "NAME",
     )
     weights: str | None = option(
@@ -97,7 +97,7 @@ def load_data(task: TaskConfig) -> ImageData:
 
     same = {field.name: getattr(task, field.name) for field in fields(DataSettings) if hasattr(task, field.name)}
     folder = None if task.data is None else Path(task.data)
-    settings = DataSettings(**same, folder=folder, preprocessing=pretrained.preprocessing(task.model))
+    settings = DataSettings(**same, folder=folder, preprocessing=models.preprocessing(task.model))
     return datasets.load(task.dataset, settings)
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from prunebench.envs.data import datasets
 from prunebench.envs.errors import check_choice
-from prunebench.envs.networks import models, pretrained
+from prunebench.envs.networks import models
 from prunebench.harness.experiments import registry
 from prunebench.harness.record import folders
 
@@ -29,8 +29,8 @@ class Choice(click.Choice[str]):
 
 
 def network(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The networks of the table, and how the name of one of torchvision's begins."""
-    return [name for name in (*models.names(), pretrained.PREFIX) if name.startswith(incomplete)]
+    """The networks of the table and of other packages, and how the name of a library's begins."""
+    return [name for name in (*models.names(), *models.registered(), *models.PREFIXES) if name.startswith(incomplete)]
 
 
 def dataset(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -38,8 +38,8 @@ def agents() -> Iterator[str]:
 def networks() -> Iterator[str]:
     """Every network's name, and the forms of names."""
     yield from models.names()
-    yield f"{models.PATTERNS[0]}: torchvision's classification networks, with published weights"
-    yield f"{models.PATTERNS[1]}: your own, called with num_classes; needs --weights"
+    yield from (f"{name}: of another package; needs --weights" for name in models.registered())
+    yield from (f"{pattern}: {meaning}" for pattern, meaning in models.PATTERNS.items())
 
 
 def data_sets() -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from prunebench.envs.tasks.preparation import load_evaluator
+from prunebench.envs.tasks.preparation import forget_evaluator
 from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
@@ -99,7 +99,7 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
         status.nondeterministic.append({"lines": aside.name, "reason": str(mismatch)})
         run.write_status(status)  # first: a kill in between must not hide it
         journal.set_aside("nondeterministic")
-        load_evaluator.cache_clear()  # its cached weights would flatter the second attempt's times
+        forget_evaluator()  # its cached weights would flatter the second attempt's times
         return search()
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.run_files import Run
 
-_HASHES = ("weights_sha256", "network_version", "data_sha256")
-
 
 @dataclass
 class Session:
@@ -120,7 +118,9 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
 
 
 def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in (*_HASHES, f"{experiment.config.cost}_sha256"):
+    # What a network computes; of older experiments the hash of its file is known.
+    network = "network_sha256" if "network_sha256" in before else "network_version"
+    for key in ("weights_sha256", network, "data_sha256", f"{experiment.config.cost}_sha256"):
         if before.get(key) != now.get(key):
             what = key.partition("_")[0]
             raise ConfigError(

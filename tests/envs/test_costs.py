@@ -20,7 +20,7 @@ from prunebench.envs.progress import silent
 from prunebench.envs.pruning.cost_formulas import cost_model
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, inspection
-from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
+from prunebench.envs.tasks.preparation import ensure_prepared, forget_evaluator, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 
@@ -80,4 +80,4 @@ def test_an_entry_makes_a_cost_a_budget(checkpoint: Callable[[str], str], monkey
     counts = last["evaluation"]["channels"]
     assert last["evaluation"]["cost"] == pytest.approx(outputs(load_evaluator(task).network)(counts) / dense)
     assert last["evaluation"]["cost"] <= 0.8
-    load_evaluator.cache_clear()
+    forget_evaluator()

@@ -16,7 +16,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation import latency
 from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.tasks import latency_budget
-from prunebench.envs.tasks.preparation import ensure_prepared, load_evaluator
+from prunebench.envs.tasks.preparation import ensure_prepared, forget_evaluator, load_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 
@@ -28,7 +28,7 @@ def task(checkpoint: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(latency_budget, "measure", lambda *args, **kwargs: None)
     monkeypatch.setattr(latency_budget, "fit", lambda network, table: cost_formulas.parameters(network))
     yield task
-    load_evaluator.cache_clear()
+    forget_evaluator()
 
 
 def checked(monkeypatch: pytest.MonkeyPatch, holds: bool) -> None:

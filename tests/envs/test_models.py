@@ -104,15 +104,22 @@ def test_unknown_names_are_answered_with_the_nearest(name: str, near: str) -> No
 
 
 def test_an_unknown_name_is_told_the_patterns() -> None:
-    with pytest.raises(TaskError, match=r"package\.module:function.*torchvision:<name>"):
+    with pytest.raises(TaskError, match=r"package\.module:function.*timm:<name>, torchvision:<name>"):
         models.check_name("lenet")
 
 
 def test_what_a_name_says() -> None:
-    forms = {"vgg16": "table", "torchvision:resnet18": "torchvision", "nets.small:build": "own"}
+    forms = {
+        "vgg16": "table",
+        "torchvision:resnet18": "torchvision",
+        "timm:resnet18.a1_in1k": "timm",
+        "nets.small:build": "own",
+    }
     assert {name: models.kind(name) for name in forms} == forms
-    assert [models.slug(name) for name in forms] == ["vgg16", "torchvision-resnet18", "nets.small-build"]
-    assert [models.needs_weights(name) for name in forms] == [False, False, True]
+    assert [models.slug(name) for name in forms] == [
+        *("vgg16", "torchvision-resnet18", "timm-resnet18.a1_in1k", "nets.small-build")
+    ]
+    assert [models.needs_weights(name) for name in forms] == [False, False, False, True]
 
 
 def test_checking_a_name_of_the_table_or_the_user_imports_no_torch(tmp_path: Path) -> None:

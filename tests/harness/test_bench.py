@@ -104,6 +104,25 @@ def test_changed_data_are_refused(config: ExperimentConfig, tmp_path: Path) -> N
         bench(dataclasses.replace(config, seeds=3), folder)
 
 
+@pytest.mark.parametrize(
+    ("before", "refused"),
+    [
+        ({"network_sha256": "n", "network_version": "v"}, False),
+        ({"network_sha256": "n", "network_version": "of a file with another comment"}, False),
+        ({"network_sha256": "m", "network_version": "v"}, True),
+        ({"network_version": "v"}, False),  # of an older version, as long as the file is as it was
+        ({"network_version": "w"}, True),
+        ({"network_sha256": None, "network_version": None}, True),
+    ],
+)
+def test_a_network_that_computes_something_else_is_refused(
+    config: ExperimentConfig, tmp_path: Path, before: dict[str, str | None], refused: bool
+) -> None:
+    experiment, now = store.Experiment(tmp_path, config), {"network_sha256": "n", "network_version": "v"}
+    with pytest.raises(ConfigError, match=r"^the network of .* have changed") if refused else contextlib.nullcontext():
+        benches._check_facts(experiment, before, now)
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_killed_at_any_moment_the_same_command_completes(

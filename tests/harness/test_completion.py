@@ -63,6 +63,7 @@ def test_a_choice_completes_from_its_beginning() -> None:
 def test_networks_complete() -> None:
     assert offered("bench", "--model", "resnet1") == ["resnet110"]
     assert offered("bench", "--model", "tor") == ["torchvision:"]
+    assert offered("bench", "--model", "ti") == ["timm:"]
 
 
 def test_agents_complete_one_by_one() -> None:

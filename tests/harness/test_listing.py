@@ -35,7 +35,7 @@ def test_data_sets_have_what_they_need() -> None:
 
 
 def test_models_and_choices_are_complete() -> None:
-    assert [line.strip() for line in listing.text("models").splitlines()[1:-2]] == models.names()
+    assert [line.strip() for line in listing.text("models").splitlines()[1:-3]] == models.names()
     text = listing.text("options")
     for option, choices in {"scope": SCOPES, "importance": CRITERIA, "reconstruction": RECONSTRUCTIONS}.items():
         assert list(listing.MEANINGS[option]) == list(choices)
