@@ -47,14 +47,14 @@ def computed(model: nn.Module, size: int) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-class _Steps(TorchDispatchMode):
+class _Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down what is done: a line per operation, wherever in Python or C++ it is called.
 
     A tensor goes by its name in the network, by the operation that made it, or else by its contents.
     """
 
     def __init__(self, model: nn.Module, image: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[str] = []
         self._names = WeakIdKeyDictionary()
         for name, part in (*model.named_parameters(), *model.named_buffers()):

@@ -29,7 +29,8 @@ def clear(kinds: Iterable[str]) -> tuple[list[Entry], list[Entry]]:
     Returns:
         What was deleted, and what was not because a running process uses it or because it cannot be.
     """
-    kept, gone = [], []
+    kept: list[Entry] = []
+    gone: list[Entry] = []
     for entry in (entry for entry in cache_files.entries() if entry.kind in kinds):
         (gone if cache_files.delete(entry) else kept).append(entry)
     return gone, kept
