@@ -8,7 +8,7 @@ fragments of other digits of the same split, with noise. ``docs/digits.md`` has 
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,14 @@ def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
     return rng.uniform(0, _PAPER, 3), rng.uniform(_PEN, 1, 3)
 
 
+@lru_cache(maxsize=1)  # 0.2 s
+def _source() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images / 16.0, bunch.target.astype(np.int64)
+
+
 class Digits(ImageData):
     """The digits as a data set of three splits."""
 
@@ -97,15 +105,8 @@ class Digits(ImageData):
         self.classes = tuple("0123456789")
         self.image_size = SIZE
 
-    @cached_property
-    def _source(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        return bunch.images / 16.0, bunch.target.astype(np.int64)
-
     def _views(self, split: str, views: int) -> Images:
-        pictures, labels = self._source
+        pictures, labels = _source()
         rows = split_sources(labels, self.split_seed)[split]
         stream = {"train": 0, "reward": 1, "test": 2}[split]
         rng = np.random.default_rng([self.split_seed, stream])
@@ -137,7 +138,7 @@ class Digits(ImageData):
     def sizes(self) -> dict[str, int]:
         """Views of the sources, whose number is read with them."""
         views = {"train": TRAIN_VIEWS, "reward": REWARD_VIEWS, "test": TEST_VIEWS}
-        rows = split_sources(self._source[1], self.split_seed)
+        rows = split_sources(_source()[1], self.split_seed)
         found = {split: len(rows[split]) * count for split, count in views.items()}
         return found | {"reward": self._reward_images or found["reward"]}
 
