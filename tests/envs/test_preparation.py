@@ -10,7 +10,7 @@ from PIL import Image
 
 from prunebench.envs.data.imagedata import Images
 from prunebench.envs.errors import TaskError
-from prunebench.envs.tasks import preparation
+from prunebench.envs.tasks import keys, preparation
 from prunebench.envs.tasks.task import TaskConfig, load_data
 
 
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> str:
 def test_only_unusual_flips_change_the_keys_of_the_cache(folder: str) -> None:
     def key(flips: bool | None) -> Path:
         task = TaskConfig("resnet20", dataset="imagefolder", data=folder, flips=flips)
-        return preparation._weights_path(task, load_data(task))
+        return keys.weights_path(task, load_data(task))
 
     assert key(None) == key(True) != key(False)
 
