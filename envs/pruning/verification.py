@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunebench.envs.errors import TaskError
+from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.forward import counted
 from prunebench.envs.pruning.layers import Dimension, Shortcut, Unit
@@ -25,17 +26,19 @@ from prunebench.envs.pruning.small import SmallNetwork
 
 TOLERANCE = 1e-3  # of the largest logit, in float32
 POLICIES = 3
+_WHAT = "checking that channels can be removed"
 _TRIES = 5  # to find the layer at fault, where a policy of all layers shows that there is one
 
 Ranks = Sequence[NDArray[np.int64]]
 
 
-def verify(network: PrunableNetwork, *, each: bool = True) -> None:
+def verify(network: PrunableNetwork, *, each: bool = True, progress: Progress = silent) -> None:
     """Compare smaller networks with the dense one: with nothing removed, for random policies, and layer by layer.
 
     Args:
         network: the network; left as it is.
         each: whether channels of every layer alone are removed, too, when nothing is wrong with the policies.
+        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         TaskError: they differ, and not by leaving a layer alone; names the layers at fault where there are such.
@@ -48,7 +51,9 @@ def verify(network: PrunableNetwork, *, each: bool = True) -> None:
     orders = [rng.permutation(channels) for channels in dense]
     if problem := _difference(network, small, dense, orders):
         raise TaskError(f"{type(network.model).__name__}: rebuilt with nothing removed, it is another: {problem}")
-    for _ in range(POLICIES):
+    steps = POLICIES + each * len(network.layers)
+    for number in range(POLICIES):
+        progress(_WHAT, number, steps)
         orders = [rng.permutation(channels) for channels in dense]
         counts = [int(rng.integers(1, channels)) for channels in dense]
         if problem := _difference(network, small, counts, orders):
@@ -56,13 +61,17 @@ def verify(network: PrunableNetwork, *, each: bool = True) -> None:
                 _check_each(network, small, rng)
             raise TaskError(f"{type(network.model).__name__}: channels cannot be removed together: {problem}")
     if each:
-        _check_each(network, small, rng)
+        _check_each(network, small, rng, lambda what, number, layers: progress(what, POLICIES + number, steps))
+    progress(_WHAT, steps, steps)
 
 
-def _check_each(network: PrunableNetwork, small: SmallNetwork, rng: np.random.Generator) -> None:
+def _check_each(
+    network: PrunableNetwork, small: SmallNetwork, rng: np.random.Generator, progress: Progress = silent
+) -> None:
     """Remove random channels of each layer alone; raise TaskError with the layers that do not bear it."""
     faults = {}
     for layer in network.layers:
+        progress(_WHAT, layer.index, len(network.layers))
         orders = [rng.permutation(channels) for channels in network.channels]
         alone = list(network.channels)
         alone[layer.index] = int(rng.integers(1, layer.channels))

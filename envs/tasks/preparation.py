@@ -65,7 +65,7 @@ def prepared_evaluator(task: TaskConfig) -> Evaluator:
         return load_evaluator(task)
 
 
-def random_network(task: TaskConfig) -> PrunableNetwork:
+def random_network(task: TaskConfig, progress: Progress = silent) -> PrunableNetwork:
     """The task's network with random weights, verified: without reading any, so before any training.
 
     Raises:
@@ -76,7 +76,7 @@ def random_network(task: TaskConfig) -> PrunableNetwork:
     data = load_data(task)
     network = _prunable(task, data, fresh_model(task, data), where)
     enliven(network.model, network.example)
-    verify(network, each=False)  # that is done with the weights that count
+    verify(network, each=False, progress=progress)  # that is done with the weights that count
     return network
 
 
@@ -230,7 +230,7 @@ def _trained_here(task: TaskConfig) -> bool:
 def _calibrate(dense: Dense, progress: Progress) -> None:
     cache.check_writable()
     task, data, network = dense.task, dense.data, _dense_network(dense)
-    verify(network)  # again, with the weights that count
+    verify(network, progress=progress)  # again, with the weights that count
     images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
     calibration = calibrate(
         network,

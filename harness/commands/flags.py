@@ -158,7 +158,7 @@ EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--memory-limit",
         type=float,
         metavar="GIB",
-        help="Memory of a run and of what it starts, beyond which it is ended.  [default: none]",
+        help="Memory of a run, or of the preparation, beyond which it is ended.  [default: none]",
     ),
     click.option(
         "--attempts",

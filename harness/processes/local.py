@@ -168,7 +168,7 @@ class Processes:
         """Run one job to its end; ``watch`` gets what it reports.
 
         Raises:
-            JobError: it raised an error of the user's.
+            JobError: it raised an error of the user's, or went over a limit.
             JobCrash: it raised anything else, or its process died.
         """
         return self.call_all([job], watch)[0]
@@ -180,6 +180,8 @@ class Processes:
             if isinstance(event, End):
                 if event.cause in ("user", "busy"):
                     raise JobError(event.problem)
+                if event.cause in ("time", "memory"):
+                    raise JobError(f"{event.name}: {event.problem}")
                 if event.problem is not None:
                     raise JobCrash(f"{event.problem}\n{event.details}")
                 values.append(event.value)

@@ -14,7 +14,7 @@ from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.execution import DEFAULT, Execution
 from prunebench.harness.files import write_json, write_text
-from prunebench.harness.processes.local import Function, Job, JobCrash, Processes, cores
+from prunebench.harness.processes.local import Function, Job, JobCrash, Limits, Processes, cores
 from prunebench.harness.record import manifest, store
 from prunebench.harness.record.incumbents import incumbent
 from prunebench.harness.record.status import Latency
@@ -74,7 +74,7 @@ def bench(
     if missing:
         with Processes(config.threads, ahead.modules(config.agents)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
-                facts = _prepare(processes, session, prepare, display)
+                facts = _prepare(processes, session, prepare, execution.limits(), display)
                 _write_head(experiment, facts, command, execution)
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
@@ -84,10 +84,13 @@ def bench(
     return session
 
 
-def _prepare(processes: Processes, session: Session, prepare: Function, display: Display) -> dict[str, Any]:
+def _prepare(
+    processes: Processes, session: Session, prepare: Function, limits: Limits, display: Display
+) -> dict[str, Any]:
     session.seconds["start-up"] = processes.start_up(watch(display))
     started = time.perf_counter()
-    job = Job("preparation", prepare, (session.experiment.located(), cores()))
+    memory = Limits(bytes=limits.bytes)  # of its time none: training may take longer than a run
+    job = Job("preparation", prepare, (session.experiment.located(), cores()), memory)
     facts = processes.call(job, watch(display, told=True))
     session.seconds["preparation"] = time.perf_counter() - started
     for line in spoken.left_alone(facts):

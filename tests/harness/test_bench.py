@@ -67,6 +67,13 @@ def test_runs_resumes_and_grows(config: ExperimentConfig, tmp_path: Path) -> Non
     assert (folder / "experiment.yaml").read_text().count("command: as typed") == 1
 
 
+def test_a_preparation_without_end_is_ended_by_the_memory_limit(config: ExperimentConfig, tmp_path: Path) -> None:
+    limited = Execution(2, memory_limit=0.7)
+    with pytest.raises(JobError, match=r"^preparation: it used .* of memory, more than its 0\.7 GiB$"):
+        bench(config, tmp_path / "x", prepare=toy_runs.greedy_for_memory, execution=limited)
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_killed_process_fails_its_run_alone_and_is_resumed(config: ExperimentConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, agents=("dying", "sampler", "failing"), seeds=1)
     folder = tmp_path / "x"

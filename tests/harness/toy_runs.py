@@ -162,6 +162,14 @@ def prepare(report: Any, config: ExperimentConfig, threads: int) -> dict[str, An
     return FACTS
 
 
+def greedy_for_memory(report: Any, config: ExperimentConfig, threads: int) -> dict[str, Any]:
+    """Takes more and more memory."""
+    taken = []
+    while True:
+        taken.append(np.ones(10_000_000))
+        time.sleep(0.02)
+
+
 def measure_latency(report: Any, config: ExperimentConfig, policies: list[list[int]]) -> dict[str, Any]:
     report("timing whole networks", 1, 1)
     return {"seconds": [0.5] * len(policies), "dense_seconds": 1.0, "images": 10, "threads": config.threads}
