@@ -280,7 +280,7 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels == module.out_channels
 
 
-def folded_norms(graph: Graph) -> Iterator[tuple[nn.Module, nn.Module]]:
+def following_norms(graph: Graph) -> Iterator[tuple[nn.Module, nn.Module]]:
     """Pairs of a layer and the batch norm that is its only reader, as modules of ``graph.model``."""
     for module, node in graph.dependencies.module2node.items():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

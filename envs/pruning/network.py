@@ -19,11 +19,11 @@ from prunebench.envs.pruning.groups import (
     Graph,
     LeftOut,
     dependency_graph,
-    folded_norms,
+    following_norms,
     is_depthwise,
     scoped_groups,
 )
-from prunebench.envs.pruning.layers import Dimension, Norm, PrunableLayer, Shortcut, Unit
+from prunebench.envs.pruning.layers import BatchNorm, Dimension, Norm, PrunableLayer, Shortcut, Unit
 from prunebench.envs.pruning.plain import NORMS, Calls, has_plain_forward, sliceable_sides, watched
 
 
@@ -130,13 +130,17 @@ class PrunableNetwork:
 
 
 def _untouchable(model: nn.Module, calls: Calls) -> dict[str, str]:
-    """Names of layers and norms that must stay whole, and why."""
+    """Names of layers and norms that must stay whole, and why.
+
+    Raises:
+        TaskError: what an image gives depends on the others of its batch.
+    """
     whole = dict.fromkeys(calls.tied, "it shares a parameter with another layer")
     whole |= dict.fromkeys(calls.repeated, "it is called more than once in a forward pass")
     for name, module in watched(model).items():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
-            whole[name] = "a batch norm without running statistics depends on the whole batch"
-        elif name in calls.inputs and isinstance(module, nn.Conv2d | nn.Linear) and not has_plain_forward(module):
+        if isinstance(module, BatchNorm) and module.running_mean is None:
+            raise TaskError(f"layer {name}: a batch norm without running statistics depends on the whole batch")
+        if name in calls.inputs and isinstance(module, nn.Conv2d | nn.Linear) and not has_plain_forward(module):
             found = sliceable_sides(module, calls.inputs[name])
             whole |= {} if all(found) else {name: f"{type(module).__name__} is more than its weights times its input"}
     return whole
@@ -150,24 +154,25 @@ def _is_read(group: ChannelGroup) -> bool:
 
 def _units(graph: Graph, groups: list[ChannelGroup], calls: Calls) -> list[Unit]:
     """Every convolution and linear layer of the network in the order of their calls."""
-    norms = {graph.names[layer]: graph.names[norm] for layer, norm in folded_norms(graph)}
     shared = calls.tied | calls.repeated | calls.looked_into
+    plain = {name: name not in shared and has_plain_forward(graph.originals[name]) for name in calls.order}
+    followed = ((graph.names[layer], graph.names[norm]) for layer, norm in following_norms(graph))
+    norms = {
+        name: norm
+        for name, norm in followed
+        if plain.get(name) and calls.readers[name] == {norm} and norm not in shared
+        if has_plain_forward(graph.originals[norm])
+    }
     units = []
     for name in calls.order:
-        module = graph.originals[name]
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        plain = name not in shared and has_plain_forward(module)
-        norm_name = norms.get(name)
+        module, norm_name = graph.originals[name], norms.get(name)
         norm = graph.originals[norm_name] if norm_name else None
-        if norm is None or not plain or norm_name in shared or calls.readers[name] != {norm_name}:
-            norm_name, norm = None, None
-        assert norm is None or isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-        if norm is not None and not has_plain_forward(norm):
-            norm_name, norm = None, None
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        assert norm is None or isinstance(norm, BatchNorm)
         n_in = module.in_channels if isinstance(module, nn.Conv2d) else module.in_features
         outputs = _dimension(name, module.weight.shape[0], ("out", "both"), groups)
         inputs = outputs if is_depthwise(module) else _dimension(name, n_in, ("in",), groups)
-        units.append(Unit(name, module, norm_name, norm, inputs, outputs, calls.sizes[name], plain))
+        units.append(Unit(name, module, norm_name, norm, inputs, outputs, calls.sizes[name], plain[name]))
     return units
 
 
