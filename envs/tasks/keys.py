@@ -19,6 +19,9 @@ from prunebench.envs.networks.computed import computed
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.envs.weights.checkpoint import load_weights
 
+METHOD = 2
+"""How policies are scored: grows whenever the same policy may get another score. 2: a ridge for every column; criteria
+over all members of a group."""
 _settled: dict[tuple[Any, ...], str] = {}  # what networks compute whose code stays while a process lives
 
 
@@ -87,7 +90,7 @@ class Dense:
             "split_seed": task.split_seed,
             "scope": task.scope,
             "exclude": task.exclude,
-            "method": 2,  # of criteria and least squares
+            "method": METHOD,
             "importance": task.importance,
             "reconstruction": task.reconstruction,
             "network": self.sha256,

@@ -26,7 +26,7 @@ from prunebench.envs.networks.baked import baked
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
-from prunebench.envs.tasks.keys import Dense, fresh_model
+from prunebench.envs.tasks.keys import METHOD, Dense, fresh_model
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 from prunebench.envs.weights.training import train
 
@@ -99,11 +99,11 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
-        ``layers``, ``left_out`` (why, by layer), ``not_refitted`` (names of layers), ``channels``, ``splits`` (images
-        per split), ``chance`` (share of the reward split's most frequent class), ``reward_maybe_seen`` (whether the
-        weights may have been trained on the reward split), ``image_size``, ``weights_sha256``, ``network_sha256`` (of
-        what a user's own network computes; None for others), ``network_version`` (what older versions recorded
-        instead: of its file), ``data_sha256``.
+        ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
+        ``not_refitted`` (names of layers), ``channels``, ``splits`` (images per split), ``chance`` (share of the reward
+        split's most frequent class), ``reward_maybe_seen`` (whether the weights may have been trained on the reward
+        split), ``image_size``, ``weights_sha256``, ``network_sha256`` (of what a user's own network computes; None for
+        others), ``network_version`` (what older versions recorded instead: of its file), ``data_sha256``.
 
     Raises:
         TaskError: weights or data cannot be used.
@@ -126,6 +126,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
             "macs": int(evaluator.costs["macs"](evaluator.dense)),
             "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
         },
+        "method": METHOD,
         "layers": len(evaluator.dense),
         "left_out": evaluator.network.left_out,
         "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],

@@ -121,6 +121,11 @@ def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, exe
 
 
 def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if before.get("method", 1) != now.get("method", 1):
+        raise ConfigError(
+            f"{str(experiment.folder)!r} was begun by a version of prunebench that scores policies in another way "
+            f"(method {before.get('method', 1)}, now {now.get('method', 1)}): name another --out"
+        )
     # What a network computes; of older experiments the hash of its file is known.
     network = "network_sha256" if "network_sha256" in before else "network_version"
     for key in ("weights_sha256", network, "data_sha256", f"{experiment.config.cost}_sha256"):

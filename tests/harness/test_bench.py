@@ -130,6 +130,15 @@ def test_a_network_that_computes_something_else_is_refused(
         benches._check_facts(experiment, before, now)
 
 
+def test_an_experiment_that_was_scored_in_another_way_is_not_gone_on_with(
+    config: ExperimentConfig, tmp_path: Path
+) -> None:
+    experiment = store.Experiment(tmp_path, config)
+    benches._check_facts(experiment, {"method": 2}, {"method": 2})
+    with pytest.raises(ConfigError, match=r"scores policies in another way \(method 1, now 2\): name another --out"):
+        benches._check_facts(experiment, {}, {"method": 2})
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="POSIX")
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_killed_at_any_moment_the_same_command_completes(
