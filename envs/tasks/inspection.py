@@ -7,7 +7,6 @@ import torch
 from prunebench.envs import device
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.networks.baked import baked
-from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, preparation
 from prunebench.envs.tasks.keys import fresh_model
@@ -29,7 +28,7 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     return {layer.name: layer.channels for layer in network.layers}
 
 
-def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float, progress: Progress = silent) -> None:
+def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
     """Find out before any training whether the network can be pruned to a budget.
 
     Args:
@@ -37,13 +36,12 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
         cost: a name in :data:`prunebench.envs.tasks.costs.COSTS`.
         preserve: the budget, as a fraction of the dense network's cost.
         lower_bound: the smallest preserve ratio of a layer.
-        progress: see :mod:`prunebench.envs.progress`.
 
     Raises:
         BudgetError: the budget cannot be met.
         TaskError: the network or the data cannot be used.
     """
-    limited, network = costs.named(cost), preparation.random_network(task, progress)
+    limited, network = costs.named(cost), preparation.random_network(task)
     if limited.measured:
         return
     Budget.of(limited.closed_form(network), network.channels, lower_bound, preserve)

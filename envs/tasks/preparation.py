@@ -65,7 +65,7 @@ def prepared_evaluator(task: TaskConfig) -> Evaluator:
         return load_evaluator(task)
 
 
-def random_network(task: TaskConfig, progress: Progress = silent) -> PrunableNetwork:
+def random_network(task: TaskConfig) -> PrunableNetwork:
     """The task's network with random weights, verified: without reading any, so before any training.
 
     Raises:
@@ -76,7 +76,7 @@ def random_network(task: TaskConfig, progress: Progress = silent) -> PrunableNet
     data = load_data(task)
     network = _prunable(task, data, fresh_model(task, data), where)
     enliven(network.model, network.example)
-    verify(network, each=False, progress=progress)  # that is done with the weights that count
+    verify(network, each=False)  # that is done with the weights that count
     return network
 
 

@@ -57,7 +57,7 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     set_threads(threads)
     for agent in config.agents:
         registry.check(agent)
-    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound, report)
+    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
     return preparation.prepare(config.task, report) | prepare_cost(report, config)
 
 

@@ -40,7 +40,7 @@ def score_policy(report: Report, config: ExperimentConfig, policy: Policy, clip:
     set_threads(threads)
     layers = inspection.prunable_layers(config.task)
     _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
-    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound, report)
+    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
     preparation.ensure_prepared(config.task, report)
     prepare_cost(report, config)
     set_threads(config.threads)

@@ -95,7 +95,7 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every network that is verified."""
     seen: list[object] = []
     verify = preparation.verify
-    monkeypatch.setattr(preparation, "verify", lambda network: (seen.append(network), verify(network)))
+    monkeypatch.setattr(preparation, "verify", lambda network, **how: (seen.append(network), verify(network, **how)))
     return seen
 
 

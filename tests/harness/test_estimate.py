@@ -123,7 +123,7 @@ def test_a_real_network_is_measured_and_nothing_written(
     cache_directory: Path, checkpoint: Callable[[str], str]
 ) -> None:
     before = sorted(cache_directory.rglob("*"))
-    task = TaskConfig(model="resnet20", weights=checkpoint("resnet20"), reward_images=20, batch_size=20)
+    task = TaskConfig(model="resnet20", weights=checkpoint("resnet20"), reward_images=20, batch_size=20, split_seed=11)
     half, third = estimate.running(print, task, [("macs", 0.5, 0.1), ("macs", 0.3, 0.1)], 1)
     assert 0 < third["evaluation"] < 2
     assert 0 < half["evaluation"] < half["test"] < 20
