@@ -404,9 +404,75 @@ def lopsided(num_classes: int) -> nn.Module:
     return headed([block(3, 8), *blocks, block(26, 6), block(6, 5)], 5, num_classes)
 
 
+class Patches(nn.Module):
+    """Quarters of an image stand side by side in a batch, and their means are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(block(3, 8, 3), block(8, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.inside(torch.cat([x, x.flip(3)]))
+        return parts[: len(x)] + parts[len(x) :]
+
+
+def augmented(num_classes: int) -> nn.Module:
+    return headed([Patches(), block(6, 5)], 5, num_classes)
+
+
+class Looking(nn.Module):
+    """Looks at what its norm is, and keeps it in a plain list too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.norms = [self.bn]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norms[0](self.conv(x)) * (1 + self.bn.eps)
+        return F.relu(x) if isinstance(self.bn, nn.BatchNorm2d) else x
+
+
+def looking(num_classes: int) -> nn.Module:
+    return headed([block(3, 8, 3), Looking(), block(8, 6)], 6, num_classes)
+
+
+class OverPlaces(nn.Module):
+    """A batch norm over places behind a linear layer that is applied at each of them; a mask of minus infinity."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.embed, self.norm, self.out = nn.Linear(3, 8), nn.BatchNorm1d(16), nn.Linear(8, 6)
+        self.head = nn.Linear(6, num_classes)
+        self.register_buffer("mask", torch.full((16, 16), -torch.inf).triu(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = F.adaptive_avg_pool2d(x, 4).flatten(2).transpose(1, 2)
+        x = F.relu(self.norm(self.embed(places)))
+        x = torch.softmax(self.mask, 1) @ x
+        return self.head(F.relu(self.out(x)).mean(1))
+
+
+def over_places(num_classes: int) -> nn.Module:
+    return OverPlaces(num_classes)
+
+
+class Careless(nn.Module):
+    """Changes its image in place, and orders its outputs by a frozen parameter of whole numbers."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(block(3, 8, 3), block(8, 6)), nn.Linear(6, num_classes)
+        self.order = nn.Parameter(torch.arange(num_classes).flip(0), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(0.5)
+        return self.head(self.body(x).mean((2, 3)))[:, self.order]
+
+
 FUNCTIONS = (
     grouped, chained, multiplier, grouped_after_addition, gated, concatenated, flattened, preactivated,
     rectified, standardised, rounded, squashed, hooked, peeking, two_names, norm_read, viewed, attending, tied,
-    spatially_gated, instance_normed, by_keyword, lopsided,
+    spatially_gated, instance_normed, by_keyword, lopsided, augmented, looking, over_places,
 )  # fmt: skip
 PRUNABLE = tuple(f"oddnets:{function.__name__}" for function in FUNCTIONS)

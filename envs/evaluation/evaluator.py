@@ -125,10 +125,12 @@ class Evaluator:
         else:
             small = SmallNetwork(self.network, folded=False)
             model = small.fill(
-                lambda unit: self._packed(*self._plain_weights(unit, counts)),
+                lambda unit: self._packed(unit, *self._plain_weights(unit, counts)),
                 lambda dimension: dimension.kept(counts, self._ranks),
             )
-        return model.requires_grad_(True)
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        return model
 
     def folded(self) -> Evaluator:
         """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
@@ -183,14 +185,15 @@ class Evaluator:
         if unit.name in self._folds:
             outputs = unit.outputs.kept(counts, self._ranks)
             scale, bias = (part[outputs] for part in self._folds[unit.name])
-            weight, bias = weight * scale.view(-1, *[1] * (weight.dim() - 1)), bias.float()
-        return self._packed(weight, bias)
+            weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+        return self._packed(unit, weight, bias)
 
-    def _packed(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """A layer's weight and bias as they are run: float32, in the network's layout."""
-        weight = weight.float()
+    def _packed(self, unit: Unit, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """A layer's weight and bias as they are run: of its own precision, in the network's layout."""
+        precision = unit.module.weight.dtype
         layout = self.network.layout if weight.dim() == 4 else torch.contiguous_format
-        return weight.contiguous(memory_format=layout), bias
+        bias = None if bias is None else bias.to(precision)
+        return weight.to(precision).contiguous(memory_format=layout), bias
 
     def _plain_weights(self, unit: Unit, counts: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the kept channels, refitted where inputs are missing, before batch norm is folded in."""

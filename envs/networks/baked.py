@@ -29,6 +29,11 @@ def _parallel(model: nn.Module) -> nn.Module | None:
     return model.module if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel) else None
 
 
+def example_image(size: int) -> Tensor:
+    """One image ``(1, 3, size, size)`` of fixed noise: networks may do something else with one that is black."""
+    return torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
 def materialised(model: nn.Module, example: Tensor) -> nn.Module:
     """The network, with shapes for the parameters of lazy modules: an image like ``example`` goes through it."""
     if any(isinstance(module, LazyModuleMixin) for module in model.modules()):
@@ -44,6 +49,9 @@ def baked(model: nn.Module) -> nn.Module:
     Parametrisations (weight and spectral norm among them, in their old form too) and masks are computed once and taken
     off; batch norms that talk to other processes become plain ones.
     """
+    for parameter in model.parameters():
+        if parameter.untyped_storage().nbytes() > parameter.nbytes:  # a view of all weights in one piece of memory
+            parameter.data = parameter.data.clone()
     model.eval()  # spectral norm goes on a step in every call of training
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):

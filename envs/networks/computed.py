@@ -57,8 +57,10 @@ class _Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.lines: list[str] = []
         self._names = WeakIdKeyDictionary()
+        kept = model.state_dict().keys()  # what a checkpoint does not hold goes by its contents
         for name, part in (*model.named_parameters(), *model.named_buffers()):
-            self._names[part] = name
+            if name in kept:
+                self._names[part] = name
         self._names[image] = "image"
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -60,6 +60,16 @@ def logits_of(model: nn.Module, images: Tensor) -> Any:
         raise TaskError(f"{type(model).__name__}: does not run on an image of {size}: {what}") from error
 
 
+def spread(logits: Tensor) -> float:
+    """How far an image's logits are from their mean, at most: what a tolerance is relative to.
+
+    An offset that all classes have in common would hide any fault; beyond a hundredth of the largest logit float32
+    itself is too coarse.
+    """
+    centred = logits - logits.mean(1, keepdim=True)
+    return max(float(centred.abs().max()), 1e-2 * float(logits.abs().max()), 1e-12)
+
+
 def layout(model: nn.Module, example: Tensor) -> torch.memory_format:
     """Channels-last where a network gives the same in it; a ``view`` of a map, say, does not run in it."""
     images = torch.cat([example, example + 1])  # of one image both layouts may be the same

@@ -95,7 +95,9 @@ def dependency_graph(model: nn.Module, example: Tensor) -> Graph:
 
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
-        trainable = copy.deepcopy(model).requires_grad_(True)  # the graph is traced through autograd
+        trainable = copy.deepcopy(model)
+        for parameter in trainable.parameters():  # the graph is traced through autograd
+            parameter.requires_grad_(parameter.is_floating_point() or parameter.is_complex())
         dependencies = torch_pruning.DependencyGraph()
         try:
             dependencies.build_dependency(
@@ -177,7 +179,16 @@ def scoped_groups(
                 groups.append(_channel_group(graph, coupling, untouchable))
             except TaskError as error:
                 left_out[_first_producer(graph, coupling.reached, order)] = str(error)
+        elif not _is_followed(graph, coupling.reached):
+            left_out[_first_producer(graph, coupling.reached, order)] = (
+                "the tracing finds nobody who reads its channels"
+            )
     return groups, left_out
+
+
+def _is_followed(graph: Graph, reached: list[Reach]) -> bool:
+    """Whether the channels lead to a layer or to the network's output; else they are read out of autograd's sight."""
+    return any(not each.node.outputs or _side(graph, each) == "in" for each in reached)
 
 
 def _first_producer(graph: Graph, reached: list[Reach], order: Sequence[str]) -> str:
@@ -235,7 +246,8 @@ def _member(graph: Graph, reach: Reach, channels: int, producer: str) -> Member:
     name = graph.names[reach.node.module]
     counts = np.bincount(reach.channels, minlength=channels)
     if counts.min() != counts.max():
-        raise TaskError(f"layer {name}: its channels do not go one to one with those of {producer}")
+        others = "each other" if name == producer else f"those of {producer}"
+        raise TaskError(f"layer {name}: its channels do not go one to one with {others}")
     order = np.lexsort((reach.positions, reach.channels))
     positions = reach.positions[order].reshape(channels, -1)
     return Member(name, graph.originals.get(name, reach.node.module), _side(graph, reach), positions)
@@ -250,7 +262,7 @@ def _refuse_unsliceable(graph: Graph, reach: Reach, strange: list[str], untoucha
     if not isinstance(module, (*_TWO_SIDED, nn.PReLU, *NORMS)):
         over = "it normalises over the channels, so that each depends on all"
         why = over if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.LocalResponseNorm) else "it cannot be sliced"
-        raise TaskError(f"layer {name}: {module}: {why}")
+        raise TaskError(f"layer {name}: {' '.join(str(module).split())}: {why}")
     size, last = _size(module, _side(graph, reach)), int(reach.positions.max())
     if last >= size:
         between = f" ({', '.join(strange)} may be why)" if strange else ", or a concatenation with the image,"

@@ -74,6 +74,11 @@ class Unit:
         return isinstance(self.module, nn.Conv2d) and self.module.groups > 1
 
     @property
+    def sliced(self) -> bool:
+        """Whether the layer has channels that may be removed, on either side."""
+        return bool(self.inputs.layers or self.outputs.layers)
+
+    @property
     def mixes(self) -> bool:
         """Whether the layer reads prunable channels and mixes them: such layers are refitted where they are plain."""
         return bool(self.inputs.layers) and not self.grouped

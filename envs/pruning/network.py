@@ -24,7 +24,15 @@ from prunebench.envs.pruning.groups import (
     scoped_groups,
 )
 from prunebench.envs.pruning.layers import BatchNorm, Dimension, Norm, PrunableLayer, Shortcut, Unit
-from prunebench.envs.pruning.plain import NORMS, Calls, has_plain_forward, sliceable_sides, watched
+from prunebench.envs.pruning.plain import (
+    LAYERS,
+    NORMS,
+    Calls,
+    has_numbers_per_channel,
+    has_plain_forward,
+    sliceable_sides,
+    watched,
+)
 
 
 class PrunableNetwork:
@@ -137,10 +145,17 @@ def _untouchable(model: nn.Module, calls: Calls) -> dict[str, str]:
     """
     whole = dict.fromkeys(calls.tied, "it shares a parameter with another layer")
     whole |= dict.fromkeys(calls.repeated, "it is called more than once in a forward pass")
+    whole |= dict.fromkeys(calls.odd, "it takes or gives something else than one tensor")
     for name, module in watched(model).items():
         if isinstance(module, BatchNorm) and module.running_mean is None:
             raise TaskError(f"layer {name}: a batch norm without running statistics depends on the whole batch")
-        if name in calls.inputs and isinstance(module, nn.Conv2d | nn.Linear) and not has_plain_forward(module):
+        if isinstance(module, LAYERS) and "weight" not in module._parameters:
+            whole[name] = "its weight is no parameter"
+        elif isinstance(module, NORMS) and not has_numbers_per_channel(module):
+            whole[name] = "it holds numbers of another shape than one for each channel"
+        elif isinstance(module, nn.BatchNorm1d | nn.InstanceNorm1d) and len(calls.inputs.get(name, ())) == 3:
+            whole[name] = "it normalises over places"
+        elif name in calls.inputs and isinstance(module, nn.Conv2d | nn.Linear) and not has_plain_forward(module):
             found = sliceable_sides(module, calls.inputs[name])
             whole |= {} if all(found) else {name: f"{type(module).__name__} is more than its weights times its input"}
     return whole
@@ -161,7 +176,7 @@ def _units(graph: Graph, groups: list[ChannelGroup], calls: Calls) -> list[Unit]
         name: norm
         for name, norm in followed
         if plain.get(name) and calls.readers[name] == {norm} and norm not in shared
-        if has_plain_forward(graph.originals[norm])
+        if has_plain_forward(graph.originals[norm]) and _over_outputs(graph.originals[name], calls.sizes[name])
     }
     units = []
     for name in calls.order:
@@ -174,6 +189,11 @@ def _units(graph: Graph, groups: list[ChannelGroup], calls: Calls) -> list[Unit]
         inputs = outputs if is_depthwise(module) else _dimension(name, n_in, ("in",), groups)
         units.append(Unit(name, module, norm_name, norm, inputs, outputs, calls.sizes[name], plain[name]))
     return units
+
+
+def _over_outputs(layer: nn.Module, size: tuple[int, int]) -> bool:
+    """Whether a batch norm behind the layer normalises over its outputs: over places where there are several."""
+    return isinstance(layer, nn.Conv2d) or size == (1, 1)
 
 
 def _norms(graph: Graph, groups: list[ChannelGroup], folded: set[str | None]) -> list[Norm]:

@@ -30,10 +30,19 @@ def has_plain_forward(module: nn.Module) -> bool:
     """Whether the module computes what PyTorch's class of this kind computes, with no hooks beside it."""
     base, methods = next((base, methods) for base, methods in _OWN.items() if isinstance(module, base))
     kind: Any = next(cls for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn.modules."))
+    if issubclass(base, LAYERS) and "weight" not in module._parameters:
+        return False
     own = isinstance(module, base) and all(getattr(type(module), name) is getattr(kind, name) for name in methods)
     return own and not (
         {"forward", "_conv_forward"} & set(vars(module)) or module._forward_hooks or module._forward_pre_hooks
     )
+
+
+def has_numbers_per_channel(norm: nn.Module) -> bool:
+    """Whether whatever a norm holds is one number, or one for each of its channels."""
+    size = getattr(norm, "num_features", 0)
+    tensors = (*norm.parameters(recurse=False), *norm.buffers(recurse=False))
+    return all(tensor.numel() == 1 or tensor.shape == (size,) for tensor in tensors)
 
 
 @dataclass
@@ -43,8 +52,9 @@ class Calls:
     Attributes:
         order: names of convolutions and linear layers in the order of their (first) calls.
         sizes: height and width of their outputs, by name; (1, 1) for a linear layer that is applied once.
-        inputs: shapes of their inputs, by name.
+        inputs: shapes of their inputs, and of those of norms, by name.
         repeated: names of layers and norms that were called more than once.
+        odd: names of those that take or give something else than one tensor.
         tied: names of those that share a parameter with another module.
         looked_into: names of those with a parameter that something outside of them reads.
         readers: by the name of a layer, the names of what reads its output: of layers and norms, and "" for the rest.
@@ -54,6 +64,7 @@ class Calls:
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     repeated: set[str] = field(default_factory=set)
+    odd: set[str] = field(default_factory=set)
     tied: set[str] = field(default_factory=set)
     looked_into: set[str] = field(default_factory=set)
     readers: dict[str, set[str]] = field(default_factory=dict)
@@ -101,14 +112,18 @@ def calls(model: nn.Module) -> Iterator[Calls]:
     def leave(name: str) -> Callable[..., None]:
         def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             watch.inside.pop()
+            given = (*args, *kwargs.values())
+            if not isinstance(output, Tensor) or not given or not isinstance(given[0], Tensor):
+                found.odd.add(name)
+                return
             if name in outputs:
                 found.repeated.add(name)
                 return
             outputs[name] = output
             watch.reads.pop(_storage(output), None)  # what it was read for while it was made
+            found.inputs[name] = tuple(given[0].shape)
             if isinstance(module, LAYERS):
                 found.order.append(name)
-                found.inputs[name] = tuple(layer_input(args, kwargs).shape)
                 found.sizes[name] = _size(module, output)
 
         return note
@@ -138,10 +153,10 @@ def _owners(model: nn.Module) -> dict[int, set[str]]:
 
 
 def _size(module: nn.Module, output: Tensor) -> tuple[int, int]:
+    """Places that the layer was applied at, of one image: parts of it may stand side by side in a batch."""
     if isinstance(module, nn.Conv2d):
-        return output.shape[-2], output.shape[-1]
-    places = output.numel() // len(output) // output.shape[-1]  # of a map (N, H, W, C), perhaps
-    return places, 1
+        return output.shape[-2] * (len(output) if output.dim() == 4 else 1), output.shape[-1]
+    return output.numel() // output.shape[-1], 1  # perhaps of a map (N, H, W, C)
 
 
 def layer_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

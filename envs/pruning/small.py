@@ -31,9 +31,9 @@ class SmallNetwork:
     """
 
     def __init__(self, network: PrunableNetwork, folded: bool = True) -> None:
-        self._network = network
+        self._network, self._folded = network, folded
         self._device = next(network.model.parameters()).device
-        self.model = copy.deepcopy(network.model).requires_grad_(False)
+        self.model = copy.deepcopy(network.model).requires_grad_(False).to(memory_format=network.layout)
         slots = dict(self.model.named_modules())
         self._slots: dict[str, Any] = slots
         self._norms: list[tuple[Any, Channelwise, Dimension]] = []  # ours, the dense network's, its channels
@@ -43,7 +43,9 @@ class SmallNetwork:
         self._norms += [(slots[norm.name], norm.module, norm.channels) for norm in network.norms]
         self.norms: list[BatchNorm] = [mine for mine, _, _ in self._norms if isinstance(mine, BatchNorm)]
         if folded:
-            _put_aside(self.model, {slots[unit.norm_name] for unit in network.units if unit.norm_name is not None})
+            for unit in network.units:
+                if unit.norm_name is not None:
+                    slots[unit.norm_name].forward = _same  # in its place: the network may look at its settings
 
     def fill(self, weights: Callable[[Unit], tuple[Tensor, Tensor | None]], kept: Kept) -> nn.Module:
         """Give every layer the size and the weights of a policy.
@@ -56,7 +58,8 @@ class SmallNetwork:
             :attr:`model`, which the next call changes.
         """
         for unit in self._network.units:
-            self._fill_unit(unit, *weights(unit))
+            if unit.sliced or (self._folded and unit.norm is not None):  # others keep what they may share
+                self._fill_unit(unit, *weights(unit))
         for mine, dense, channels in self._norms:
             _slice_norm(mine, dense, kept(channels))
         for shortcut in self._network.shortcuts:
@@ -76,12 +79,8 @@ class SmallNetwork:
             slot.out_features, slot.in_features = weight.shape
 
 
-def _put_aside(model: nn.Module, norms: set[nn.Module]) -> None:
-    """Put an identity into every place of the norms: a module may have several."""
-    for parent in list(model.modules()):
-        for name, child in list(parent._modules.items()):
-            if child in norms:
-                setattr(parent, name, nn.Identity())
+def _same(x: Tensor) -> Tensor:
+    return x
 
 
 def _slice_norm(mine: Any, dense: Channelwise, kept: NDArray[np.int64]) -> None:
@@ -94,9 +93,12 @@ def _slice_norm(mine: Any, dense: Channelwise, kept: NDArray[np.int64]) -> None:
         mine.num_features = len(kept)
     rows = torch.from_numpy(kept)
     for name, tensor in dense.named_parameters(recurse=False):
-        setattr(mine, name, nn.Parameter(tensor.detach()[rows], requires_grad=False))
+        if tensor.numel() > 1 and len(kept) < len(tensor):  # whole, it stays what others may share
+            setattr(mine, name, nn.Parameter(tensor.detach()[rows], requires_grad=False))
+        elif getattr(mine, name).shape != tensor.shape:
+            setattr(mine, name, nn.Parameter(tensor.detach().clone(), requires_grad=False))
     for name, statistics in dense.named_buffers(recurse=False):
-        if statistics.dim():  # not the number of batches
+        if statistics.numel() > 1 or statistics.dim() == 1:  # not the number of batches
             setattr(mine, name, statistics[rows].clone())
 
 

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from prunebench.envs.errors import TaskError
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning import cost_formulas
-from prunebench.envs.pruning.forward import counted
+from prunebench.envs.pruning.forward import counted, logits_of, spread
 from prunebench.envs.pruning.layers import Dimension, Shortcut, Unit
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.small import SmallNetwork
 
-TOLERANCE = 1e-3  # of the largest logit, in float32
+TOLERANCE = 1e-3  # of the logits' spread, in float32
 POLICIES = 3
 _WHAT = "checking that channels can be removed"
 _TRIES = 5  # to find the layer at fault, where a policy of all layers shows that there is one
@@ -93,16 +93,17 @@ def _blame(faults: dict[str, str], scope: str) -> str:
 def _check_dense(network: PrunableNetwork) -> None:
     """Raise TaskError where the dense network itself is at fault: it has no numbers, or others every time."""
     name = type(network.model).__name__
-    for key, tensor in network.model.state_dict().items():
+    for key, tensor in network.model.named_parameters():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise TaskError(f"{name}: {key} holds infinity, or what is no number")
     images = _images(network)
-    with torch.no_grad():
-        first, second = network.model(images), network.model(images)
+    first, second, alone = (logits_of(network.model, part.clone()) for part in (images, images, images[:1]))
     if not bool(first.isfinite().all()):
         raise TaskError(f"{name}: gives infinity, or what is no number, for random images")
     if not torch.equal(first, second) and not float((first - second).abs().max()) <= _limit(first):
         raise TaskError(f"{name}: gives other outputs for the same images: something in it stays random in evaluation")
+    if not float((alone - first[:1]).abs().max()) <= _limit(first):
+        raise TaskError(f"{name}: what it gives for an image depends on the others of its batch")
 
 
 def _check_costs(network: PrunableNetwork) -> None:
@@ -140,7 +141,7 @@ def enliven(model: nn.Module, example: Tensor) -> None:
         hooks = [layer.register_forward_hook(normalise) for layer in layers]
         try:
             model.eval()
-            model(torch.randn(2, *example.shape[1:], generator=generator).to(example.device))
+            logits_of(model, torch.randn(2, *example.shape[1:], generator=generator).to(example.device))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -152,7 +153,7 @@ def _images(network: PrunableNetwork) -> Tensor:
 
 
 def _limit(logits: Tensor) -> float:
-    return TOLERANCE * max(float(logits.abs().max()), 1e-12)
+    return TOLERANCE * spread(logits)
 
 
 def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[int], ranks: Ranks) -> str | None:
@@ -162,18 +163,19 @@ def _difference(network: PrunableNetwork, small: SmallNetwork, counts: Sequence[
         return dimension.kept(counts, ranks)
 
     images = _images(network)
-    model = small.fill(lambda unit: sliced(unit, counts, ranks), kept)
     try:
+        model = small.fill(lambda unit: sliced(unit, counts, ranks), kept)
         with counted(len(images)) as macs:
-            logits = model(images)
+            logits = model(images.clone())
     except Exception as error:  # a wrongly traced network may fail in any way
         return f"the smaller network does not run ({' '.join(str(error).split()) or type(error).__name__})"
     with torch.no_grad(), unread(network, network.model, counts, ranks):
-        expected = network.model(images)
+        expected = network.model(images.clone())
     off = float((logits - expected).abs().max())
     if not off <= _limit(expected):
-        size = max(float(expected.abs().max()), 1e-12)
-        return f"the smaller network's outputs differ from the dense one's by {off / size:.2g} of their size"
+        return (
+            f"the smaller network's outputs differ from the dense one's by {off / spread(expected):.2g} of their size"
+        )
     formula = cost_formulas.macs(network)(counts)
     if macs[0] != formula:
         return f"the closed form gives {formula:.0f} MACs, PyTorch counts {macs[0]:.0f}"
@@ -211,8 +213,8 @@ def unread(network: PrunableNetwork, model: nn.Module, counts: Sequence[int], ra
 def _masked(mask: Tensor) -> Any:
     def hook(module: nn.Module, args: Any, kwargs: Any) -> Any:
         if args:
-            return (args[0] * mask, *args[1:]), kwargs
+            return (args[0] * mask.to(args[0].dtype), *args[1:]), kwargs
         name = next(iter(kwargs))
-        return args, kwargs | {name: kwargs[name] * mask}
+        return args, kwargs | {name: kwargs[name] * mask.to(kwargs[name].dtype)}
 
     return hook

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
-
 from prunebench.envs import device
 from prunebench.envs.environment.budget import Budget
-from prunebench.envs.networks.baked import baked
+from prunebench.envs.networks.baked import baked, example_image
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, preparation
 from prunebench.envs.tasks.keys import fresh_model
@@ -23,7 +21,7 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     where = device.use(task.device, task.tf32)
     data = load_data(task)
     model = baked(fresh_model(task, data)).to(where)
-    example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
+    example = example_image(data.image_size).to(where)
     network = PrunableNetwork(model, example, task.scope, task.exclude or ())
     return {layer.name: layer.channels for layer in network.layers}
 

@@ -14,7 +14,7 @@ from prunebench.envs.data.imagedata import ImageData
 from prunebench.envs.errors import TaskError
 from prunebench.envs.importing import reason
 from prunebench.envs.networks import models
-from prunebench.envs.networks.baked import materialised
+from prunebench.envs.networks.baked import example_image, materialised
 from prunebench.envs.networks.computed import computed
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.envs.weights.checkpoint import load_weights
@@ -106,7 +106,7 @@ class Dense:
 def fresh_model(task: TaskConfig, data: ImageData) -> nn.Module:
     """The task's network as it is built, on the processor."""
     model = models.build(task.model, len(data.classes))
-    return materialised(model, torch.zeros(1, 3, data.image_size, data.image_size))
+    return materialised(model, example_image(data.image_size))
 
 
 def _computed(dense: Dense) -> str:

@@ -22,7 +22,7 @@ from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.reconstruction import not_refitted
 from prunebench.envs.evaluation.scored import check_scored
 from prunebench.envs.networks import models
-from prunebench.envs.networks.baked import baked
+from prunebench.envs.networks.baked import baked, example_image
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
@@ -197,7 +197,7 @@ def _dense_network(dense: Dense) -> PrunableNetwork:
 
 
 def _prunable(task: TaskConfig, data: ImageData, model: torch.nn.Module, where: torch.device) -> PrunableNetwork:
-    example = torch.zeros(1, 3, data.image_size, data.image_size, device=where)
+    example = example_image(data.image_size).to(where)
     network = PrunableNetwork(baked(model).to(where), example, task.scope, task.exclude or ())
     with torch.no_grad():
         classes = model(example).shape[1]

@@ -231,7 +231,7 @@ def _misfit(value: Tensor, wanted: Tensor) -> str:
         return f"is {_kind(value)}: expected floating-point numbers, not quantised or rounded ones"
     converted = value.to(wanted.dtype)
     if wanted.is_floating_point():
-        wrong = int((~converted.isfinite()).sum())
+        wrong = int((converted.isnan() if bool(wanted.isinf().any()) else ~converted.isfinite()).sum())
         return f"holds {wrong} values that are NaN or infinite as {_kind(wanted)}" if wrong else ""
     return "" if bool((converted == value).all()) else f"is {_kind(value)}: expected {_kind(wanted)}"
 

@@ -18,7 +18,7 @@ from prunebench.envs.data.batches import Batch
 from prunebench.envs.errors import TaskError
 from prunebench.envs.files import whole
 from prunebench.envs.networks import models
-from prunebench.envs.networks.baked import baked, materialised
+from prunebench.envs.networks.baked import baked, example_image, materialised
 from prunebench.envs.networks.resnet import PaddedShortcut
 
 SCHEMA = 1
@@ -81,14 +81,15 @@ def load(folder: Path) -> nn.Module:
     if content.get("schema") != SCHEMA:
         raise TaskError(f"{str(path)!r}: expected version {SCHEMA} of the files, is {content.get('schema')}")
     size = int(content.get("input", {}).get("size", 32))
-    model = baked(materialised(models.build(name, len(classes)), torch.zeros(1, 3, size, size)))
+    model = baked(materialised(models.build(name, len(classes)), example_image(size)))
     found = dict(model.named_modules())
     for key, shape in modules.items():
         if key not in found:
             raise TaskError(f"{str(path)!r}: model {name!r} has no layer {key!r}")
         _reshape(found[key], shape)
     put_weights(model, Path(folder) / WEIGHTS)
-    return model.to(memory_format=torch.channels_last).eval()
+    model.eval()
+    return model
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

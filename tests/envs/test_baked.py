@@ -148,6 +148,19 @@ def between(*middle: nn.Module, channels: int = 8) -> nn.Module:
     return oddnets.headed([oddnets.block(3, channels, 3), *middle, oddnets.block(channels, 6)], 6, 10)
 
 
+class OverBatch(nn.Module):
+    """Batch norm as a function, of the batch itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.batch_norm(x, None, None, training=True)
+
+
+def offset(model: nn.Module) -> nn.Module:
+    """All classes far above zero, by as much."""
+    list(model.children())[-1].bias.data += 300  # type: ignore[operator, union-attr]
+    return model
+
+
 def with_nan() -> nn.Module:
     model = net()
     model[1][0].weight.data[0, 0] = float("nan")
@@ -163,6 +176,8 @@ class Reversed(nn.Module):
     ("model", "message"),
     [
         (between(Restless()), "Sequential: gives other outputs for the same images: something in it stays random"),
+        (between(OverBatch()), "Sequential: what it gives for an image depends on the others of its batch"),
+        (offset(between(nn.Softmax2d())), "layer 0.0: its channels cannot be removed"),
         (with_nan(), "Sequential: 1.0.weight holds infinity, or what is no number"),
         (between(Blurred(8)), r"layer 0.0: its channels cannot be removed: .*; --exclude 0.0 leaves out"),
         *((between(nn.Softmax2d(), channels=n), "layer 0.0: its channels cannot be removed") for n in (2, 4, 8)),
@@ -190,6 +205,24 @@ def test_transposed_convolutions_cost_and_stay_whole() -> None:
     assert [layer.name for layer in network.layers] == ["3.0"]
     assert network.other_macs == 8 * 8 * 4 * 16 * 16
     assert "cannot be sliced" in network.left_out["0.0"]
+
+
+def test_images_that_a_network_changes_are_not_changed_for_others() -> None:
+    torch.manual_seed(0)
+    model = oddnets.Careless(10)
+    found = evaluator(baked(model))
+    assert [layer.name for layer in found.network.layers] == ["body.0.0", "body.1.0"]
+    with torch.no_grad():
+        given = model(IMAGES.clone())
+        assert reference.difference(found.build(found.dense)(IMAGES.clone()), given) <= 1e-5
+
+
+def test_ties_hold_in_networks_that_are_trained_on() -> None:
+    for name in oddnets.PRUNABLE:
+        found = reference.evaluator(name, "inner", "l2", "none")
+        for counts in (found.dense, reference.random_counts(found.network, 1)):
+            parameters = sum(parameter.numel() for parameter in found.unfolded(counts).parameters())
+            assert parameters == found.costs["parameters"](counts), name
 
 
 def test_an_evaluator_that_scores_another_network_is_found() -> None:

@@ -51,6 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("oddnets:multiplier", "inner"),
         ("oddnets:instance_normed", "all"),
         ("oddnets:tied", "inner"),
+        ("oddnets:viewed", "inner"),
     ],
 )
 def test_a_network_comes_back_from_its_files(
