@@ -21,7 +21,8 @@ from prunebench.envs.pruning.criteria import channel_scores, ranks
 from prunebench.envs.pruning.network import PrunableNetwork
 
 Array = NDArray[np.float64]
-NO_BATCH_NORM = [f"oddnets:{name}" for name in ("gated", "viewed", "instance_normed")]  # after some layer
+# after some layer of theirs
+NO_BATCH_NORM = [f"oddnets:{name}" for name in ("gated", "viewed", "instance_normed", "over_places")]
 PIXELS = reference.noise("small", 20, 1)
 
 
