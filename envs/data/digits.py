@@ -1,8 +1,8 @@
 """The embedded data set: scikit-learn's handwritten digits, made harder by fixed, seeded distortions.
 
 The 1,797 source images (8 x 8, grey; Alpaydin & Kaynak 1998, by way of scikit-learn) are split first; then every
-source image is drawn in several *views*: turned, sheared, scaled and shifted on a coloured background, among
-fragments of other digits of the same split, with noise. ``docs/digits.md`` has the measurements behind the numbers.
+source image is drawn in several *views*: turned, sheared, scaled and shifted on a coloured background, beside
+a fragment of another digit of the same split, with noise. ``docs/digits.md`` has the measurements behind the numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from prunebench.envs.data.imagedata import DataSettings, ImageData, Images
 
@@ -27,13 +26,14 @@ _ROTATION = 8.0  # degrees, to either side
 _SHEAR = 0.1
 _SCALE = (1.6, 1.9)  # output pixels per source pixel
 _SHIFT = 1.0  # pixels
-_FRAGMENTS = 1  # pieces of other digits per view
 _PAPER = 0.4  # brightest background, per colour
 _PEN = 0.6  # darkest foreground, per colour
 _NOISE = 0.02  # standard deviation of the pixel noise
+_AT_ONCE = 1000  # views whose pictures are in memory
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 def split_sources(labels: Indices, split_seed: int) -> dict[str, Indices]:
@@ -46,40 +46,72 @@ def split_sources(labels: Indices, split_seed: int) -> dict[str, Indices]:
     return {"train": np.sort(train), "reward": np.sort(reward), "test": np.sort(test)}
 
 
-def draw_views(sources: NDArray[np.float64], views: int, rng: np.random.Generator) -> Pixels:
+def draw_views(sources: Floats, views: int, rng: np.random.Generator) -> Pixels:
     """Draw every source image ``(N, 8, 8)`` in [0, 1] ``views`` times; returns ``(N * views, 3, SIZE, SIZE)`` uint8."""
-    drawn = np.empty((len(sources) * views, 3, SIZE, SIZE), dtype=np.uint8)
-    for row in range(len(drawn)):
-        others = sources[rng.integers(len(sources), size=_FRAGMENTS)]
-        drawn[row] = _view(sources[row // views], others, rng)
-    return drawn
+    own = np.repeat(np.arange(len(sources)), views)
+    parts = [_draw(sources, own[first : first + _AT_ONCE], rng) for first in range(0, len(own), _AT_ONCE)]
+    return np.concatenate(parts)
 
 
-def _view(source: NDArray[np.float64], others: NDArray[np.float64], rng: np.random.Generator) -> Pixels:
-    ink = _warp(source, rng.uniform(-_SHIFT, _SHIFT, 2), rng)
-    for other in others:  # at the rim, where they disturb without hiding the digit
-        angle = rng.uniform(0, 2 * np.pi)
-        rim = (SIZE / 2 + 3.0) * np.array([np.sin(angle), np.cos(angle)])
-        ink = np.maximum(ink, _warp(other, rim, rng))
-    paper, pen = _colours(rng)
-    image = paper[:, None, None] + (pen - paper)[:, None, None] * ink
-    image = image + rng.normal(0, _NOISE, image.shape)
+def _draw(sources: Floats, own: Indices, rng: np.random.Generator) -> Pixels:
+    """One view of each of the ``own`` rows of ``sources``."""
+    others = np.empty(len(own), dtype=np.int64)
+    uniform = np.empty((len(own), 15))
+    noise = np.empty((len(own), 3, SIZE, SIZE))
+    for row in range(len(own)):  # in the order in which the views' numbers come, whatever is drawn at once
+        others[row] = rng.integers(len(sources))
+        uniform[row] = rng.random(15)
+        noise[row] = rng.normal(0, _NOISE, noise.shape[1:])
+    shift, warp, rim, other_warp, paper, pen = np.split(uniform, [2, 5, 6, 9, 12], axis=1)
+    ink = _warp(sources[own], -_SHIFT + 2 * _SHIFT * shift, warp)
+    angle = 2 * np.pi * rim  # of a fragment of another digit: at the rim, where it disturbs without hiding the digit
+    at_rim = (SIZE / 2 + 3.0) * np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+    ink = np.maximum(ink, _warp(sources[others], at_rim, other_warp))
+    paper, pen = _PAPER * paper, _PEN + (1 - _PEN) * pen
+    image = paper[:, :, None, None] + (pen - paper)[:, :, None, None] * ink[:, None] + noise
     return np.clip(np.round(255 * image), 0, 255).astype(np.uint8)
 
 
-def _warp(source: NDArray[np.float64], shift: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A random affine picture of a source image, its centre ``shift`` pixels off the view's centre."""
-    angle = np.deg2rad(rng.uniform(-_ROTATION, _ROTATION))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    shear = np.array([[1.0, rng.uniform(-_SHEAR, _SHEAR)], [0.0, 1.0]])
-    back = turn @ shear / rng.uniform(*_SCALE)  # output offset -> source offset
+def _warp(pictures: Floats, shift: Floats, uniform: Floats) -> Floats:
+    """Random affine pictures of source images.
+
+    The offset of every output pixel in the source is found, and its four neighbours there are interpolated; beyond the
+    source's rim there is nothing. ``tests/envs/test_digits.py`` compares this with SciPy's ``affine_transform``.
+
+    Args:
+        pictures: source images ``(N, 8, 8)``.
+        shift: how far their centres lie off the view's centre, in pixels ``(N, 2)``.
+        uniform: numbers in [0, 1] ``(N, 3)`` that choose the angle, the shear and the scale.
+
+    Returns:
+        ``(N, SIZE, SIZE)``.
+    """
+    angle = np.deg2rad(-_ROTATION + 2 * _ROTATION * uniform[:, 0])
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1).reshape(-1, 2, 2)
+    shear = np.tile(np.eye(2), (len(angle), 1, 1))
+    shear[:, 0, 1] = -_SHEAR + 2 * _SHEAR * uniform[:, 1]
+    scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * uniform[:, 2]
+    back = turn @ shear / scale[:, None, None]  # output offset -> source offset
     centre = (SIZE - 1) / 2 + shift
-    offset = (len(source) - 1) / 2 - back @ centre
-    return ndimage.affine_transform(source, back, offset, (SIZE, SIZE), order=1)
-
-
-def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return rng.uniform(0, _PAPER, 3), rng.uniform(_PEN, 1, 3)
+    offset = (pictures.shape[1] - 1) / 2 - (back @ centre[:, :, None])[:, :, 0]
+    pixel = np.arange(SIZE, dtype=np.float64)
+    y, x = (
+        offset[:, axis, None, None]
+        + pixel[:, None] * back[:, axis, 0, None, None]
+        + pixel * back[:, axis, 1, None, None]
+        for axis in (0, 1)
+    )
+    last = pictures.shape[1] - 1
+    inside = (y >= 0) & (y <= last) & (x >= 0) & (x <= last)
+    top, left = (np.clip(np.floor(part), 0, last - 1).astype(np.int64) for part in (y, x))
+    below, right = y - top, x - left
+    image = np.arange(len(pictures))[:, None, None]
+    ink = sum(
+        pictures[image, top + down, left + side] * (below if down else 1 - below) * (right if side else 1 - right)
+        for down in (0, 1)
+        for side in (0, 1)
+    )
+    return np.where(inside, ink, 0.0)
 
 
 @lru_cache(maxsize=1)  # 0.2 s
@@ -98,7 +130,7 @@ class Digits(ImageData):
     epochs = 2
     flips = False
     shifts = False
-    reading = 2e-4  # to draw a view
+    reading = 5e-5  # to draw a view
 
     def __init__(self, settings: DataSettings) -> None:
         super().__init__(settings)
