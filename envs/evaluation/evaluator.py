@@ -18,6 +18,7 @@ from prunebench.envs.device import largest_fitting, synchronise
 from prunebench.envs.environment.channel_pruning import Score
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration
+from prunebench.envs.evaluation.fused import FusedNetwork
 from prunebench.envs.evaluation.reconstruction import problem, reconstructed_units
 from prunebench.envs.pruning import cost_formulas
 from prunebench.envs.pruning.criteria import ranks
@@ -77,6 +78,7 @@ class Evaluator:
         self._recalibration = recalibration
         self._test = test
         self._test_batches: Batches | None = None
+        self._fused: FusedNetwork | None = None
 
     @property
     def recomputes(self) -> bool:
@@ -132,6 +134,22 @@ class Evaluator:
             parameter.requires_grad_(parameter.is_floating_point())
         return model
 
+    def fuse(self) -> None:
+        """From now on run convolutions together with what follows them, see :mod:`prunebench.envs.evaluation.fused`.
+
+        Raises:
+            Exception: of whatever kind, where that cannot be done with this network on this device.
+        """
+        self._fused = FusedNetwork(self.build(self.dense), self.network, folded=not self.recomputes)
+
+    def runner(self, counts: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        """What channel counts ``(D,)`` are scored with: images ``(N, C, H, W)`` to logits, until the next call."""
+        model = self.build(counts)
+        if self._fused is None:
+            return model
+        self._fused.pack()
+        return self._fused
+
     def folded(self) -> Evaluator:
         """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
         if self._recalibration is None:
@@ -152,10 +170,10 @@ class Evaluator:
         """The score, or None where the GPU's memory did not suffice."""
         started = time.perf_counter()
         try:
-            model = self.build(counts)
+            run = self.runner(counts)
             synchronise(self.device)
             built = time.perf_counter()
-            score = score_batches(model, batches)
+            score = score_batches(run, batches)
         except torch.cuda.OutOfMemoryError:
             return None
         self.seconds["reconstruction"] += built - started
@@ -213,7 +231,7 @@ class Evaluator:
         return solved.reshape(len(outputs), len(inputs), *dense.shape[2:])
 
 
-def score_batches(model: nn.Module, batches: Iterable[Batch]) -> Score:
+def score_batches(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Score:
     """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
     correct, loss, total = 0, 0.0, 0
     with torch.inference_mode():

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.pruning.forward import logits_of, spread
 
 TOLERANCE = 1e-3  # of the logits' spread, in float32
+_SAME = 1e-5  # so many of them are the same operations in the same order: on most machines it is 0
 POLICIES = 2
+
+
+def can_be_fused(evaluator: Evaluator, images: Tensor) -> bool:
+    """Whether the evaluator's networks give with fused kernels what they give without; it is left so that it uses them.
+
+    Args:
+        evaluator: of the network, calibrated.
+        images: as :func:`check_scored` takes them.
+    """
+    policies = [evaluator.dense, *_policies(evaluator)]
+    expected = [_logits(evaluator.build(counts), images) for counts in policies]
+    try:
+        evaluator.fuse()
+        given = [_logits(evaluator.runner(counts), images) for counts in policies]
+    except Exception:  # whatever tracing a network of the user's runs into
+        return False
+    return all(_distance(one, other) <= _SAME for one, other in zip(given, expected, strict=True))
 
 
 def check_scored(evaluator: Evaluator, images: Tensor) -> None:
@@ -29,21 +49,24 @@ def check_scored(evaluator: Evaluator, images: Tensor) -> None:
     network = evaluator.network
     name = type(network.model).__name__
     given = _logits(network.model, images.contiguous())
-    off = _distance(_logits(evaluator.build(evaluator.dense), images), given)
+    off = _distance(_logits(evaluator.runner(evaluator.dense), images), given)
     if not off <= TOLERANCE:
         raise TaskError(f"{name}: as it is scored its outputs differ from the network's own by {off:.2g} of their size")
     if evaluator.recomputes:
         return
-    rng = np.random.default_rng(0)
-    for _ in range(POLICIES):
-        counts = tuple(int(rng.integers(1, channels)) for channels in evaluator.dense)
-        folded = _logits(evaluator.build(counts), images)
+    for counts in _policies(evaluator):
+        folded = _logits(evaluator.runner(counts), images)
         off = _distance(folded, _logits(evaluator.unfolded(counts), images))
         if not off <= TOLERANCE:
             raise TaskError(f"{name}: with batch norm folded into its layers, pruned outputs differ by {off:.2g}")
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
+def _policies(evaluator: Evaluator) -> list[tuple[int, ...]]:
+    rng = np.random.default_rng(0)
+    return [tuple(int(rng.integers(1, channels)) for channels in evaluator.dense) for _ in range(POLICIES)]
+
+
+def _logits(model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     logits = logits_of(model, images.clone(memory_format=torch.preserve_format))
     assert isinstance(logits, Tensor)
     return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ def traced(model: nn.Module, example: Tensor) -> tuple[Calls, int]:
     return found, macs[0]
 
 
-def logits_of(model: nn.Module, images: Tensor) -> Any:
+def logits_of(model: Callable[[Tensor], Any], images: Tensor) -> Any:
     """What the network gives.
 
     Raises:

@@ -1,0 +1,239 @@
+"""A small network's forward pass with a convolution, the shortcut added to it and its activation in one kernel.
+
+oneDNN computes them in one go; eager PyTorch writes and reads the map in between, and lays out the weights anew for
+every batch. The operators are those that PyTorch's own compiler uses on processors; the numbers are eager's to the
+last bit. What of a network they do not cover runs as it is: the network's graph is found by :mod:`torch.fx`, once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from prunebench.envs.pruning.network import PrunableNetwork
+from prunebench.envs.pruning.plain import has_plain_forward
+
+Activation = tuple[str, list[float]]
+"""As oneDNN names it, and its numbers."""
+
+_NONE: Activation = ("none", [])
+_RELU: Activation = ("relu", [])
+_RELU6: Activation = ("hardtanh", [0.0, 6.0])
+_FUNCTIONS: dict[Any, Activation] = {
+    F.relu: _RELU,
+    torch.relu: _RELU,
+    torch.relu_: _RELU,
+    "relu": _RELU,
+    "relu_": _RELU,
+    F.relu6: _RELU6,
+}
+_MODULES: dict[type[nn.Module], Activation] = {nn.ReLU: _RELU, nn.ReLU6: _RELU6}
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+_IN_PLACE_OPERATORS = {name for name in dir(operator) if name.startswith("i") and hasattr(operator, name[1:])}
+
+
+class FusedNetwork:
+    """Runs a network whose weights may be exchanged: after that, :meth:`pack` comes before the next forward pass.
+
+    Args:
+        model: the network as :class:`prunebench.envs.pruning.small.SmallNetwork` fills it, now with all its channels.
+        network: tells its parts, whose weights and sizes are exchanged.
+        folded: whether batch norms are folded into the layers before them.
+
+    Attributes:
+        fused: how many convolutions are run with something that follows them.
+
+    Raises:
+        Exception: of whatever kind, where the graph of the network cannot be found.
+    """
+
+    def __init__(self, model: nn.Module, network: PrunableNetwork, folded: bool) -> None:
+        if network.layout is not torch.channels_last or network.example.device.type != "cpu":
+            raise ValueError("for networks that run channels-last on a processor")
+        identities = {unit.norm_name for unit in network.units if folded and unit.norm_name is not None}
+        exchanged = {unit.name for unit in network.units} | {unit.norm_name for unit in network.units if unit.norm_name}
+        exchanged |= {norm.name for norm in network.norms} | {shortcut.name for shortcut in network.shortcuts}
+        graph = _Tracer(exchanged).trace(model)
+        for node in graph.nodes:
+            if node.op == "get_attr" and node.target.rpartition(".")[0] in exchanged:
+                raise ValueError(f"{node.target} is read, and may be exchanged")
+        self._run = fx.GraphModule(model, graph)
+        ShapeProp(self._run).propagate(network.example)
+        self._convolutions = _fuse(self._run, identities)
+        self.fused = sum(conv.more for conv in self._convolutions)
+
+    def pack(self) -> None:
+        """Lay out the present weights as the kernels take them."""
+        for convolution in self._convolutions:
+            convolution.pack()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits ``(N, classes)`` of images ``(N, C, H, W)``."""
+        logits: Tensor = self._run(images)
+        return logits
+
+
+class FusedConvolution(nn.Module):
+    """A convolution, what is added to it and an activation.
+
+    Args:
+        convolution: a plain one, whose weights and sizes may be exchanged.
+        size: height and width of its input.
+        activation: what follows.
+        more: whether anything follows.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, size: tuple[int, int], activation: Activation, more: bool) -> None:
+        super().__init__()
+        self._convolution = [convolution]  # no module of this one: it is not to be found twice
+        self._size, self._activation, self.more = size, activation, more
+        self._source: Tensor | None = None
+        self._packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Lay out the present weight, unless it is the one that was laid out last."""
+        (conv,) = self._convolution
+        weight = conv.weight.detach()
+        if self._source is not None and weight.data_ptr() == self._source.data_ptr():
+            return  # the source is kept, so that nothing else can lie where it lies
+        inputs = [_TYPICAL_BATCH, weight.shape[1] * conv.groups, *self._size]
+        self._source = weight
+        self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, conv.padding, conv.stride, conv.dilation, conv.groups, inputs
+        )
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, C', H', W')``, which is also the shape of what is added."""
+        (conv,) = self._convolution
+        kernel, (name, numbers) = torch.ops.mkldnn._convolution_pointwise, self._activation
+        common = (self._packed, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
+        if added is None:
+            return kernel(x, *common, name, numbers, "")
+        return kernel.binary(x, added, *common, "add", 1.0, None if name == "none" else name, [], None)
+
+
+_TYPICAL_BATCH = 50  # the best layout of the weights hardly depends on it
+
+
+class _Tracer(fx.Tracer):
+    """Looks into modules that are not PyTorch's own, nor exchanged."""
+
+    def __init__(self, exchanged: Collection[str]) -> None:
+        super().__init__()
+        self._exchanged = exchanged
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name in self._exchanged or super().is_leaf_module(m, module_qualified_name)
+
+
+def _fuse(run: fx.GraphModule, identities: Collection[str]) -> list[FusedConvolution]:
+    """Put fused convolutions in the place of others; returns them in the order of their calls."""
+    modules = dict(run.named_modules())
+    graph = run.graph
+    for node in list(graph.nodes):
+        if node.op == "call_module" and len(node.args) == 1 and node.target in identities:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    found: list[FusedConvolution] = []
+    for node in list(graph.nodes):
+        if node.op != "call_module" or not _can_be_fused(modules[node.target], node):
+            continue
+        chain, added = _with_sum([node], modules)
+        chain, activation = _with_activation(chain, modules, summed=added is not None)
+        height, width = _shape(node.args[0])[2:]
+        fused = FusedConvolution(modules[node.target], (height, width), activation, len(chain) > 1)
+        run.add_module(f"fused_{len(found)}", fused)
+        # where the sum was, what is added is there; elsewhere what the convolution reads may change behind it
+        with graph.inserting_before(chain[1] if added is not None else node):
+            call = graph.call_module(f"fused_{len(found)}", (node.args[0], *(() if added is None else (added,))))
+        call.meta = chain[-1].meta
+        chain[-1].replace_all_uses_with(call)
+        for passed in reversed(chain):
+            graph.erase_node(passed)
+        found.append(fused)
+    graph.lint()
+    run.recompile()
+    return found
+
+
+def _can_be_fused(module: nn.Module, node: fx.Node) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and has_plain_forward(module)
+        and module.weight.dtype == torch.float32
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and len(node.args) == 1
+        and not node.kwargs
+        and len(_shape(node.args[0])) == 4
+    )
+
+
+def _with_sum(chain: list[fx.Node], modules: dict[str, nn.Module]) -> tuple[list[fx.Node], fx.Node | None]:
+    """The chain with a sum that alone reads its end, and what is added there; the chain and None if there is none."""
+    end, reader = chain[-1], _only_reader(chain[-1])
+    if reader is None or reader.target not in _SUMS or reader.op == "call_module" or reader.kwargs:
+        return chain, None
+    terms = [term for term in reader.args if term is not end]
+    if len(reader.args) != 2 or len(terms) != 1 or not isinstance(terms[0], fx.Node):
+        return chain, None
+    if _shape(terms[0]) != _shape(end) or (_in_place(reader, modules) and reader.args[0] is not end):
+        return chain, None
+    between = end.next
+    while between is not reader:
+        if _in_place(between, modules):
+            return chain, None  # the convolution's input may be another one where the sum is
+        between = between.next
+    return [*chain, reader], terms[0]
+
+
+def _with_activation(
+    chain: list[fx.Node], modules: dict[str, nn.Module], summed: bool
+) -> tuple[list[fx.Node], Activation]:
+    """The chain with an activation that alone reads its end, and which one; behind a sum there is a kernel for ReLU."""
+    reader = _only_reader(chain[-1])
+    if reader is None or reader.args[:1] != (chain[-1],):
+        return chain, _NONE
+    if reader.op == "call_module":
+        module = modules[str(reader.target)]
+        found = None if _hooks(module) else _MODULES.get(type(module))
+    else:
+        found = _FUNCTIONS.get(reader.target)
+    if found is None or (summed and found is not _RELU):
+        return chain, _NONE
+    return [*chain, reader], found
+
+
+def _hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _only_reader(node: fx.Node) -> fx.Node | None:
+    readers = list(node.users)
+    return readers[0] if len(readers) == 1 else None
+
+
+def _in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether a node may change what it reads."""
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    inner = name.endswith("_") and not name.endswith("__")
+    return (
+        inner
+        or name in _IN_PLACE_OPERATORS
+        or node.target is operator.setitem
+        or any(value is True for value in (*node.args, *node.kwargs.values()))
+    )
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    """Of a tensor; () of anything else."""
+    found = node.meta.get("tensor_meta") if isinstance(node, fx.Node) else None
+    return tuple(getattr(found, "shape", ()))
