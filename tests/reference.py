@@ -8,6 +8,7 @@ scores for good, matrices for the few networks that were asked for last. Leave t
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from functools import cache, lru_cache
 
 import numpy as np
@@ -89,6 +90,14 @@ def evaluator(
     return Evaluator(
         found, Calibration(_scores(name, scope, importance), problems), reward, lambda: reward, recalibration
     )
+
+
+def fused(found: Evaluator) -> bool:
+    """Let an evaluator use fused kernels; whether its network can be traced for them."""
+    with suppress(Exception):
+        found.fuse()
+        return True
+    return False
 
 
 def features(name: str, scope: str) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.reconstruction import not_refitted
-from prunebench.envs.evaluation.scored import check_scored
+from prunebench.envs.evaluation.scored import can_be_fused, check_scored
 from prunebench.envs.networks import models
 from prunebench.envs.networks.baked import baked, example_image
 from prunebench.envs.progress import Progress, silent
@@ -182,13 +182,16 @@ def _evaluator(dense: Dense, network: PrunableNetwork, content: dict[str, Any]) 
     if parts:  # in batches of one size always: the statistics depend on it
         chosen = Images(**{name: part.numpy() for name, part in parts.items()})
         recalibration = Batches.of(chosen, data, CALIBRATION_BATCH, where, network.layout, resident=True)
-    return Evaluator(
+    evaluator = Evaluator(
         network,
         Calibration.from_content(content),
         batches(data.reward(), True),
         lambda: batches(data.test()),
         recalibration,
     )
+    if content.get("fused"):  # found out when the task was prepared
+        evaluator.fuse()
+    return evaluator
 
 
 def _dense_network(dense: Dense) -> PrunableNetwork:
@@ -247,7 +250,9 @@ def _calibrate(dense: Dense, progress: Progress) -> None:
         "recalibration": recalibration and {name: torch.from_numpy(part) for name, part in vars(recalibration).items()},
     }
     evaluator = _evaluator(dense, network, content)
-    check_scored(evaluator, next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0])
+    pictures = next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0]
+    content["fused"] = can_be_fused(evaluator, pictures)
+    check_scored(evaluator, pictures)
     cache.save(content, dense.calibration_path)
     cache_files.use(dense.calibration_path, dense.about)
     cache_files.make_room()
