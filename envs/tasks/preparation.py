@@ -165,7 +165,7 @@ def _evaluator_of(dense: Dense) -> Evaluator:
     if key not in _latest:
         if not cache_files.ready(dense.calibration_path, dense.about):
             raise FileNotFoundError(f"{dense.calibration_path}: the task has not been prepared")
-        _latest.clear()  # before there is another: both hold images
+        forget_evaluator()  # before there is another: both hold images
         _latest[key] = _evaluator(dense, _dense_network(dense), cache.load(dense.calibration_path))
     return _latest[key]
 
@@ -256,6 +256,8 @@ def _calibrate(dense: Dense, progress: Progress) -> None:
     cache.save(content, dense.calibration_path)
     cache_files.use(dense.calibration_path, dense.about)
     cache_files.make_room()
+    forget_evaluator()
+    _latest[task, dense.calibration_path] = evaluator
 
 
 def _recalibration_images(images: Images) -> Images:
