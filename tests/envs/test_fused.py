@@ -34,12 +34,12 @@ ENDS = {
     "into the shortcut": lambda x, y, z: x.add_(y) + x,  # who reads x afterwards reads the sum
     "operator in place": lambda x, y, z: y.__iadd__(x),
     "weighted": lambda x, y, z: torch.add(y, x, alpha=0.5),
-    "two convolutions": lambda x, y, z: y + z,
+    "two convolutions": lambda x, y, z: y + z(x),
     "input changed in between": lambda x, y, z: F.relu(x, inplace=True) + y,
     "one number for all": lambda x, y, z: y + x.mean((2, 3), keepdim=True),
     "with itself": lambda x, y, z: y + y,
     "product": lambda x, y, z: x * y,
-    "concatenation": lambda x, y, z: torch.cat([x, y], 1)[:, ::2],
+    "concatenation": lambda x, y, z: torch.cat([x, y], 1)[:, 8:],
     "activation before the sum": lambda x, y, z: x + F.relu(y),
     "read twice": lambda x, y, z: F.relu(x + y) + y.mean(),
 }
@@ -60,7 +60,7 @@ class Block(nn.Module):
         if self.depthwise is not None:
             y = self.shared(self.depthwise(y))
         y = self.bn2(self.conv2(y))
-        return ACTIVATIONS[self.kinds[1]](self.shared, ENDS[self.end](x, y, self.beside(x)))
+        return ACTIVATIONS[self.kinds[1]](self.shared, ENDS[self.end](x, y, self.beside))
 
 
 class Random(nn.Module):
