@@ -142,6 +142,10 @@ class Evaluator:
         """
         self._fused = FusedNetwork(self.build(self.dense), self.network, folded=not self.recomputes)
 
+    def unfuse(self) -> None:
+        """From now on run networks as they are."""
+        self._fused = None
+
     def runner(self, counts: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """What channel counts ``(D,)`` are scored with: images ``(N, C, H, W)`` to logits, until the next call."""
         model = self.build(counts)

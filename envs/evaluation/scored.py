@@ -18,7 +18,7 @@ POLICIES = 2
 
 
 def can_be_fused(evaluator: Evaluator, images: Tensor) -> bool:
-    """Whether the evaluator's networks give with fused kernels what they give without; it is left so that it uses them.
+    """Whether the evaluator's networks give with fused kernels what they give without; then it goes on with them.
 
     Args:
         evaluator: of the network, calibrated.
@@ -29,9 +29,12 @@ def can_be_fused(evaluator: Evaluator, images: Tensor) -> bool:
     try:
         evaluator.fuse()
         given = [_logits(evaluator.runner(counts), images) for counts in policies]
+        same = all(_distance(one, other) <= _SAME for one, other in zip(given, expected, strict=True))
     except Exception:  # whatever tracing a network of the user's runs into
-        return False
-    return all(_distance(one, other) <= _SAME for one, other in zip(given, expected, strict=True))
+        same = False
+    if not same:
+        evaluator.unfuse()
+    return same
 
 
 def check_scored(evaluator: Evaluator, images: Tensor) -> None:

@@ -100,8 +100,9 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
         ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
-        ``not_refitted`` (names of layers), ``channels``, ``splits`` (images per split), ``chance`` (share of the reward
-        split's most frequent class), ``reward_maybe_seen`` (whether the weights may have been trained on the reward
+        ``not_refitted`` (names of layers), ``fused`` (whether networks are run by fused kernels), ``channels``,
+        ``splits`` (images per split), ``chance`` (share of the reward split's most frequent class),
+        ``reward_maybe_seen`` (whether the weights may have been trained on the reward
         split), ``image_size``, ``weights_sha256``, ``network_sha256`` (of what a user's own network computes; None for
         others), ``network_version`` (what older versions recorded instead: of its file), ``data_sha256``.
 
@@ -119,6 +120,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         progress("scoring the dense network", number, 2)
         scores.append(score(evaluator.dense))
     progress("scoring the dense network", 2, 2)
+    calibrated = cache.load(dense.calibration_path)
     return {
         "dense": {
             "reward_accuracy": scores[0].accuracy,
@@ -130,8 +132,9 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "layers": len(evaluator.dense),
         "left_out": evaluator.network.left_out,
         "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],
+        "fused": calibrated.get("fused", False),
         "channels": list(evaluator.dense),
-        "splits": evaluator.images | {"calibration": cache.load(dense.calibration_path)["images"]},
+        "splits": evaluator.images | {"calibration": calibrated["images"]},
         "chance": data.chance(),
         "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
         "image_size": data.image_size,

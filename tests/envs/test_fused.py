@@ -133,6 +133,7 @@ def test_what_cannot_be_traced_is_run_without(kind: type[nn.Module]) -> None:
     network = PrunableNetwork(kind().eval(), torch.zeros(1, 3, 10, 10))
     found = evaluator_on_noise(network, noise(network, 20, 10), noise(network, 12, 12, 1))
     assert not can_be_fused(found, next(iter(found.reward))[0])
+    assert found._fused is None
 
 
 def test_weights_that_stay_are_laid_out_once() -> None:
