@@ -1,4 +1,4 @@
-"""`make perf`: an evaluation against the bare forward pass, and against the papers' way, as ratios from one run.
+"""`make perf`: an evaluation against eager PyTorch, the arithmetic, and the papers' way, as ratios from one run.
 
 Times do not depend on the weights, so the networks are freshly drawn and the images are noise: nothing is trained.
 Every network is measured in a process of its own, so that its peak memory is its own too.
@@ -13,13 +13,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from tabulate import tabulate
 
+from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness import files
+from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.processes.local import Job, Processes, cores
+from prunebench.harness.record import manifest
 
 if TYPE_CHECKING:
     import torch
@@ -28,18 +35,23 @@ if TYPE_CHECKING:
     from prunebench.envs.evaluation.evaluator import Evaluator
     from prunebench.envs.pruning.network import PrunableNetwork
 
-NETWORKS = ("resnet56", "mobilenetv2", "vgg16")
+NETWORKS = (("resnet56", 32), ("resnet110", 32), ("mobilenetv2", 16), ("mobilenetv2", 32), ("vgg16", 32))
+"""Names, and pixels per side of the images."""
 REWARD_IMAGES = 1000
 CALIBRATION_IMAGES = 3000
-BATCH = 250
+EAGER_BATCH = 250
 PAPERS_BATCH = 50
 PRESERVE = 0.5
 POLICIES = 5  # on budget, scored by our evaluator
 PAPERS_POLICIES = 2  # of them, scored the papers' way too: that takes long
+_SQUARE = 1024  # rows of the matrices whose product is the arithmetic's speed
 HEADERS = (
     "network",
+    "pixels",
     "evaluation s",
-    "evaluation / bare forward",
+    "evaluation / eager forward",
+    "arithmetic's speed, eager",
+    "ours",
     "reconstruction share",
     "papers' way s",
     "papers' way / ours",
@@ -50,46 +62,73 @@ HEADERS = (
 
 @dataclass
 class Measured:
-    """Seconds of one policy."""
+    """Seconds of one policy, and of its arithmetic at the speed of a matrix product."""
 
     evaluation: float
     reconstruction: float
     forward: float
+    eager: float
+    arithmetic: float
 
 
-def main() -> None:
-    """Measure every network and print one table."""
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--against", type=click.Path(exists=True, dir_okay=False), help="Figures of another run, to compare with."
+)
+def main(against: str | None) -> None:
+    """Measure every network, print one table, and keep its figures."""
+    before = _figures(against) if against else {}
     print("importing ...", flush=True)
     imports = _import_seconds()
     rows = []
     with Processes(cores(), ahead.modules()) as processes:
-        for name in NETWORKS:
-            print(f"{name} ...", flush=True)
-            ours = processes.call(Job(name, _ours, (name,)))
-            papers = processes.call(Job(name, _papers, (name, ours["policies"])))
-            rows.append(_row(name, ours, papers))
+        for name, size in NETWORKS:
+            print(f"{name}, {size} pixels ...", flush=True)
+            ours = processes.call(Job(name, _ours, (name, size)))
+            papers = processes.call(Job(name, _papers, (name, size, ours["policies"])))
+            rows.append([name, size, *_row(ours, papers)])
     print(tabulate(rows, HEADERS, floatfmt=".2f"))
     print(
-        f"\n{REWARD_IMAGES} images of 32 x 32, {cores()} threads, random policies at {PRESERVE:.0%} of "
-        f"the MACs; medians of {POLICIES} policies ({PAPERS_POLICIES} the papers' way).\n"
-        "bare forward: the same small network, already built, on images already normalised. papers' way: masked dense\n"
-        "shapes, batches of 50, least squares on 30,000 rows for every layer and evaluation; its ratio is taken to an\n"
-        "evaluation of ours of the same policy right after it. start-up: calibration and factorisation with\n"
-        f"{CALIBRATION_IMAGES} images, once per task, then cached. peak memory: of a process that calibrates, then\n"
-        f"evaluates. Importing everything took {imports:.1f} s, once per command."
+        f"\n{REWARD_IMAGES} images, {cores()} threads, random policies at {PRESERVE:.0%} of the MACs; medians of\n"
+        f"{POLICIES} policies ({PAPERS_POLICIES} the papers' way). eager forward: the same small network, already built, "
+        f"in batches\nof {EAGER_BATCH} already normalised images. arithmetic's speed: the time that the multiply-"
+        "accumulates would take\nat the speed of a large matrix product, right before, as a share of the forward pass. "
+        "papers' way: masked dense\nshapes, batches of 50, least squares on 30,000 rows for every layer and evaluation; "
+        "its ratio is taken to an\nevaluation of ours of the same policy right after it. start-up: calibration and "
+        f"factorisation with\n{CALIBRATION_IMAGES} images, once per task, then cached. peak memory: of a process that "
+        f"calibrates, then\nevaluates. Importing everything took {imports:.1f} s, once per command."
     )
+    if before:
+        shown = [[*row[:2], *(now / then for now, then in zip(row[2:], before[*row[:2]], strict=True))] for row in rows]
+        print(f"\nAgainst {against}: these figures / those.\n" + tabulate(shown, HEADERS, floatfmt=".2f"))
+    kept = Path("results") / f"perf-{datetime.now():%Y%m%d-%H%M%S}.json"
+    kept.parent.mkdir(exist_ok=True)
+    files.write_json(kept, manifest.origin() | {"headers": HEADERS, "rows": rows})
+    print(f"kept in {kept}: make perf AGAINST={kept} compares")
 
 
-def _row(name: str, ours: dict[str, Any], papers: dict[str, Any]) -> list[str | float]:
+def _figures(path: str) -> dict[tuple[str, int], list[float]]:
+    """By network and pixels, what another run kept."""
+    try:
+        content = files.read_json(Path(path))
+    except USER_ERRORS as error:
+        raise click.UsageError(str(error)) from error
+    if content.get("headers") != list(HEADERS):
+        raise click.UsageError(f"against {path!r}: expected what make perf keeps, with the same figures")
+    return {(name, size): figures for name, size, *figures in content["rows"]}
+
+
+def _row(ours: dict[str, Any], papers: dict[str, Any]) -> list[float]:
     measured = [Measured(*values) for values in ours["measured"]]
 
     def median(figure: Callable[[Measured], float]) -> float:
         return statistics.median(map(figure, measured))
 
     return [
-        name,
         median(lambda m: m.evaluation),
-        median(lambda m: m.evaluation / m.forward),
+        median(lambda m: m.evaluation / m.eager),
+        median(lambda m: m.arithmetic / m.eager),
+        median(lambda m: m.arithmetic / m.forward),
         median(lambda m: m.reconstruction / m.evaluation),
         statistics.median(papers["seconds"]),
         statistics.median(papers["ratios"]),
@@ -106,7 +145,7 @@ def _import_seconds() -> float:
     return time.perf_counter() - started
 
 
-def _network(name: str) -> PrunableNetwork:
+def _network(name: str, size: int) -> PrunableNetwork:
     import torch
 
     from prunebench.envs.networks import models
@@ -114,21 +153,24 @@ def _network(name: str) -> PrunableNetwork:
 
     torch.set_num_threads(cores())
     torch.manual_seed(0)
-    return PrunableNetwork(models.build(name, 10), torch.zeros(1, 3, 32, 32))
+    return PrunableNetwork(models.build(name, 10), torch.zeros(1, 3, size, size))
 
 
 def _evaluator(network: PrunableNetwork) -> Evaluator:
     from prunebench.envs.evaluation.noise import evaluator_on_noise, noise
 
     images = noise(network, CALIBRATION_IMAGES, PAPERS_BATCH)
-    return evaluator_on_noise(network, images, noise(network, REWARD_IMAGES, BATCH, 1))
+    batch = TaskConfig().batch_size
+    evaluator = evaluator_on_noise(network, images, noise(network, REWARD_IMAGES, batch, 1))
+    evaluator.fuse()
+    return evaluator
 
 
-def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
+def _ours(report: Callable[..., None], name: str, size: int) -> dict[str, Any]:
     """Our evaluations: seconds per policy, of the start-up, and the process's peak memory in GiB."""
     from prunebench.envs.evaluation.noise import random_policies
 
-    network = _network(name)
+    network = _network(name, size)
     started = time.perf_counter()
     evaluator = _evaluator(network)
     start_up = time.perf_counter() - started
@@ -139,20 +181,34 @@ def _ours(report: Callable[..., None], name: str) -> dict[str, Any]:
     return {"measured": measured, "start-up": start_up, "peak": peak, "policies": policies}
 
 
-def _measure(evaluator: Evaluator, counts: tuple[int, ...]) -> tuple[float, float, float]:
+def _measure(evaluator: Evaluator, counts: tuple[int, ...]) -> tuple[float, ...]:
     from prunebench.envs.evaluation.evaluator import score_batches
     from prunebench.envs.evaluation.noise import score_seconds
 
+    arithmetic = REWARD_IMAGES * float(evaluator.costs["macs"](counts)) * _seconds_of_a_mac()
     building, forward = score_seconds(evaluator, counts)
-    model, ready = evaluator.build(counts), list(evaluator.reward)
+    model, ready = evaluator.build(counts), list(evaluator.reward.resized(EAGER_BATCH))
     started = time.perf_counter()
     score_batches(model, ready)
-    return building + forward, building, time.perf_counter() - started
+    return building + forward, building, forward, time.perf_counter() - started, arithmetic
 
 
-def _papers(report: Callable[..., None], name: str, policies: list[tuple[int, ...]]) -> dict[str, Any]:
+def _seconds_of_a_mac() -> float:
+    """Of a large matrix product."""
+    import torch
+
+    one, other = torch.randn(2, _SQUARE, _SQUARE)
+    taken = []
+    for _ in range(5):
+        started = time.perf_counter()
+        one @ other
+        taken.append(time.perf_counter() - started)
+    return min(taken) / _SQUARE**3
+
+
+def _papers(report: Callable[..., None], name: str, size: int, policies: list[tuple[int, ...]]) -> dict[str, Any]:
     """The papers' way, and each time an evaluation of ours right after it: seconds, and their ratio."""
-    evaluator = _evaluator(_network(name))
+    evaluator = _evaluator(_network(name, size))
     papers = PapersWay(evaluator)
     evaluator.score(policies[-1])  # warm up
     seconds, ratios = [], []

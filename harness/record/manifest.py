@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.processes.local import cores
 
 if TYPE_CHECKING:
+    from prunebench.harness.experiments.agentspec import AgentSpec
     from prunebench.harness.experiments.config import ExperimentConfig
 
 _PACKAGES = (
@@ -42,7 +44,14 @@ def session(config: ExperimentConfig, command: str, jobs: int | None, engine: st
         "command": command,
         "jobs": jobs,
         "engine": engine,
-        "versions": {"python": platform.python_version()} | _versions() | registry.versions(config.agents),
+        **origin(config.agents),
+    }
+
+
+def origin(agents: Iterable[AgentSpec] = ()) -> dict[str, Any]:
+    """Code and machine that numbers are made with: versions of packages, those of ``agents`` too, git and machine."""
+    return {
+        "versions": {"python": platform.python_version()} | _versions() | registry.versions(agents),
         "git": _git(Path(__file__).resolve().parents[2]),
         "machine": {"platform": platform.platform(), "processor": _processor(), "cores": cores()},
     }
