@@ -59,6 +59,15 @@ HEADERS = (
     "peak memory GiB",
 )
 
+EXPLANATION = f"""\
+{REWARD_IMAGES} images, random policies at {PRESERVE:.0%} of the MACs; medians of {POLICIES} policies, the papers' way {PAPERS_POLICIES}.
+eager forward: the same small network, already built, in batches of {EAGER_BATCH} images that are already normalised.
+arithmetic's speed: the time of the multiply-accumulates at the speed that a large matrix product had right before,
+as a share of the forward pass. papers' way: masked dense shapes, batches of {PAPERS_BATCH}, least squares on 30,000 rows for
+every layer and evaluation; its ratio is taken to an evaluation of ours of the same policy right after it. start-up:
+calibration and factorisation with {CALIBRATION_IMAGES} images, once per task, then cached. peak memory: of a process that
+calibrates, then evaluates."""
+
 
 @dataclass
 class Measured:
@@ -80,31 +89,26 @@ def main(against: str | None) -> None:
     before = _figures(against) if against else {}
     print("importing ...", flush=True)
     imports = _import_seconds()
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     with Processes(cores(), ahead.modules()) as processes:
         for name, size in NETWORKS:
             print(f"{name}, {size} pixels ...", flush=True)
             ours = processes.call(Job(name, _ours, (name, size)))
             papers = processes.call(Job(name, _papers, (name, size, ours["policies"])))
-            rows.append([name, size, *_row(ours, papers)])
+            rows.append((name, size, *_row(ours, papers)))
     print(tabulate(rows, HEADERS, floatfmt=".2f"))
-    print(
-        f"\n{REWARD_IMAGES} images, {cores()} threads, random policies at {PRESERVE:.0%} of the MACs; medians of\n"
-        f"{POLICIES} policies ({PAPERS_POLICIES} the papers' way). eager forward: the same small network, already built, "
-        f"in batches\nof {EAGER_BATCH} already normalised images. arithmetic's speed: the time that the multiply-"
-        "accumulates would take\nat the speed of a large matrix product, right before, as a share of the forward pass. "
-        "papers' way: masked dense\nshapes, batches of 50, least squares on 30,000 rows for every layer and evaluation; "
-        "its ratio is taken to an\nevaluation of ours of the same policy right after it. start-up: calibration and "
-        f"factorisation with\n{CALIBRATION_IMAGES} images, once per task, then cached. peak memory: of a process that "
-        f"calibrates, then\nevaluates. Importing everything took {imports:.1f} s, once per command."
-    )
+    print(f"\n{EXPLANATION}\nImporting everything took {imports:.1f} s, once per command. {cores()} threads.")
     if before:
-        shown = [[*row[:2], *(now / then for now, then in zip(row[2:], before[*row[:2]], strict=True))] for row in rows]
+        shown = [[name, size, *_ratios(figures, before[name, size])] for name, size, *figures in rows]
         print(f"\nAgainst {against}: these figures / those.\n" + tabulate(shown, HEADERS, floatfmt=".2f"))
     kept = Path("results") / f"perf-{datetime.now():%Y%m%d-%H%M%S}.json"
     kept.parent.mkdir(exist_ok=True)
     files.write_json(kept, manifest.origin() | {"headers": HEADERS, "rows": rows})
     print(f"kept in {kept}: make perf AGAINST={kept} compares")
+
+
+def _ratios(these: list[float], those: list[float]) -> list[float]:
+    return [one / other for one, other in zip(these, those, strict=True)]
 
 
 def _figures(path: str) -> dict[tuple[str, int], list[float]]:
