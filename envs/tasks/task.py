@@ -65,7 +65,7 @@ class TaskConfig:
     calibration_images: int = option(  # AMC: 60 batches of 50
         3000, "Most images that the least-squares reconstruction is fitted on.", "N", least=1
     )
-    batch_size: int = option(100, "Images per forward pass.", "N", least=1)  # it changes the last bits of an accuracy
+    batch_size: int = option(250, "Images per forward pass.", "N", least=1)  # it changes the last bits of an accuracy
     scope: str = option(
         "inner",
         "Channels that may be pruned: those inside blocks, or also those that shortcuts tie together.",

@@ -63,10 +63,10 @@ EXPLANATION = f"""\
 {REWARD_IMAGES} images, random policies at {PRESERVE:.0%} of the MACs; medians of {POLICIES} policies
 ({PAPERS_POLICIES} the papers' way). eager forward: the same small network, already built, in batches of {EAGER_BATCH}
 images that are already normalised. arithmetic's speed: the time of the multiply-accumulates at the speed of
-a large matrix product right before, as a share of the forward pass. papers' way: masked dense shapes, batches of {PAPERS_BATCH}, least
-squares on 30,000 rows for every layer and evaluation; its ratio is taken to an evaluation of ours of the same
-policy right after it. start-up: calibration and factorisation with {CALIBRATION_IMAGES} images, once per task, then
-cached. peak memory: of a process that calibrates, then evaluates."""
+a large matrix product right before, as a share of the forward pass. papers' way: masked dense shapes, batches
+of {PAPERS_BATCH}, least squares on 30,000 rows for every layer and evaluation; its ratio is taken to an evaluation of
+ours of the same policy right after it. start-up: calibration and factorisation with {CALIBRATION_IMAGES} images, once
+per task, then cached. peak memory: of a process that calibrates, then evaluates."""
 
 
 @dataclass
