@@ -7,6 +7,7 @@ last bit. What of a network they do not cover runs as it is: the network's graph
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Collection
 from typing import Any
@@ -34,12 +35,28 @@ _FUNCTIONS: dict[Any, Activation] = {
     F.relu6: _RELU6,
 }
 _MODULES: dict[type[nn.Module], Activation] = {nn.ReLU: _RELU, nn.ReLU6: _RELU6}
+_FINITE_MODULES = (
+    *(nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Identity, nn.Dropout),
+    *(nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LayerNorm, nn.Conv2d, nn.Linear, nn.BatchNorm2d),
+)
+_FINITE_FUNCTIONS = {
+    *(F.relu, F.relu6, F.sigmoid, F.silu, F.gelu, F.hardswish, F.hardsigmoid, F.dropout, F.linear, F.pad, F.layer_norm),
+    *(F.adaptive_avg_pool2d, F.avg_pool2d, F.max_pool2d, torch.relu, torch.relu_, torch.sigmoid, torch.flatten),
+    *(operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.getitem, operator.floordiv),
+    *(torch.add, torch.mul, torch.cat, torch.mean, torch.chunk, torch.split, torch.permute, torch.transpose, getattr),
+    *("relu", "relu_", "add", "add_", "mul", "mul_", "mean", "amax", "sigmoid", "flatten", "view", "reshape", "size"),
+    *("permute", "transpose", "contiguous", "chunk", "split", "squeeze", "unsqueeze", "expand", "expand_as", "clone"),
+}
+"""What gives numbers for numbers, so far as float32 reaches; methods by their names."""
+_SIZES = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_parameters")
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _IN_PLACE_OPERATORS = {name for name in dir(operator) if name.startswith("i") and hasattr(operator, name[1:])}
 
 
 class FusedNetwork:
     """Runs a network whose weights may be exchanged: after that, :meth:`pack` comes before the next forward pass.
+
+    The kernels make 0 of what is no number. So networks with operations that could make some are left alone.
 
     Args:
         model: the network as :class:`prunebench.envs.pruning.small.SmallNetwork` fills it, now with all its channels.
@@ -59,19 +76,16 @@ class FusedNetwork:
         identities = {unit.norm_name for unit in network.units if folded and unit.norm_name is not None}
         exchanged = {unit.name for unit in network.units} | {unit.norm_name for unit in network.units if unit.norm_name}
         exchanged |= {norm.name for norm in network.norms} | {shortcut.name for shortcut in network.shortcuts}
-        graph = _Tracer(exchanged).trace(model)
-        for node in graph.nodes:
-            if node.op == "get_attr" and node.target.rpartition(".")[0] in exchanged:
-                raise ValueError(f"{node.target} is read, and may be exchanged")
+        graph = _traced(model, exchanged)
         self._run = fx.GraphModule(model, graph)
-        ShapeProp(self._run).propagate(network.example)
+        ShapeProp(self._run).propagate(torch.cat([network.example] * 2))  # one image would hide what is broadcast
         self._convolutions = _fuse(self._run, identities)
         self.fused = sum(conv.more for conv in self._convolutions)
 
-    def pack(self) -> None:
-        """Lay out the present weights as the kernels take them."""
-        for convolution in self._convolutions:
-            convolution.pack()
+    def pack(self) -> bool:
+        """Lay out the present weights as the kernels take them; False where one is no number, which they would hide."""
+        finite = [convolution.pack() for convolution in self._convolutions]
+        return all(finite)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, C, H, W)``."""
@@ -95,18 +109,21 @@ class FusedConvolution(nn.Module):
         self._size, self._activation, self.more = size, activation, more
         self._source: Tensor | None = None
         self._packed: Tensor | None = None
+        self._finite = True
 
-    def pack(self) -> None:
-        """Lay out the present weight, unless it is the one that was laid out last."""
+    def pack(self) -> bool:
+        """Lay out the present weight, unless it is the one that was laid out last; whether all of it are numbers."""
         (conv,) = self._convolution
         weight = conv.weight.detach()
         if self._source is not None and weight.data_ptr() == self._source.data_ptr():
-            return  # the source is kept, so that nothing else can lie where it lies
+            return self._finite  # the source is kept, so that nothing else can lie where it lies
         inputs = [_TYPICAL_BATCH, weight.shape[1] * conv.groups, *self._size]
         self._source = weight
         self._packed = torch.ops.mkldnn._reorder_convolution_weight(
             weight, conv.padding, conv.stride, conv.dilation, conv.groups, inputs
         )
+        self._finite = bool(weight.sum().isfinite()) and (conv.bias is None or bool(conv.bias.sum().isfinite()))
+        return self._finite
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C', H', W')``, which is also the shape of what is added."""
@@ -121,8 +138,33 @@ class FusedConvolution(nn.Module):
 _TYPICAL_BATCH = 50  # the best layout of the weights hardly depends on it
 
 
+def _traced(model: nn.Module, exchanged: Collection[str]) -> fx.Graph:
+    """The graph of a model, found on a copy; sizes that are exchanged are hidden, so that none is taken for good.
+
+    Raises:
+        Exception: of whatever kind, where it cannot be found or may make NaN.
+    """
+    model = copy.deepcopy(model)
+    for name in exchanged:
+        for size in _SIZES:
+            vars(model.get_submodule(name)).pop(size, None)
+    graph = _Tracer(exchanged).trace(model)
+    for node in graph.nodes:
+        if node.op == "get_attr" and node.target.rpartition(".")[0] in exchanged:
+            raise ValueError(f"{node.target} is read, and may be exchanged")
+        if node.op == "call_module":
+            finite = node.target in exchanged or type(model.get_submodule(node.target)) in _FINITE_MODULES
+        else:
+            finite = not node.op.startswith("call") or node.target in _FINITE_FUNCTIONS
+        if not finite:
+            raise ValueError(f"{node.target} may give what is no number")
+    return graph
+
+
 class _Tracer(fx.Tracer):
     """Looks into modules that are not PyTorch's own, nor exchanged."""
+
+    proxy_buffer_attributes = True
 
     def __init__(self, exchanged: Collection[str]) -> None:
         super().__init__()
@@ -148,10 +190,11 @@ def _fuse(run: fx.GraphModule, identities: Collection[str]) -> list[FusedConvolu
         chain, activation = _with_activation(chain, modules, summed=added is not None)
         height, width = _shape(node.args[0])[2:]
         fused = FusedConvolution(modules[node.target], (height, width), activation, len(chain) > 1)
-        run.add_module(f"fused_{len(found)}", fused)
+        name = f"_fused_by_prunebench_{len(found)}"
+        run.add_module(name, fused)
         # where the sum was, what is added is there; elsewhere what the convolution reads may change behind it
         with graph.inserting_before(chain[1] if added is not None else node):
-            call = graph.call_module(f"fused_{len(found)}", (node.args[0], *(() if added is None else (added,))))
+            call = graph.call_module(name, (node.args[0], *(() if added is None else (added,))))
         call.meta = chain[-1].meta
         chain[-1].replace_all_uses_with(call)
         for passed in reversed(chain):

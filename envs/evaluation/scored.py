@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 
 import numpy as np
 import torch
@@ -17,18 +19,23 @@ _SAME = 1e-5  # so many of them are the same operations in the same order: on mo
 POLICIES = 2
 
 
-def can_be_fused(evaluator: Evaluator, images: Tensor) -> bool:
-    """Whether the evaluator's networks give with fused kernels what they give without; then it goes on with them.
+def fuse_if_same(evaluator: Evaluator, images: Tensor) -> bool:
+    """Let the evaluator use fused kernels if its networks give with them what they give without; whether they do.
 
     Args:
         evaluator: of the network, calibrated.
         images: as :func:`check_scored` takes them.
     """
-    policies = [evaluator.dense, *_policies(evaluator)]
+    dense, (one, other) = evaluator.dense, _policies(evaluator)
+    mixed = [
+        tuple(kept[i % 2] for i, kept in enumerate(zip(*pair, strict=True))) for pair in ((dense, one), (one, dense))
+    ]
+    policies = [dense, one, other, *mixed, tuple(1 for _ in dense)]
     expected = [_logits(evaluator.build(counts), images) for counts in policies]
     try:
-        evaluator.fuse()
-        given = [_logits(evaluator.runner(counts), images) for counts in policies]
+        with redirect_stderr(StringIO()):  # torch.fx prints its errors, too
+            evaluator.fuse()
+            given = [_logits(evaluator.runner(counts), images) for counts in policies]
         same = all(_distance(one, other) <= _SAME for one, other in zip(given, expected, strict=True))
     except Exception:  # whatever tracing a network of the user's runs into
         same = False

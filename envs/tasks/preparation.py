@@ -20,7 +20,7 @@ from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.reconstruction import not_refitted
-from prunebench.envs.evaluation.scored import can_be_fused, check_scored
+from prunebench.envs.evaluation.scored import check_scored, fuse_if_same
 from prunebench.envs.networks import models
 from prunebench.envs.networks.baked import baked, example_image
 from prunebench.envs.progress import Progress, silent
@@ -132,7 +132,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "layers": len(evaluator.dense),
         "left_out": evaluator.network.left_out,
         "not_refitted": not_refitted(evaluator.network) if RECONSTRUCTIONS[task.reconstruction].refits else [],
-        "fused": calibrated.get("fused", False),
+        "fused": calibrated.get("fused") == torch.__version__,
         "channels": list(evaluator.dense),
         "splits": evaluator.images | {"calibration": calibrated["images"]},
         "chance": data.chance(),
@@ -192,7 +192,7 @@ def _evaluator(dense: Dense, network: PrunableNetwork, content: dict[str, Any]) 
         lambda: batches(data.test()),
         recalibration,
     )
-    if content.get("fused"):  # found out when the task was prepared
+    if content.get("fused") == torch.__version__:  # found out when the task was prepared, for this version
         evaluator.fuse()
     return evaluator
 
@@ -236,6 +236,7 @@ def _trained_here(task: TaskConfig) -> bool:
 
 def _calibrate(dense: Dense, progress: Progress) -> None:
     cache.check_writable()
+    forget_evaluator()  # before there is another
     task, data, network = dense.task, dense.data, _dense_network(dense)
     verify(network, progress=progress)  # again, with the weights that count
     images, way = data.calibration(task.calibration_images), RECONSTRUCTIONS[task.reconstruction]
@@ -254,12 +255,11 @@ def _calibrate(dense: Dense, progress: Progress) -> None:
     }
     evaluator = _evaluator(dense, network, content)
     pictures = next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0]
-    content["fused"] = can_be_fused(evaluator, pictures)
+    content["fused"] = torch.__version__ if fuse_if_same(evaluator, pictures) else None
     check_scored(evaluator, pictures)
     cache.save(content, dense.calibration_path)
     cache_files.use(dense.calibration_path, dense.about)
     cache_files.make_room()
-    forget_evaluator()
     _latest[task, dense.calibration_path] = evaluator
 
 

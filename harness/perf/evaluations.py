@@ -11,7 +11,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -99,7 +100,7 @@ def main(against: str | None) -> None:
     print(tabulate(rows, HEADERS, floatfmt=".2f"))
     print(f"\n{EXPLANATION}\nImporting everything took {imports:.1f} s, once per command. {cores()} threads.")
     if before:
-        shown = [[name, size, *_ratios(figures, before[name, size])] for name, size, *figures in rows]
+        shown = [[*row[:2], *_ratios(row[2:], before[row[:2]])] for row in rows if row[:2] in before]
         print(f"\nAgainst {against}: these figures / those.\n" + tabulate(shown, HEADERS, floatfmt=".2f"))
     kept = Path("results") / f"perf-{datetime.now():%Y%m%d-%H%M%S}.json"
     kept.parent.mkdir(exist_ok=True)
@@ -107,7 +108,7 @@ def main(against: str | None) -> None:
     print(f"kept in {kept}: make perf AGAINST={kept} compares")
 
 
-def _ratios(these: list[float], those: list[float]) -> list[float]:
+def _ratios(these: Sequence[float], those: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(these, those, strict=True)]
 
 
@@ -166,7 +167,8 @@ def _evaluator(network: PrunableNetwork) -> Evaluator:
     images = noise(network, CALIBRATION_IMAGES, PAPERS_BATCH)
     batch = TaskConfig().batch_size
     evaluator = evaluator_on_noise(network, images, noise(network, REWARD_IMAGES, batch, 1))
-    evaluator.fuse()
+    with suppress(Exception):  # where there is no oneDNN
+        evaluator.fuse()
     return evaluator
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 import reference
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.evaluation.noise import evaluator_on_noise, noise
-from prunebench.envs.evaluation.scored import can_be_fused
+from prunebench.envs.evaluation.scored import fuse_if_same
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven
 
@@ -32,7 +34,7 @@ ENDS = {
     "sum the other way": lambda x, y, z: y + x,
     "in place": lambda x, y, z: y.add_(x),
     "into the shortcut": lambda x, y, z: x.add_(y) + x,  # who reads x afterwards reads the sum
-    "operator in place": lambda x, y, z: y.__iadd__(x),
+    "operator in place": lambda x, y, z: operator.iadd(y, x),
     "weighted": lambda x, y, z: torch.add(y, x, alpha=0.5),
     "two convolutions": lambda x, y, z: y + z(x),
     "input changed in between": lambda x, y, z: F.relu(x, inplace=True) + y,
@@ -127,13 +129,57 @@ class Branching(Baking):
         return self.head(x.mean((2, 3)) if x.mean() < 1e9 else x.amax((2, 3)))
 
 
-@pytest.mark.parametrize("kind", [Baking, Branching])
-def test_what_cannot_be_traced_is_run_without(kind: type[nn.Module]) -> None:
+class Threshold(Baking):
+    """No policy but those that keep one channel shows it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv2(F.relu(self.conv1(x))))
+        return self.head(x.mean((2, 3)) * (1.5 if self.conv1.out_channels < 2 else 1))
+
+
+class Dividing(Baking):
+    """Gives NaN for an image without any light, which the kernels would make a number of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x / x.abs().amax((1, 2, 3), keepdim=True))
+        return self.head(F.relu(self.conv2(F.relu(x))).mean((2, 3)))
+
+
+class Aliasing(Baking):
+    def forward(self, x: Tensor) -> Tensor:
+        x = kept = F.relu(self.conv2(F.relu(self.conv1(x))))
+        x += 1
+        return self.head(kept.mean((2, 3)))
+
+
+class Printing(Baking):
+    """The tracer prints what goes wrong here."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv2(F.relu(self.conv1(x))))
+        return self.head((x if isinstance(x, Tensor) else x[0]).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Baking, Branching, Threshold, Dividing, Aliasing, Printing])
+def test_what_cannot_be_traced_is_run_without(kind: type[nn.Module], capfd: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
-    network = PrunableNetwork(kind().eval(), torch.zeros(1, 3, 10, 10))
+    network = PrunableNetwork(kind().eval(), torch.ones(1, 3, 10, 10))
     found = evaluator_on_noise(network, noise(network, 20, 10), noise(network, 12, 12, 1))
-    assert not can_be_fused(found, next(iter(found.reward))[0])
+    assert not fuse_if_same(found, next(iter(found.reward))[0])
     assert found._fused is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_weights_that_are_no_numbers_are_not_hidden() -> None:
+    """The kernels of activations make 0 of NaN."""
+    found = reference.evaluator("resnet20", "inner", reconstruction="none")
+    found.fuse()
+    one_less = (found.dense[0] - 1, *found.dense[1:])
+    assert np.isfinite(found.score(one_less).loss)
+    unit = next(unit for unit in found.network.units if unit.sliced)
+    found._folds[unit.name] = tuple(part * torch.nan for part in found._folds[unit.name])  # type: ignore[assignment]
+    found._weights.clear()
+    assert np.isnan(found.score(one_less).loss)
 
 
 def test_weights_that_stay_are_laid_out_once() -> None:
