@@ -37,13 +37,43 @@ _FUNCTIONS: dict[Any, Activation] = {
 _MODULES: dict[type[nn.Module], Activation] = {nn.ReLU: _RELU, nn.ReLU6: _RELU6}
 _FINITE_MODULES = (
     *(nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Identity, nn.Dropout),
-    *(nn.Flatten, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.LayerNorm, nn.Conv2d, nn.Linear, nn.BatchNorm2d),
+    *(
+        nn.Flatten,
+        nn.MaxPool2d,
+        nn.AvgPool2d,
+        nn.AdaptiveAvgPool2d,
+        nn.AdaptiveMaxPool2d,
+        nn.LayerNorm,
+        nn.Conv2d,
+        nn.Linear,
+        nn.BatchNorm2d,
+    ),
 )
 _FINITE_FUNCTIONS = {
     *(F.relu, F.relu6, F.sigmoid, F.silu, F.gelu, F.hardswish, F.hardsigmoid, F.dropout, F.linear, F.pad, F.layer_norm),
-    *(F.adaptive_avg_pool2d, F.avg_pool2d, F.max_pool2d, torch.relu, torch.relu_, torch.sigmoid, torch.flatten),
+    *(
+        F.adaptive_avg_pool2d,
+        F.avg_pool2d,
+        F.max_pool2d,
+        F.adaptive_max_pool2d,
+        torch.relu,
+        torch.relu_,
+        torch.sigmoid,
+        torch.flatten,
+    ),
     *(operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.getitem, operator.floordiv),
-    *(torch.add, torch.mul, torch.cat, torch.mean, torch.chunk, torch.split, torch.permute, torch.transpose, getattr),
+    *(
+        torch.add,
+        torch.mul,
+        torch.cat,
+        torch.mean,
+        torch.chunk,
+        torch.split,
+        torch.unsqueeze,
+        torch.permute,
+        torch.transpose,
+        getattr,
+    ),
     *("relu", "relu_", "add", "add_", "mul", "mul_", "mean", "amax", "sigmoid", "flatten", "view", "reshape", "size"),
     *("permute", "transpose", "contiguous", "chunk", "split", "squeeze", "unsqueeze", "expand", "expand_as", "clone"),
 }

@@ -192,3 +192,11 @@ def test_weights_that_stay_are_laid_out_once() -> None:
     found.runner(one_less)
     after = [conv._packed for conv in found._fused._convolutions]
     assert sum(one is not other for one, other in zip(before, after, strict=True)) == 2
+
+
+@pytest.mark.parametrize(("name", "followed"), [("resnet20", 19), ("mobilenetv2", 45), ("vgg16", 13)])
+def test_the_networks_that_come_along_are_run_by_fused_kernels(name: str, followed: int) -> None:
+    found = reference.evaluator(name, "inner", reconstruction="none")
+    assert fuse_if_same(found, next(iter(found.reward))[0])
+    assert found._fused is not None
+    assert found._fused.fused == followed
