@@ -255,7 +255,7 @@ def _calibrate(dense: Dense, progress: Progress) -> None:
     }
     evaluator = _evaluator(dense, network, content)
     pictures = next(iter(evaluator.reward.resized(CALIBRATION_BATCH)))[0]
-    content["fused"] = torch.__version__ if fuse_if_same(evaluator, pictures) else None
+    content["fused"] = str(torch.__version__) if fuse_if_same(evaluator, pictures) else None
     check_scored(evaluator, pictures)
     cache.save(content, dense.calibration_path)
     cache_files.use(dense.calibration_path, dense.about)
