@@ -149,7 +149,7 @@ class Evaluator:
     def runner(self, counts: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """What channel counts ``(D,)`` are scored with: images ``(N, C, H, W)`` to logits, until the next call."""
         model = self.build(counts)
-        return self._fused if self._fused is not None and self._fused.pack() else model
+        return self._fused if self._fused is not None and self._fused.finite else model
 
     def folded(self) -> Evaluator:
         """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""

@@ -1,8 +1,8 @@
 """A small network's forward pass with a convolution, the shortcut added to it and its activation in one kernel.
 
-oneDNN computes them in one go; eager PyTorch writes and reads the map in between, and lays out the weights anew for
-every batch. The operators are those that PyTorch's own compiler uses on processors; the numbers are eager's to the
-last bit. What of a network they do not cover runs as it is: the network's graph is found by :mod:`torch.fx`, once.
+oneDNN computes them in one go; eager PyTorch writes and reads the map in between. The operators are those that
+PyTorch's own compiler uses on processors; the numbers are eager's to the last bit. What of a network they do not cover
+runs as it is: the network's graph is found by :mod:`torch.fx`, once.
 """
 
 from __future__ import annotations
@@ -35,56 +35,23 @@ _FUNCTIONS: dict[Any, Activation] = {
     F.relu6: _RELU6,
 }
 _MODULES: dict[type[nn.Module], Activation] = {nn.ReLU: _RELU, nn.ReLU6: _RELU6}
-_FINITE_MODULES = (
-    *(nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Identity, nn.Dropout),
-    *(
-        nn.Flatten,
-        nn.MaxPool2d,
-        nn.AvgPool2d,
-        nn.AdaptiveAvgPool2d,
-        nn.AdaptiveMaxPool2d,
-        nn.LayerNorm,
-        nn.Conv2d,
-        nn.Linear,
-        nn.BatchNorm2d,
-    ),
+_FINITE = frozenset(
+    """
+    ReLU ReLU6 Sigmoid SiLU GELU Hardswish Hardsigmoid Identity Dropout Flatten Conv2d Linear BatchNorm2d
+    MaxPool2d AvgPool2d AdaptiveMaxPool2d AdaptiveAvgPool2d
+    relu relu_ relu6 sigmoid silu gelu hardswish hardsigmoid dropout flatten linear pad
+    max_pool2d avg_pool2d adaptive_max_pool2d adaptive_avg_pool2d mean amax add add_ sub mul mul_ floordiv
+    cat chunk split getitem getattr size view reshape permute transpose contiguous squeeze unsqueeze
+    expand expand_as clone
+    """.split()  # noqa: SIM905 - a list would be a page long
 )
-_FINITE_FUNCTIONS = {
-    *(F.relu, F.relu6, F.sigmoid, F.silu, F.gelu, F.hardswish, F.hardsigmoid, F.dropout, F.linear, F.pad, F.layer_norm),
-    *(
-        F.adaptive_avg_pool2d,
-        F.avg_pool2d,
-        F.max_pool2d,
-        F.adaptive_max_pool2d,
-        torch.relu,
-        torch.relu_,
-        torch.sigmoid,
-        torch.flatten,
-    ),
-    *(operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.getitem, operator.floordiv),
-    *(
-        torch.add,
-        torch.mul,
-        torch.cat,
-        torch.mean,
-        torch.chunk,
-        torch.split,
-        torch.unsqueeze,
-        torch.permute,
-        torch.transpose,
-        getattr,
-    ),
-    *("relu", "relu_", "add", "add_", "mul", "mul_", "mean", "amax", "sigmoid", "flatten", "view", "reshape", "size"),
-    *("permute", "transpose", "contiguous", "chunk", "split", "squeeze", "unsqueeze", "expand", "expand_as", "clone"),
-}
-"""What gives numbers for numbers, so far as float32 reaches; methods by their names."""
+"""Modules, functions and methods that give numbers for numbers, so far as float32 reaches."""
 _SIZES = ("in_channels", "out_channels", "groups", "in_features", "out_features", "num_features", "num_parameters")
-_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
-_IN_PLACE_OPERATORS = {name for name in dir(operator) if name.startswith("i") and hasattr(operator, name[1:])}
+_SUMS = (operator.add, torch.add, "add", "add_")
 
 
 class FusedNetwork:
-    """Runs a network whose weights may be exchanged: after that, :meth:`pack` comes before the next forward pass.
+    """Runs a network whose weights may be exchanged at any time.
 
     The kernels make 0 of what is no number. So networks with operations that could make some are left alone.
 
@@ -94,28 +61,31 @@ class FusedNetwork:
         folded: whether batch norms are folded into the layers before them.
 
     Attributes:
-        fused: how many convolutions are run with something that follows them.
+        graph: what is run.
 
     Raises:
-        Exception: of whatever kind, where the graph of the network cannot be found.
+        Exception: of whatever kind, where the graph of the network cannot be found, or nothing of it can be fused.
     """
 
     def __init__(self, model: nn.Module, network: PrunableNetwork, folded: bool) -> None:
         if network.layout is not torch.channels_last or network.example.device.type != "cpu":
             raise ValueError("for networks that run channels-last on a processor")
-        identities = {unit.norm_name for unit in network.units if folded and unit.norm_name is not None}
-        exchanged = {unit.name for unit in network.units} | {unit.norm_name for unit in network.units if unit.norm_name}
+        norms = {unit.norm_name for unit in network.units if unit.norm_name is not None}
+        exchanged = norms | {unit.name for unit in network.units}
         exchanged |= {norm.name for norm in network.norms} | {shortcut.name for shortcut in network.shortcuts}
-        graph = _traced(model, exchanged)
-        self._run = fx.GraphModule(model, graph)
+        self._run = fx.GraphModule(model, _traced(model, exchanged))
         ShapeProp(self._run).propagate(torch.cat([network.example] * 2))  # one image would hide what is broadcast
-        self._convolutions = _fuse(self._run, identities)
-        self.fused = sum(conv.more for conv in self._convolutions)
+        identities = norms if folded else set()
+        if not _fuse(self._run, identities):
+            raise ValueError("there are no convolutions to be fused")
+        self._parts = [model.get_submodule(name) for name in sorted(exchanged - identities)]
+        self.graph = self._run.graph
 
-    def pack(self) -> bool:
-        """Lay out the present weights as the kernels take them; False where one is no number, which they would hide."""
-        finite = [convolution.pack() for convolution in self._convolutions]
-        return all(finite)
+    @property
+    def finite(self) -> bool:
+        """Whether all present weights are numbers: what is none would be hidden."""
+        present = [tensor for part in self._parts for tensor in (*part.parameters(False), *part.buffers(False))]
+        return bool(torch.stack([tensor.sum(dtype=torch.float32) for tensor in present]).isfinite().all())
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, C, H, W)``."""
@@ -128,44 +98,22 @@ class FusedConvolution(nn.Module):
 
     Args:
         convolution: a plain one, whose weights and sizes may be exchanged.
-        size: height and width of its input.
         activation: what follows.
-        more: whether anything follows.
     """
 
-    def __init__(self, convolution: nn.Conv2d, size: tuple[int, int], activation: Activation, more: bool) -> None:
+    def __init__(self, convolution: nn.Conv2d, activation: Activation) -> None:
         super().__init__()
         self._convolution = [convolution]  # no module of this one: it is not to be found twice
-        self._size, self._activation, self.more = size, activation, more
-        self._source: Tensor | None = None
-        self._packed: Tensor | None = None
-        self._finite = True
-
-    def pack(self) -> bool:
-        """Lay out the present weight, unless it is the one that was laid out last; whether all of it are numbers."""
-        (conv,) = self._convolution
-        weight = conv.weight.detach()
-        if self._source is not None and weight.data_ptr() == self._source.data_ptr():
-            return self._finite  # the source is kept, so that nothing else can lie where it lies
-        inputs = [_TYPICAL_BATCH, weight.shape[1] * conv.groups, *self._size]
-        self._source = weight
-        self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, conv.padding, conv.stride, conv.dilation, conv.groups, inputs
-        )
-        self._finite = bool(weight.sum().isfinite()) and (conv.bias is None or bool(conv.bias.sum().isfinite()))
-        return self._finite
+        self._activation = activation
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C', H', W')``, which is also the shape of what is added."""
         (conv,) = self._convolution
         kernel, (name, numbers) = torch.ops.mkldnn._convolution_pointwise, self._activation
-        common = (self._packed, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
+        common = (conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups)
         if added is None:
             return kernel(x, *common, name, numbers, "")
         return kernel.binary(x, added, *common, "add", 1.0, None if name == "none" else name, [], None)
-
-
-_TYPICAL_BATCH = 50  # the best layout of the weights hardly depends on it
 
 
 def _traced(model: nn.Module, exchanged: Collection[str]) -> fx.Graph:
@@ -182,13 +130,16 @@ def _traced(model: nn.Module, exchanged: Collection[str]) -> fx.Graph:
     for node in graph.nodes:
         if node.op == "get_attr" and node.target.rpartition(".")[0] in exchanged:
             raise ValueError(f"{node.target} is read, and may be exchanged")
-        if node.op == "call_module":
-            finite = node.target in exchanged or type(model.get_submodule(node.target)) in _FINITE_MODULES
-        else:
-            finite = not node.op.startswith("call") or node.target in _FINITE_FUNCTIONS
-        if not finite:
+        if node.op.startswith("call") and node.target not in exchanged and _name(node, model) not in _FINITE:
             raise ValueError(f"{node.target} may give what is no number")
     return graph
+
+
+def _name(node: fx.Node, model: nn.Module) -> str:
+    """Of the method, the function, or the module's class that a node calls."""
+    if node.op == "call_module":
+        return type(model.get_submodule(str(node.target))).__name__
+    return node.target if isinstance(node.target, str) else node.target.__name__
 
 
 class _Tracer(fx.Tracer):
@@ -204,24 +155,24 @@ class _Tracer(fx.Tracer):
         return module_qualified_name in self._exchanged or super().is_leaf_module(m, module_qualified_name)
 
 
-def _fuse(run: fx.GraphModule, identities: Collection[str]) -> list[FusedConvolution]:
-    """Put fused convolutions in the place of others; returns them in the order of their calls."""
+def _fuse(run: fx.GraphModule, identities: Collection[str]) -> int:
+    """Put fused convolutions in the place of those that something follows; returns how many there are."""
     modules = dict(run.named_modules())
     graph = run.graph
     for node in list(graph.nodes):
         if node.op == "call_module" and len(node.args) == 1 and node.target in identities:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-    found: list[FusedConvolution] = []
+    found = 0
     for node in list(graph.nodes):
         if node.op != "call_module" or not _can_be_fused(modules[node.target], node):
             continue
         chain, added = _with_sum([node], modules)
         chain, activation = _with_activation(chain, modules, summed=added is not None)
-        height, width = _shape(node.args[0])[2:]
-        fused = FusedConvolution(modules[node.target], (height, width), activation, len(chain) > 1)
-        name = f"_fused_by_prunebench_{len(found)}"
-        run.add_module(name, fused)
+        if len(chain) == 1:
+            continue
+        name = f"_fused_by_prunebench_{found}"
+        run.add_module(name, FusedConvolution(modules[node.target], activation))
         # where the sum was, what is added is there; elsewhere what the convolution reads may change behind it
         with graph.inserting_before(chain[1] if added is not None else node):
             call = graph.call_module(name, (node.args[0], *(() if added is None else (added,))))
@@ -229,7 +180,7 @@ def _fuse(run: fx.GraphModule, identities: Collection[str]) -> list[FusedConvolu
         chain[-1].replace_all_uses_with(call)
         for passed in reversed(chain):
             graph.erase_node(passed)
-        found.append(fused)
+        found += 1
     graph.lint()
     run.recompile()
     return found
@@ -296,14 +247,8 @@ def _in_place(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     """Whether a node may change what it reads."""
     if node.op == "call_module":
         return bool(getattr(modules[str(node.target)], "inplace", False))
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    inner = name.endswith("_") and not name.endswith("__")
-    return (
-        inner
-        or name in _IN_PLACE_OPERATORS
-        or node.target is operator.setitem
-        or any(value is True for value in (*node.args, *node.kwargs.values()))
-    )
+    target = node.target if isinstance(node.target, str) else node.target.__name__
+    return target.endswith("_") or any(value is True for value in (*node.args, *node.kwargs.values()))
 
 
 def _shape(node: Any) -> tuple[int, ...]:

@@ -27,10 +27,8 @@ def fuse_if_same(evaluator: Evaluator, images: Tensor) -> bool:
         images: as :func:`check_scored` takes them.
     """
     dense, (one, other) = evaluator.dense, _policies(evaluator)
-    mixed = [
-        tuple(kept[i % 2] for i, kept in enumerate(zip(*pair, strict=True))) for pair in ((dense, one), (one, dense))
-    ]
-    policies = [dense, one, other, *mixed, tuple(1 for _ in dense)]
+    every_other = tuple(some if i % 2 else every for i, (every, some) in enumerate(zip(dense, one, strict=True)))
+    policies = [dense, one, other, every_other, (1,) * len(dense)]
     expected = [_logits(evaluator.build(counts), images) for counts in policies]
     try:
         with redirect_stderr(StringIO()):  # torch.fx prints its errors, too

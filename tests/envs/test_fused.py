@@ -100,8 +100,6 @@ def test_random_networks_give_the_same_with_and_without_fused_kernels(seed: int)
     found = evaluator(Random(seed))
     images = next(iter(found.reward))[0]
     found.fuse()
-    assert found._fused is not None
-    assert found._fused.fused > 0
     with torch.inference_mode():
         for number in range(3):
             counts = reference.random_counts(found.network, number) if number else found.dense
@@ -182,21 +180,11 @@ def test_weights_that_are_no_numbers_are_not_hidden() -> None:
     assert np.isnan(found.score(one_less).loss)
 
 
-def test_weights_that_stay_are_laid_out_once() -> None:
-    found = reference.evaluator("resnet20", "inner")
-    found.fuse()
-    assert found._fused is not None
-    found.runner(found.dense)
-    before = [conv._packed for conv in found._fused._convolutions]
-    one_less = (found.dense[0] - 1, *found.dense[1:])
-    found.runner(one_less)
-    after = [conv._packed for conv in found._fused._convolutions]
-    assert sum(one is not other for one, other in zip(before, after, strict=True)) == 2
-
-
-@pytest.mark.parametrize(("name", "followed"), [("resnet20", 19), ("mobilenetv2", 45), ("vgg16", 13)])
-def test_the_networks_that_come_along_are_run_by_fused_kernels(name: str, followed: int) -> None:
+@pytest.mark.parametrize(("name", "others"), [("resnet20", 5), ("mobilenetv2", 11), ("vgg16", 7)])
+def test_the_networks_that_come_along_are_run_by_fused_kernels(name: str, others: int) -> None:
+    """Nothing is left but pooling, the head, MobileNet's projections without a shortcut, ResNet's own shortcuts."""
     found = reference.evaluator(name, "inner", reconstruction="none")
     assert fuse_if_same(found, next(iter(found.reward))[0])
     assert found._fused is not None
-    assert found._fused.fused == followed
+    called = [node for node in found._fused.graph.nodes if node.op.startswith("call")]
+    assert sum("_fused" not in str(node.target) for node in called) == others
