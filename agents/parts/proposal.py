@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, expit, logit, ndtr
 from scipy.stats import qmc
 
+from prunebench.agents.parts.exact_process import ExactProcess
 from prunebench.envs.environment.budget import Budget, Ratios
 
 _MARGIN = 1e-3  # candidates are moved this far off their bounds, where a shift along the logits has no effect
@@ -109,14 +110,20 @@ def propose(
         rng: draws the candidates.
         rounds: how many rounds, at least one.
     """
+    process, best_yet = ExactProcess(model), float(model.train_targets.max())
+
+    def scores(points: Ratios) -> NDArray[np.float64]:
+        mean, variance = process.predict(torch.as_tensor(points))
+        return log_expected_improvement(mean.numpy(), variance.sqrt().numpy(), best_yet)
+
     around = space.near(np.asarray(incumbents, dtype=np.float64), GLOBAL, LOCAL_SIGMA, rng)
     everywhere = space.sobol(GLOBAL, int(rng.integers(2**31)))
     points = space.on_budget(np.vstack([everywhere, around]))
-    values = _scores(model, points)
+    values = scores(points)
     for number in range(1, rounds):
         best = points[np.argsort(-values)[:KEPT]]
         points = space.on_budget(np.vstack([best, space.near(best, LOCAL, LOCAL_SIGMA / 2**number, rng)]))
-        values = _scores(model, points)
+        values = scores(points)
     return points[np.argmax(values)]
 
 
@@ -159,14 +166,3 @@ def log_expected_improvement(mean: ArrayLike, deviation: ArrayLike, best: float)
     tail = np.where(far > -1e6, np.log1p(-np.minimum(hazard, 1 - 1e-13)), -2 * np.log(-far))
     whole = np.log(np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi) + near * ndtr(near))
     return np.where(z > -1, whole, log_density + tail) + np.log(deviation)
-
-
-def _scores(model: SingleTaskGP, points: Ratios) -> NDArray[np.float64]:
-    """Log expected improvement of ``points`` ``(n, k)``.
-
-    From one joint posterior: BoTorch's acquisition takes n posteriors of one point each, and six times as long.
-    """
-    with torch.no_grad():
-        posterior = model.posterior(torch.as_tensor(points))
-        mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
-    return log_expected_improvement(mean, np.sqrt(variance), float(model.train_targets.max()))

@@ -16,6 +16,7 @@ from botorch.models.utils.gpytorch_modules import (
     get_gaussian_likelihood_with_gamma_prior,
     get_matern_kernel_with_gamma_prior,
 )
+from botorch.optim.closures.core import ForwardBackwardClosure
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from botorch.utils.transforms import standardize
 from gpytorch import settings
@@ -27,6 +28,8 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import ArrayLike
 from torch import Tensor
+
+from prunebench.agents.parts.exact_process import ExactProcess
 
 Build = Callable[[Tensor, Tensor], SingleTaskGP]
 PresetName = Literal["modern", "botorch2021", "gpyopt2021"]
@@ -171,9 +174,11 @@ class Surrogate:
         elif self.state is not None:
             model.load_state_dict(self.state)
         iterations = self._preset.iterations[self.state is not None]
-        mll = ExactMarginalLogLikelihood(model.likelihood, model)
+        mll, process = ExactMarginalLogLikelihood(model.likelihood, model), ExactProcess(model)
+        moved = {name: raw for name, raw in mll.named_parameters() if raw.requires_grad}
+        closure = ForwardBackwardClosure(lambda: -process.log_likelihood(), moved)
         # Not fit_gpytorch_mll: where a line search gives up, that begins again from samples of the priors, or raises.
-        fit_gpytorch_mll_scipy(mll, options={"maxiter": iterations})
+        fit_gpytorch_mll_scipy(mll, moved, closure=closure, options={"maxiter": iterations})
         return model.eval()
 
     def _randomise(self, model: SingleTaskGP) -> None:
@@ -190,8 +195,5 @@ class Surrogate:
 
 def log_likelihood(model: SingleTaskGP) -> float:
     """Log marginal likelihood of a fitted model, with its priors, per observation."""
-    model.train()
     with torch.no_grad():
-        value = ExactMarginalLogLikelihood(model.likelihood, model)(model(*model.train_inputs), model.train_targets)
-    model.eval()
-    return float(value)
+        return float(ExactProcess(model).log_likelihood())
