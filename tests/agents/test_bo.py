@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from prunebench.envs.environment.toy import toy_env
 LAYERS = 6
 
 
+@cache
 def searched(preset: PresetName, evaluations: int = 14) -> BOAgent:
+    """An agent after a search, to be looked at and not changed."""
     agent = BOAgent(seed=0, preset=preset)
     agent.search(toy_env(LAYERS, preserve=0.4), evaluations)
     return agent

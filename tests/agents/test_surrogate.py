@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -67,10 +69,10 @@ def test_duplicates_and_constant_rewards(n: int) -> None:
 def test_a_refit_starts_where_the_last_one_ended_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, list[float]]] = []
 
-    def spy(mll: ExactMarginalLogLikelihood, options: dict[str, int]) -> None:
+    def spy(mll: ExactMarginalLogLikelihood, *moved: Any, options: dict[str, int], **others: Any) -> None:
         lengths = mll.model.covar_module.lengthscale.detach().flatten().tolist()
         seen.append((options["maxiter"], lengths))
-        fit_gpytorch_mll_scipy(mll, options=options)
+        fit_gpytorch_mll_scipy(mll, *moved, options=options, **others)
 
     monkeypatch.setattr("prunebench.agents.parts.surrogate.fit_gpytorch_mll_scipy", spy)
     x, y = data(20, 3)

@@ -45,8 +45,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("resnet20", "inner"),
         ("resnet20", "all"),
-        ("mobilenetv2", "inner"),
-        ("vgg16", "inner"),
+        pytest.param("mobilenetv2", "inner", marks=pytest.mark.slow),
+        pytest.param("vgg16", "inner", marks=pytest.mark.slow),
         ("oddnets:two_names", "inner"),
         ("oddnets:multiplier", "inner"),
         ("oddnets:instance_normed", "all"),

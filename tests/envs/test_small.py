@@ -25,9 +25,11 @@ TORCHVISION = (
     "regnet_y_400mf", "googlenet", "squeezenet1_1", "convnext_tiny", "vgg16_bn",
 )  # fmt: skip
 TABLE = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "mobilenetv1", "mobilenetv2", "vgg16")
+HUGE = "torchvision:vgg16_bn"
+LARGE = {"resnet110", *(f"torchvision:{name}" for name in TORCHVISION)}
 NETWORKS = (*TABLE, *(f"torchvision:{name}" for name in TORCHVISION), *oddnets.PRUNABLE)
 CASES = [
-    pytest.param(name, scope, marks=pytest.mark.slow if name.endswith("vgg16_bn") else ())
+    pytest.param(name, scope, marks=pytest.mark.slow if (name in LARGE and scope == "inner") or name == HUGE else ())
     for name in NETWORKS
     for scope in SCOPES
 ]

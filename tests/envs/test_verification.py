@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 import oddnets
@@ -27,12 +28,14 @@ def problem(network: PrunableNetwork) -> str:
     return line
 
 
-@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(
-    "name",
-    ["resnet20", "mobilenetv1", "mobilenetv2", "torchvision:mobilenet_v3_large", "torchvision:regnet_y_400mf",
-     "torchvision:googlenet", "torchvision:squeezenet1_1", *oddnets.PRUNABLE],
-)  # fmt: skip
+    ("name", "scope"),
+    [
+        *product(("resnet20", "mobilenetv2", *oddnets.PRUNABLE), SCOPES),
+        *((name, "inner") for name in ("torchvision:mobilenet_v3_large", "mobilenetv1")),
+        *((f"torchvision:{name}", "all") for name in ("regnet_y_400mf", "googlenet", "squeezenet1_1")),
+    ],
+)
 def test_networks_that_are_traced_rightly_pass(name: str, scope: str) -> None:
     verify(reference.network(name, scope))
 

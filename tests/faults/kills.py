@@ -93,11 +93,10 @@ class Killing:
         )
 
     def _strike(self, process: subprocess.Popen[str], kind: str) -> bool:
-        """Whether there was something to kill."""
+        """Whether there was something to kill; for a run's process it waits, but not beyond the command's end."""
         if kind == "run":
-            jobs = [job for server in children(process.pid) for job in children(server.pid)]
-            victims = [child for job in jobs for child in (job, *children(job.pid))]
-            if victims:
+            wait_for(lambda: process.poll() is not None or bool(_jobs(process.pid)))
+            if victims := _jobs(process.pid):
                 with suppress(psutil.Error):
                     self._rng.choice(victims).kill()
                     return True
@@ -109,6 +108,12 @@ class Killing:
                 with suppress(psutil.Error):
                     member.kill()
         return True
+
+
+def _jobs(pid: int) -> list[psutil.Process]:
+    """Processes that a command's server has started, and theirs."""
+    jobs = [job for server in children(pid) for job in children(server.pid)]
+    return [child for job in jobs for child in (job, *children(job.pid))]
 
 
 def children(pid: int) -> list[psutil.Process]:

@@ -221,6 +221,9 @@ def test_the_report_needs_nothing_else(made: Made) -> None:
 def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     agents = ("random", "bo", "uniform")
     made = [fake.experiment(tmp_path / f"preserve-{p}", 3, preserve=p, agents=agents) for p in (0.5, 0.3)]
+    (tmp_path / "report-tables").mkdir()
+    for name in ("components.md", "notes.md"):
+        (tmp_path / "report-tables" / name).write_text("of other experiments, and the user's")
     assert report_page.write(Results(made)) == tmp_path / "report.html"
     page = Page((tmp_path / "report.html").read_text())
     rows = page.tables["all-table"]
@@ -234,16 +237,12 @@ def test_several_experiments_are_reported_together(tmp_path: Path) -> None:
     assert together.loc["bo", "mean"].round(2) == float(pooled["bo"]["mean"])
     assert {path.suffix for path in (tmp_path / "report-tables").glob("claims.*")} == {".md", ".csv", ".tex"}
     assert {path.stem for path in made[0].tables_folder.glob("*.md")} <= {home.NAME for home in table_list.TABLES}
-    for name in ("components.md", "notes.md"):
-        (tmp_path / "report-tables" / name).write_text("of other experiments, and the user's")
-    report_page.write(Results(made), tmp_path / "report.html")
     assert not (tmp_path / "report-tables" / "components.md").exists()
     assert (tmp_path / "report-tables" / "notes.md").exists()
     report_page.write(Results(made, "bo"), tmp_path / "other.html")
     assert (tmp_path / "other-tables" / "claims.csv").exists()
     report_page.write(Results(made[:1]), tmp_path / "other.html")
     assert not list((tmp_path / "other-tables").iterdir())
-    report_page.write(Results(made[:1]))
     assert not (made[0].folder / "report-tables").exists()
     elsewhere = fake.experiment(tmp_path / "other" / "one", 2)
     with pytest.raises(ConfigError, match="several folders"):
