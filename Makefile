@@ -59,7 +59,7 @@ study: $(READY)  ## run or resume the reference study (hours), and write its tab
 	[ -z "$$there" ] || $(BIN)/prunebench report $$there --reference ddpg --html results/reference/report.html; exit $$code
 
 test: $(READY)  ## run the tests
-	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow

@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    own = sorted(os.sched_getaffinity(0))
+    # A core for each worker and what it starts: threads of one that wait for each other take all day beside the others.
+    os.sched_setaffinity(0, {own[int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % len(own)]})
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"  # before any test imports torch
 
 
-LONGEST = ("test_end_to_end", "test_faults", "test_networks_end_to_end", "test_network", "test_wheel")
+LONGEST = (
+    *("test_end_to_end", "test_network", "test_networks_end_to_end", "test_contract", "test_plugin", "test_bench"),
+    *("test_report", "test_wheel", "test_api", "test_verification", "test_small", "test_finetune"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ from faults.__main__ import render
 from faults.kills import Killing
 from faults.kit import Row, Workplace
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KILLS = (["run"], ["driver"], ["group"])
 
 
