@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from prunebench.harness.pace import Pace
+from prunebench.harness.pace import Pace, duration
 
 if TYPE_CHECKING:
     from prunebench.envs.progress import Progress as Reported
@@ -42,8 +42,8 @@ class Display(Protocol):
     def end(self, what: str, line: str = "") -> None:
         """Show that a piece of work is over; ``line`` stays, if there is one."""
 
-    def overall(self, done: int, total: int) -> None:
-        """Show that ``done`` of the command's ``total`` runs are over."""
+    def overall(self, done: int, total: int, left: float | None = None) -> None:
+        """Show that ``done`` of the command's ``total`` runs are over, and how many seconds the others still take."""
 
 
 class Lines:
@@ -84,9 +84,9 @@ class Lines:
             self.say(line + self._count)
             self._count = ""
 
-    def overall(self, done: int, total: int) -> None:
+    def overall(self, done: int, total: int, left: float | None = None) -> None:
         """Add the count to the next last line of a run."""
-        self._count = f" (runs {done}/{total})" if done else ""
+        self._count = f" (runs {done}/{total}{f', {_left(left)}' if left and done < total else ''})" if done else ""
 
 
 class Bars:
@@ -130,10 +130,10 @@ class Bars:
         if line:
             self.say(line)
 
-    def overall(self, done: int, total: int) -> None:
+    def overall(self, done: int, total: int, left: float | None = None) -> None:
         """Move the bar of all runs, which goes with the last of them."""
         if done < total:
-            self._move(_RUNS, done, total, "")
+            self._move(_RUNS, done, total, "" if left is None else _left(left))
         else:
             self._remove(_RUNS)
 
@@ -146,6 +146,10 @@ class Bars:
         self._paces.pop(what, None)
         if what in self._tasks:
             self._progress.remove_task(self._tasks.pop(what))
+
+
+def _left(seconds: float) -> str:
+    return f"about {duration(seconds)} left"
 
 
 def watch(display: Display, *, told: bool = False) -> Reported:

@@ -50,10 +50,12 @@ class ExperimentConfig:
     budget: str = "wall"
     lower_bound: float = 0.1
     reward: str = "accuracy"
-    agents: tuple[AgentSpec, ...] = tuple(map(AgentSpec, (*registry.CONTROLS, "ddpg", "bo", "clustered_bo")))
+    agents: tuple[AgentSpec, ...] = tuple(
+        map(AgentSpec, (*registry.CONTROLS, "ddpg", "bo", "clustered_bo", "adaptive_clustered_bo"))
+    )
     evaluations: int = 100
     threads: int = 1
-    seeds: int = 3
+    seeds: int = 5
 
     def __post_init__(self) -> None:
         if isinstance(self.agents, str | Mapping):

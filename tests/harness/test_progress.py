@@ -78,12 +78,12 @@ def test_lines_say_rate_time_left_and_count(clock: Clock, capsys: pytest.Capture
         for done in range(100):
             lines.step("random seed 0", done, 100, "incumbent 93.10 %")
             clock.now += 0.5
-        lines.overall(1, 3)
+        lines.overall(1, 3, 250.0)
         lines.end("random seed 0", "random seed 0: done")
         lines.end("timing", "timing: done")
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "random seed 0: 25/100, incumbent 93.10 %, 2/s, 38 s left"
-    assert said[-2:] == ["random seed 0: done (runs 1/3)", "timing: done"]
+    assert said[-2:] == ["random seed 0: done (runs 1/3, about 4 min left)", "timing: done"]
     assert len(said) == 5
 
 
@@ -108,7 +108,7 @@ def test_bars_show_every_run_and_all_of_them(clock: Clock) -> None:
             bars.step("bo seed 0", done, 100, "incumbent 93.10 %")
             clock.now += 0.5
         bars._progress.refresh()
-        bars.overall(4, 18)
+        bars.overall(4, 18, 95.0)
         bars.end("bo seed 0", "bo seed 0: done")
         bars.overall(18, 18)
         assert not bars._tasks
