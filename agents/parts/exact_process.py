@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from botorch.models import SingleTaskGP
-from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
+from gpytorch.kernels import RBFKernel, ScaleKernel
 from linear_operator.utils.cholesky import psd_safe_cholesky
 from torch import Tensor
 
@@ -36,7 +36,7 @@ class ExactProcess:
         self._scaled = kernel if isinstance(kernel, ScaleKernel) else None
         self._kernel: Any = kernel if self._scaled is None else kernel.base_kernel
         if not isinstance(self._kernel, RBFKernel) and getattr(self._kernel, "nu", None) != 2.5:
-            raise TypeError(f"{type(self._kernel).__name__}: expected {RBFKernel.__name__} or {MaternKernel.__name__}")
+            raise TypeError(f"{type(self._kernel).__name__}: expected RBFKernel, or MaternKernel with nu 2.5")
         (self._inputs,) = model.train_inputs
         self._centre = self._inputs.mean(dim=0)
 
