@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()"]
-AGENTS = ["uniform", "random", "greedy", "ddpg", "bo", "clustered_bo"]
+AGENTS = ["uniform", "random", "greedy", "ddpg", "bo", "clustered_bo", "adaptive_clustered_bo"]
 EVALUATIONS, SEEDS = 12, 2
 
 
