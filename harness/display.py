@@ -86,7 +86,7 @@ class Lines:
 
     def overall(self, done: int, total: int, left: float | None = None) -> None:
         """Add the count to the next last line of a run."""
-        self._count = f" (runs {done}/{total}{f', {_left(left)}' if left and done < total else ''})" if done else ""
+        self._count = f" ({', '.join(filter(None, [f'runs {done}/{total}', _left(left)]))})" if done else ""
 
 
 class Bars:
@@ -133,7 +133,7 @@ class Bars:
     def overall(self, done: int, total: int, left: float | None = None) -> None:
         """Move the bar of all runs, which goes with the last of them."""
         if done < total:
-            self._move(_RUNS, done, total, "" if left is None else _left(left))
+            self._move(_RUNS, done, total, _left(left))
         else:
             self._remove(_RUNS)
 
@@ -148,8 +148,8 @@ class Bars:
             self._progress.remove_task(self._tasks.pop(what))
 
 
-def _left(seconds: float) -> str:
-    return f"about {duration(seconds)} left"
+def _left(seconds: float | None) -> str:
+    return f"about {duration(seconds)} left" if seconds else ""
 
 
 def watch(display: Display, *, told: bool = False) -> Reported:

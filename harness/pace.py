@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 
 _WINDOW = 30  # the number of last steps that make the rate
 _SHORTEST = 1.0  # seconds from which a rate can be told
+_TELLING = 10.0  # seconds of runs from which the end of all can be told
 
 
 class Pace:
@@ -36,6 +38,43 @@ class Pace:
             return ""
         left = (total - self._marks[-1][1]) / rate
         return f"{rate:.0f}/s, {duration(left)} left" if rate >= 10 else f"{rate:.2g}/s, {duration(left)} left"
+
+
+class Remaining:
+    """How long runs still take, from what all evaluations of this call have taken so far.
+
+    Args:
+        evaluations: of a run; an agent whose last run took fewer will take fewer in the others.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self._evaluations = evaluations
+        self._waiting: dict[str, str] = {}
+        self._done: Counter[str] = Counter()  # evaluations, by run
+        self._paid: Counter[str] = Counter()  # those of them that took time in this call
+        self._lengths: dict[str, int] = {}  # evaluations of a run, by agent
+
+    def begin(self, agents: Mapping[str, str]) -> None:
+        """Runs are to be done from now on; ``agents`` by the runs' names."""
+        self._began, self._waiting = time.monotonic(), dict(agents)
+
+    def step(self, run: str, done: int, replayed: int) -> None:
+        """So many of a run's evaluations are done, ``replayed`` of them at no cost."""
+        self._done[run], self._paid[run] = done, max(0, done - replayed)
+
+    def end(self, run: str) -> None:
+        """A run is over."""
+        agent = self._waiting.pop(run, None)
+        if agent is not None and self._done[run]:
+            self._lengths[agent] = self._done[run]
+
+    def seconds(self) -> float | None:
+        """What is left; None while it is too early to tell."""
+        paid = self._paid.total()
+        if not paid or (taken := time.monotonic() - self._began) < _TELLING:
+            return None
+        lengths = {run: self._lengths.get(agent, self._evaluations) for run, agent in self._waiting.items()}
+        return taken / paid * sum(max(0, length - self._done[run]) for run, length in lengths.items())
 
 
 def duration(seconds: float) -> str:

@@ -39,6 +39,7 @@ class ExactProcess:
             raise TypeError(f"{type(self._kernel).__name__}: expected RBFKernel, or MaternKernel with nu 2.5")
         (self._inputs,) = model.train_inputs
         self._centre = self._inputs.mean(dim=0)
+        self._one = torch.eye(len(self._inputs), dtype=self._inputs.dtype)
 
     def log_likelihood(self) -> Tensor:
         """Log marginal likelihood of the outcomes with the priors of the hyperparameters, per observation."""
@@ -73,8 +74,8 @@ class ExactProcess:
         return away
 
     def _factorised(self) -> Tensor:
-        noise = self._model.likelihood.noise * torch.ones(len(self._inputs), dtype=self._inputs.dtype)
-        factor: Tensor = psd_safe_cholesky(self._covariance(self._inputs) + torch.diag(noise))
+        noisy = self._covariance(self._inputs) + self._model.likelihood.noise * self._one
+        factor: Tensor = psd_safe_cholesky(noisy)
         return factor
 
     def _covariance(self, points: Tensor) -> Tensor:

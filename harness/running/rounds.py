@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from prunebench.harness.errors import BusyError, StoreError
+from prunebench.harness.pace import Remaining
 from prunebench.harness.processes.local import End, Event, Job
 from prunebench.harness.record.status import ENDED, Problem, Status
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
 
 _LETTING_GO = 5.0  # seconds that a killed process may take to be gone
-_TELLING = 10.0  # seconds of runs from which their end can be told
 _POLL = 1.0  # seconds between two looks at runs that another process does
 
 
@@ -60,7 +60,7 @@ class Rounds:
         self._experiment, self._engine, self._make_job = experiment, engine, make_job
         self._at_once, self._attempts = at_once, attempts
         self._display, self._others = display, others
-        self._forecast = _Forecast(experiment.config.evaluations)
+        self._remaining = Remaining(experiment.config.evaluations)
         self._failures: Counter[str] = Counter()  # of this call: an agent may reach the file that counts them
 
     def do(self, runs: list[Run]) -> None:
@@ -68,7 +68,7 @@ class Rounds:
         self._over, self._total = self._others[0], sum(self._others) + len(runs)
         self._tell_overall()
         todo = [run for run in runs if not self._given_up(run)]
-        self._forecast.begin(todo)
+        self._remaining.begin({run.name: run.agent for run in todo})
         while todo:
             again, busy = self._round(todo)
             todo = again or self._freed(busy)
@@ -86,7 +86,7 @@ class Rounds:
                 done, accuracy, replayed = event.values or (0, None, 0)
                 evaluations = self._experiment.config.evaluations
                 self._display.step(run.name, done, evaluations, incumbent_text(accuracy), replayed)
-                self._forecast.step(run, done, replayed)
+                self._remaining.step(run.name, done, replayed)
                 self._tell_overall()
             elif event.cause == "busy":
                 busy.append(run)
@@ -101,14 +101,14 @@ class Rounds:
     def _end(self, run: Run, end: End) -> None:
         problem = self._problem(run, end)
         self._over += 1
-        self._forecast.end(run)
+        self._remaining.end(run.name)
         self._tell_overall()
         if problem is not None:
             self.failed[run.name] = problem
         self._display.end(run.name, summary(run) if problem is None else f"{run.name}: failed: {problem}")
 
     def _tell_overall(self) -> None:
-        left = None if self._others[1] else self._forecast.seconds()  # what comes after may be another network
+        left = None if self._others[1] else self._remaining.seconds()  # what comes after may be another network
         self._display.overall(self._over, self._total, left)
 
     def _problem(self, run: Run, end: End) -> str | None:
@@ -159,43 +159,6 @@ class Rounds:
         status = run.checked()
         died = status.state == "failed" and status.error is not None and status.error.type == _TYPES["died"]
         return status.state in ENDED and not (died and status.failures < self._attempts)
-
-
-class _Forecast:
-    """How long runs still take, from what the evaluations of this call have taken so far.
-
-    Args:
-        evaluations: of a run; an agent whose first run took fewer will take fewer in the others.
-    """
-
-    def __init__(self, evaluations: int) -> None:
-        self._evaluations = evaluations
-        self._waiting: dict[str, Run] = {}
-        self._done: Counter[str] = Counter()  # evaluations, by run
-        self._paid: Counter[str] = Counter()  # those of them that took time in this call
-        self._lengths: dict[str, int] = {}  # evaluations of a run, by agent
-
-    def begin(self, runs: list[Run]) -> None:
-        """These are to be done, from now on."""
-        self._began = time.monotonic()
-        self._waiting = {run.name: run for run in runs}
-
-    def step(self, run: Run, done: int, replayed: int) -> None:
-        """So many of a run's evaluations are done."""
-        self._done[run.name], self._paid[run.name] = done, max(0, done - replayed)
-
-    def end(self, run: Run) -> None:
-        """A run is over."""
-        if self._waiting.pop(run.name, None) is not None and self._done[run.name]:
-            self._lengths[run.agent] = self._done[run.name]
-
-    def seconds(self) -> float | None:
-        """What is left; None while it is too early to tell."""
-        paid = self._paid.total()
-        if not paid or (taken := time.monotonic() - self._began) < _TELLING:
-            return None
-        lengths = {run.name: self._lengths.get(run.agent, self._evaluations) for run in self._waiting.values()}
-        return taken / paid * sum(max(0, length - self._done[name]) for name, length in lengths.items())
 
 
 def _found(run: Run) -> Status:

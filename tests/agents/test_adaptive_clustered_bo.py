@@ -10,6 +10,7 @@ import pytest
 from scipy.cluster.hierarchy import is_valid_linkage
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
+from searches import Recording
 
 from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, signal
 from prunebench.agents.parts import policy_model
@@ -40,18 +41,10 @@ def searched(
     env: ChannelPruningEnv, evaluations: int, agent: Any = AdaptiveClusteredBOAgent, seed: int = 0, **options: Any
 ) -> tuple[Any, list[dict[str, Any]]]:
     """The agent after its search, and its evaluations."""
-    step, records = env.step, []
-
-    def watched(action: Any) -> Any:
-        result = step(action)
-        if result[2]:
-            records.append(result[4]["evaluation"])
-        return result
-
-    env.step = watched  # type: ignore[method-assign]
+    watched = Recording(env)
     made = agent(seed=seed, **options)
-    made.search(env, evaluations)
-    return made, records
+    made.search(watched, evaluations)
+    return made, watched.records
 
 
 # The model

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
+from searches import Recording
 
 from prunebench.agents.bo import BOAgent
 from prunebench.agents.clustered_bo import ClusteredBOAgent
@@ -50,20 +50,6 @@ VARIANTS = (
 @parametrize_with_checks({text: registry.factory(parse(text)[0]) for text in VARIANTS})
 def test_contract_of_variants(check: Any, factory: Any) -> None:
     check(factory)
-
-
-class Recording(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Keeps every evaluation."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.records: list[dict[str, Any]] = []
-
-    def step(self, action: Any) -> Any:
-        result = self.env.step(action)
-        if result[2]:
-            self.records.append(result[4]["evaluation"])
-        return result
 
 
 def run(

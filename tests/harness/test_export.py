@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +18,16 @@ from prunebench.envs.weights import export as files
 from prunebench.harness import cli
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.inside.export import export_one
 from prunebench.harness.inside.finetune import finetune_one, resolve
 from prunebench.harness.processes.local import JobError
-from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running.export import Exported, choose, export
 
 DENSE = {"reward_accuracy": 0.9, "test_accuracy": 0.8, "macs": 2_000_000, "parameters": 20_000}
 
-
-@pytest.fixture(autouse=True)
-def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "modules", lambda *agents: finished_runs.MODULES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fresh_server() -> None:
-    finished_runs.stop_server()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("finished")
-    data, checkpoint = finished_runs.images(folder / "data"), finished_runs.weights(folder / "weights.pt")
-    return finished_runs.make(folder / "experiment", data, checkpoint)
-
-
-@pytest.fixture
-def experiment(finished: Experiment, tmp_path: Path) -> Experiment:
-    shutil.copytree(finished.folder, tmp_path / "x")
-    return store.load(tmp_path / "x")
+pytestmark = pytest.mark.usefixtures("finished_runs_server")
 
 
 def silent(*values: Any) -> None:

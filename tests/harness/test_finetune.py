@@ -20,7 +20,6 @@ from prunebench.harness import cli
 from prunebench.harness.commands import finetune as finetune_command
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.inside.finetune import finetune_one, resolve
 from prunebench.harness.processes.local import JobError
@@ -35,28 +34,7 @@ from prunebench.harness.running.finetune import finetune
 SETTINGS = FinetuneSettings(1, 0.01)
 KEYS = ["schema", "agent", "seed", "status", "settings", "channels", "test", "seconds", "error"]
 
-
-@pytest.fixture(autouse=True)
-def server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "modules", lambda *agents: finished_runs.MODULES)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fresh_server() -> None:
-    finished_runs.stop_server()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("finished")
-    data, checkpoint = finished_runs.images(folder / "data"), finished_runs.weights(folder / "weights.pt")
-    return finished_runs.make(folder / "experiment", data, checkpoint)
-
-
-@pytest.fixture
-def experiment(finished: Experiment, tmp_path: Path) -> Experiment:
-    shutil.copytree(finished.folder, tmp_path / "x")
-    return store.load(tmp_path / "x")
+pytestmark = pytest.mark.usefixtures("finished_runs_server")
 
 
 def files(folder: Path) -> dict[Path, int]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from prunebench.harness import display, pace
 from prunebench.harness.display import Bars, Lines, watch
-from prunebench.harness.pace import Pace, duration
+from prunebench.harness.pace import Pace, Remaining, duration
 
 
 class Clock:
@@ -116,3 +116,20 @@ def test_bars_show_every_run_and_all_of_them(clock: Clock) -> None:
     assert re.search(r"runs .* 3/18", text)
     assert re.search(r"bo seed 0 .*10/100 incumbent 93.10 %, 2/s, 45 s left", text)
     assert "bo seed 0: done" in text
+
+
+def test_the_end_of_all_runs_is_told_from_what_evaluations_took(clock: Clock) -> None:
+    remaining = Remaining(100)
+    remaining.begin({f"{agent} seed {seed}": agent for agent in ("once", "random") for seed in range(2)})
+    remaining.step("random seed 0", 30, 20)  # twenty of them were another call's
+    clock.now += 5.0
+    assert remaining.seconds() is None, "too early to tell"
+    clock.now += 15.0
+    assert remaining.seconds() == pytest.approx(2.0 * (100 + 100 + 70 + 100))
+    remaining.step("once seed 0", 1, 0)
+    remaining.end("once seed 0")
+    clock.now += 2.0
+    assert remaining.seconds() == pytest.approx(2.0 * (1 + 70 + 100)), "the other one will end as soon"
+    for run in ("once seed 1", "random seed 0", "random seed 1"):
+        remaining.end(run)
+    assert remaining.seconds() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import fake
 import pytest
@@ -15,16 +15,9 @@ from prunebench.harness.processes.local import End, Event, Job
 from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.status import Status
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.running.rounds import Rounds, _Forecast
+from prunebench.harness.running.rounds import Rounds
 
 DIED = {"problem": "the process was killed by SIGKILL", "cause": "died", "details": "no traceback"}
-
-
-class Named(NamedTuple):
-    """As much of a run as a forecast sees."""
-
-    name: str
-    agent: str
 
 
 class Script:
@@ -132,23 +125,3 @@ def test_what_was_mended_to_write_a_status_is_among_its_notices(experiment: Expe
 
     done(experiment, act, attempts=1)
     assert status_of(experiment).notices == ["a torn line after evaluation 0 was dropped"]
-
-
-def test_the_end_is_told_from_what_evaluations_took_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr("prunebench.harness.running.rounds.time.monotonic", lambda: clock[0])
-    runs = [Named(f"{agent} seed {seed}", agent) for agent in ("once", "random") for seed in range(2)]
-    forecast = _Forecast(100)
-    forecast.begin(runs)
-    forecast.step(runs[2], 30, 20)  # twenty of them were another call's
-    clock[0] = 5.0
-    assert forecast.seconds() is None, "too early to tell"
-    clock[0] = 20.0
-    assert forecast.seconds() == pytest.approx(2.0 * (100 + 100 + 70 + 100))
-    forecast.step(runs[0], 1, 0)
-    forecast.end(runs[0])
-    clock[0] = 22.0
-    assert forecast.seconds() == pytest.approx(2.0 * (1 + 70 + 100)), "the other one will end as soon"
-    for run in runs[1:]:
-        forecast.end(run)
-    assert forecast.seconds() == 0
