@@ -1,32 +1,44 @@
-"""The comparisons that claims are tested by: each from finished runs to what was measured, in words, and an outcome."""
+"""The comparisons that claims are tested by: each from finished runs to what was measured, in words, and an outcome.
+
+A claim is reproduced where a test shows the claimed difference, refuted where an equivalence test shows that it is smaller
+than the smallest one that matters (two one-sided tests, Schuirmann 1987), and undecided else.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from prunebench.harness.analysis import anytime, comparison, inference, power
+from prunebench.harness.analysis import anytime, comparison, inference
 from prunebench.harness.analysis.inference import ALPHA
+from prunebench.harness.analysis.permutation import VarianceRatio
+from prunebench.harness.analysis.welch import FEWEST, Difference
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.frames import Reading
 
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-TOO_FEW, NOT_TESTED = "not enough seeds", "not tested here"
+REPRODUCED, REFUTED, UNDECIDED = "reproduced", "refuted", "undecided"
+VARIES = "differs by task"
+NOT_TESTED = "not tested here"
 
 _MARGIN = 1.0  # on both sides of a published range
-_HALVED = 0.5  # the ratio of variances that a claim of less variance is about, where it has no number
 
 
 class Finding(NamedTuple):
-    """What came of a claim: what was measured, in words, and the outcome."""
+    """What came of a claim: what was measured, in words, the effect with its 95 % interval, and the outcome."""
 
     measured: str
+    effect: str
     outcome: str
+
+
+def not_tested(why: str) -> Finding:
+    """The finding on a claim that these experiments say nothing about."""
+    return Finding(why, "", NOT_TESTED)
 
 
 def run(test: Any, readings: Mapping[str, Reading], runs: pd.DataFrame, *labels: str) -> Finding:
@@ -39,72 +51,114 @@ def run(test: Any, readings: Mapping[str, Reading], runs: pd.DataFrame, *labels:
         labels: the agent's, and the reference's where there is one.
     """
     if test.kind == "target":
-        return _target(readings, runs, *labels)
+        return _target(test, readings, runs, *labels)
     tests = {"difference": _difference, "variance": _variance, "value": _value}
     return tests[test.kind](test, runs, *labels)  # type: ignore[operator]
 
 
+_Said = Callable[[float], str]
+"""How an effect that was tested is spoken of."""
+
+
+def _points(value: float) -> str:
+    return f"{value:+.2f}"
+
+
+def _factor(value: float) -> str:
+    return f"{math.exp(value):.2f}"
+
+
 def _difference(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    runs = _with_both(runs, agent, reference)
-    if not len(runs):
-        return _no_pairs(agent, reference)
-    sign = 1 if test.expect == "higher" else -1
     if test.column == "seconds":
-        return _times(sign, runs, agent, reference)
-    pairs = comparison.paired_differences(runs, agent, reference, test.column)
-    measured = f"{agent} minus {reference}: {pairs.mean():+.2f} points (mean of "
-    return _decided(sign * pairs, measured, runs["task"].nunique())
+        return _times(test, runs, agent, reference)
+    parts = comparison.strata(runs, agent, reference, test.column)
+    alike = comparison.scaled(runs, agent, reference, test.column)
+    words = f"{agent} minus {reference}, points"
+    return _decided(test, Difference(alike), parts, _points, words)
 
 
-def _times(sign: int, runs: pd.DataFrame, agent: str, reference: str, told: str = "") -> Finding:
-    """Seconds pair by pair, in logarithms: so tasks of short and of long evaluations count alike."""
+def _times(test: Any, runs: pd.DataFrame, agent: str, reference: str, told: str = "") -> Finding:
+    """Seconds by their logarithms: so tasks of short and of long evaluations count alike."""
     runs = runs.assign(log_seconds=np.log(runs["seconds"]))
-    logs = comparison.paired_differences(runs, agent, reference, "log_seconds")
-    factor = f"{agent} takes {math.exp(logs.mean()):.2f} times as long as {reference} (geometric mean of "
-    return _decided(sign * logs, told + factor, runs["task"].nunique())
+    parts = comparison.strata(runs, agent, reference, "log_seconds")
+    words = f"{told}time of {agent} over that of {reference}, geometric mean"
+    return _decided(test, Difference(list(parts.values())), parts, _factor, words)
 
 
-def _with_both(runs: pd.DataFrame, agent: str, reference: str) -> pd.DataFrame:
-    """The runs of two agents, of tasks and seeds that both have."""
-    asked = runs[runs["agent"].isin((agent, reference))]
-    return asked[asked.groupby(["task", "seed"])["agent"].transform("nunique") == 2]
-
-
-def _no_pairs(agent: str, reference: str) -> Finding:
-    return Finding(f"needs finished runs of {agent} and {reference} of one task and seed", NOT_TESTED)
-
-
-def _decided(gains: np.ndarray, measured: str, tasks: int) -> Finding:
-    """By the sign-flip test of ``gains`` ``(n,)``, which the claim says are above 0 on average.
+def _decided(
+    test: Any,
+    found: Difference | VarianceRatio,
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    say: _Said,
+    words: str,
+) -> Finding:
+    """By the effect that the claim gives a sign to.
 
     Args:
-        gains: one per pair.
-        measured: the finding's words, up to the number of pairs.
-        tasks: how many the pairs are of.
+        test: says the sign (``expect``), and the smallest effect that matters.
+        found: the test of all tasks together.
+        parts: values per task.
+        say: how effects are spoken of.
+        words: what is measured.
     """
-    result, needed = inference.paired(gains), power.seeds_needed(gains)
-    measured = f"{measured}{_counted(result.pairs, 'pair')}{f' of {tasks} tasks' if tasks > 1 else ''}"
-    more = "" if needed is None else f"; about {max(needed, result.pairs + 1)} pairs would decide"
-    if not inference.decidable(result.pairs):
-        return Finding(f"{measured}; p cannot be below {inference.smallest_p(result.pairs):.2g}{more})", TOO_FEW)
-    measured = f"{measured}, p = {result.p:.2g}"
-    if result.p <= ALPHA:
-        return Finding(f"{measured})", REPRODUCED if result.mean > 0 else NOT_REPRODUCED)
-    if not gains.any():
-        return Finding(f"{measured}; no pair differs)", NOT_REPRODUCED)
-    return Finding(f"{measured}{more or f'; more than {power.MOST_SEEDS} pairs would be needed'})", TOO_FEW)
+    if not parts:
+        return not_tested(f"needs finished runs of {words.partition(',')[0]} on one task")
+    runs = _runs(parts)
+    if math.isnan(found.p):
+        return Finding(f"{words}: {say(found.effect)} ({runs}; too few for a test)", say(found.effect), UNDECIDED)
+    interval = found.interval(ALPHA)
+    effect = f"{say(found.effect)} [{say(interval.low)}, {say(interval.high)}]"
+    each = _each(parts, say) if isinstance(found, Difference) else ""
+    measured = f"{words}: {effect} ({runs}, p = {found.p:.2g}{each})"
+    if found.interaction_p <= ALPHA and len({np.sign(value) for value in _effects(parts).values()}) > 1:
+        return Finding(f"{measured}; not the same in all tasks, p = {found.interaction_p:.2g}", effect, VARIES)
+    return Finding(measured, effect, _outcome(test, found))
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _outcome(test: Any, found: Difference | VarianceRatio) -> str:
+    """Refuted first: a difference can be there and yet be too small to matter."""
+    sign = 1 if test.expect == "higher" else -1
+    one_sided = found.interval(2 * ALPHA)
+    most = max(sign * one_sided.low, sign * one_sided.high)
+    if most < test.smallest:
+        return REFUTED
+    return REPRODUCED if found.p <= ALPHA and sign * found.effect > 0 else UNDECIDED
 
 
-def _target(readings: Mapping[str, Reading], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+def _runs(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    ours, theirs = (sum(len(both[side]) for both in parts.values()) for side in (0, 1))
+    tasks = f" of {len(parts)} tasks" if len(parts) > 1 else ""
+    return f"{ours} and {theirs} runs{tasks}"
+
+
+def _effects(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    return {task: Difference([both]).effect for task, both in parts.items()}
+
+
+def _each(parts: Mapping[str, tuple[np.ndarray, np.ndarray]], say: _Said) -> str:
+    """The tasks' effects, where there are several."""
+    if len(parts) < 2:
+        return ""
+    return "; " + ", ".join(f"{task}: {say(effect)}" for task, effect in _effects(parts).items())
+
+
+def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
+    parts = comparison.strata(runs, agent, reference, test.column)
+    found = VarianceRatio(list(parts.values()), ALPHA)
+    if parts and math.isnan(found.effect):
+        return not_tested(f"{agent} and {reference}: nothing varies in their {_runs(parts)}, or there is one run only")
+    varied = {task: both for task, both in parts.items() if min(map(np.ptp, both)) > 0}
+    words = f"variance of {agent} over that of {reference}, ratio"
+    return _decided(test, found, varied, _factor, words)
+
+
+def _target(test: Any, readings: Mapping[str, Reading], runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     """Seconds to the highest accuracy that every run of both reached."""
     parts, low, told = [], [], []
-    paired = _with_both(runs, agent, reference)
-    several = paired["task"].nunique() > 1
-    for task, rows in paired.groupby("task", sort=False):
+    asked = runs[runs["agent"].isin((agent, reference))]
+    both = asked[asked.groupby("task")["agent"].transform("nunique") == 2]
+    several = both["task"].nunique() > 1
+    for task, rows in both.groupby("task", sort=False):
         every, where = readings[str(task)].evaluations, f"{task}: " if several else ""
         times = anytime.times_to_common_target(anytime.finished(rows, every))
         uniform = every.loc[every["agent"] == "uniform", "incumbent"].max()
@@ -119,8 +173,12 @@ def _target(readings: Mapping[str, Reading], runs: pd.DataFrame, agent: str, ref
             parts.append(times.assign(task=task, status="done"))
             told.append(where + _told(times, agent, reference))
     if not parts:
-        return Finding("; ".join(low), NOT_TESTED) if low else _no_pairs(agent, reference)
-    return _times(-1, pd.concat(parts), agent, reference, "; ".join([*low, *told]) + "; ")
+        return not_tested("; ".join(low) or f"needs finished runs of {agent} and {reference} on one task")
+    return _times(test, pd.concat(parts), agent, reference, "; ".join([*low, *told]) + "; ")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _told(times: pd.DataFrame, agent: str, reference: str) -> str:
@@ -147,52 +205,16 @@ def _break_even(evaluations: float, seconds: float) -> str:
     return f"quicker where an evaluation takes {where} than {-seconds / evaluations:.2g} s"
 
 
-def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
-    counts = runs[runs["agent"].isin((agent, reference))].groupby(["task", "agent"]).size().unstack(fill_value=0)
-    tasks = counts.index[(counts >= inference.RESAMPLED_RUNS).all(axis=1)]
-    if len(tasks) == 0 or counts.shape[1] < 2:
-        fewest = _counted(int(counts.to_numpy().min()), "run")
-        return Finding(
-            f"{agent} and {reference}: {fewest} each; no test below {inference.RESAMPLED_RUNS} on one task", TOO_FEW
-        )
-    enough = runs[runs["task"].isin(tasks)]
-    ours, theirs = _around_medians(enough, test.column, agent, reference)
-    ratio, (low, high) = inference.variance_ratio(ours, theirs)
-    p = inference.brown_forsythe(ours, theirs)
-    each = min(len(ours), len(theirs))
-    interval = "" if math.isnan(low) else f", 95 % interval {low:.2g} to {high:.2g}"
-    measured = f"variance of {agent} over that of {reference}: {ratio:.2f} ({each} runs each{interval}"
-    if math.isnan(ratio) or math.isnan(p):
-        return Finding(f"{measured.replace('nan', 'none')}; nothing varies)", NOT_TESTED)
-    measured = f"{measured}, p = {p:.2g}"
-    if ratio < 1 and p <= ALPHA:
-        return Finding(f"{measured})", REPRODUCED)
-    if low > _HALVED or p <= ALPHA:
-        return Finding(f"{measured})", NOT_REPRODUCED)
-    needed = power.runs_needed(ratio)
-    more = "" if needed is None else f"; about {max(needed, each + 1)} runs each would decide"
-    return Finding(f"{measured}{more})", TOO_FEW)
-
-
-def _around_medians(runs: pd.DataFrame, column: str, *agents: str) -> list[np.ndarray]:
-    """Agents' values, each task's shifted so that an agent's median is 0, and scaled so that tasks count alike."""
-    runs = runs[runs["agent"].isin(agents)]
-    shifted = runs[column] - runs.groupby(["task", "agent"])[column].transform("median")
-    scale = np.sqrt((shifted**2).groupby(runs["task"]).transform("mean"))
-    scaled = shifted / scale.where(scale > 0, 1.0)
-    return [scaled[runs["agent"] == agent].to_numpy(dtype=np.float64) for agent in agents]
-
-
 def _value(test: Any, runs: pd.DataFrame, agent: str) -> Finding:
     values = runs[runs["agent"] == agent][test.column].to_numpy(dtype=np.float64)
     low, high = inference.mean_interval(values)
     measured = f"{agent}: {values.mean():.2f} (mean of {_counted(len(values), 'run')}"
-    if len(values) < inference.RESAMPLED_RUNS:
-        return Finding(f"{measured}; no interval below {inference.RESAMPLED_RUNS})", TOO_FEW)
+    if len(values) < FEWEST:
+        return Finding(f"{measured}; too few for an interval)", f"{values.mean():.2f}", UNDECIDED)
     least, most = test.published
     if test.expect == "reaches":
         meets, misses = low >= least, high < least
     else:
         meets, misses = low >= least - _MARGIN and high <= most + _MARGIN, high < least or low > most
-    outcome = REPRODUCED if meets else NOT_REPRODUCED if misses else TOO_FEW
-    return Finding(f"{measured}, 95 % interval {low:.2f} to {high:.2f})", outcome)
+    outcome = REPRODUCED if meets else REFUTED if misses else UNDECIDED
+    return Finding(f"{measured})", f"{values.mean():.2f} [{low:.2f}, {high:.2f}]", outcome)

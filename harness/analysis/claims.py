@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prunebench.harness.analysis import claim_rules, comparison
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
+from prunebench.harness.errors import ConfigError, plain_line
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.frames import Reading
@@ -47,7 +49,7 @@ class Where(BaseModel):
 
 
 class Difference(BaseModel):
-    """One agent's values are higher, or lower, than another's."""
+    """One agent's values are higher, or lower, than another's, by what matters."""
 
     model_config = _STRICT
     kind: Literal["difference"]
@@ -55,6 +57,12 @@ class Difference(BaseModel):
     agent: str
     reference: str
     expect: Literal["higher", "lower"]
+    relevant: float = Field(gt=0)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that matters, in the unit that is tested: points, of seconds a logarithm."""
+        return _saved(self.relevant) if self.column == "seconds" else self.relevant
 
 
 class Variance(BaseModel):
@@ -66,6 +74,12 @@ class Variance(BaseModel):
     agent: str
     reference: str
     expect: Literal["lower"]
+    relevant: float = Field(gt=0, lt=1)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that matters, a logarithm."""
+        return _saved(self.relevant)
 
 
 class Target(BaseModel):
@@ -77,6 +91,17 @@ class Target(BaseModel):
     agent: str
     reference: str
     expect: Literal["lower"]
+    relevant: float = Field(gt=0, lt=1)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that matters, a logarithm."""
+        return _saved(self.relevant)
+
+
+def _saved(share: float) -> float:
+    """The logarithm of the factor by which something is less that lacks such a share."""
+    return -math.log1p(-share)
 
 
 class Value(BaseModel):
@@ -102,9 +127,32 @@ class Claim(BaseModel):
 
 
 @cache
-def load() -> tuple[Claim, ...]:
+def published() -> tuple[Claim, ...]:
     """The claims of ``claims.yaml``, one per pair of agents."""
-    content = yaml.safe_load(files("prunebench.harness.analysis").joinpath("claims.yaml").read_text(encoding="utf-8"))
+    text = files("prunebench.harness.analysis").joinpath("claims.yaml").read_text(encoding="utf-8")
+    return _parsed(yaml.safe_load(text))
+
+
+def read(path: Path) -> tuple[Claim, ...]:
+    """The claims of a user's file, which is written as ``claims.yaml`` is.
+
+    Raises:
+        ConfigError: there is no such file, or it is written otherwise.
+    """
+    try:
+        return _parsed(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
+        raise ConfigError(f"claims {str(path)!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return plain_line(str(error)) or "expected a list of claims, each with id, source, claim and test"
+
+
+def _parsed(content: Any) -> tuple[Claim, ...]:
     return tuple(Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry))
 
 
@@ -120,7 +168,7 @@ def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) 
     """Test a claim on those experiments that can test it.
 
     Args:
-        claim: from :func:`load`.
+        claim: from :func:`published` or :func:`read`.
         readings: of at least one experiment, by task.
         runs: of these experiments, see :class:`prunebench.harness.analysis.results.Results`.
     """
@@ -128,7 +176,7 @@ def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) 
     able = {task: readings[task] for task, lack in lacking.items() if lack is None}
     if not able:
         nearest = min(filter(None, lacking.values()), key=lambda lack: lack.startswith("needs the network"))
-        return Finding(nearest, NOT_TESTED)
+        return claim_rules.not_tested(nearest)
     mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
     named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
     labels = [_label(comparison.agents_of(mine), name) for name in named]
@@ -136,20 +184,20 @@ def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) 
     if len(known) < len(named):
         absent = named[labels.index(None)]
         what = "fine-tuned runs" if claim.test.column == "finetuned_accuracy" else "finished runs"
-        return Finding(f"needs {what} of {absent}", NOT_TESTED)
+        return claim_rules.not_tested(f"needs {what} of {absent}")
     return claim_rules.run(claim.test, able, mine, *known)
 
 
 def _label(labels: Sequence[str], name: str) -> str | None:
-    """The agent by its name, or else the first one of that name with options that no claim names."""
+    """The agent by its name, or else the first one of that name with options that no published claim names."""
     if name in labels:
         return name
-    named = {agent for claim in load() for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
+    named = {agent for claim in published() for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
     return next((label for label in labels if label.partition(":")[0] == name and label not in named), None)
 
 
-def findings(readings: Mapping[str, Reading], runs: pd.DataFrame) -> pd.DataFrame:
-    """The claims' rows: id, source, claim, agent, measured, outcome.
+def findings(claims: Sequence[Claim], readings: Mapping[str, Reading], runs: pd.DataFrame) -> pd.DataFrame:
+    """The claims' rows: id, source, claim, agent, measured, effect, outcome.
 
     Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
     """
@@ -157,7 +205,7 @@ def findings(readings: Mapping[str, Reading], runs: pd.DataFrame) -> pd.DataFram
     rows = [
         {"id": c.id, "source": c.source, "claim": c.claim, "agent": _label(labels, c.test.agent) or c.test.agent}
         | evaluate(c, readings, runs)._asdict()
-        for c in load()
+        for c in claims
     ]
     tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}
     table = pd.DataFrame(rows)

@@ -1,42 +1,48 @@
-"""Agents against each other: what :mod:`prunebench.harness.analysis.inference` says about the runs of one or several
-experiments.
+"""Agents against each other, by the runs of one or several experiments.
 
 Every function takes the runs of :class:`prunebench.harness.analysis.results.Results`, and of them only those that are
-done. Runs are paired by task and seed; bootstraps resample within a task.
+done. Runs of one seed have nothing in common but its number: they are not paired. Several tasks are strata.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from prunebench.envs.errors import check_choice
-from prunebench.harness.analysis import inference, power
+from prunebench.harness.analysis import inference
 from prunebench.harness.analysis.inference import ALPHA
+from prunebench.harness.analysis.permutation import VarianceRatio
+from prunebench.harness.analysis.welch import Difference
 from prunebench.harness.experiments.agentspec import CONTROLS
 
 HEADLINE = "test_accuracy"
 """The column by which agents are compared: of images that played no part in the search."""
+SMALLEST_EFFECT = 0.5
+"""Points of accuracy. A smaller difference does not matter: it is one to two standard errors of an accuracy on 10,000
+images, and what seeds alone move a strong agent's mean by."""
 
 BETTER, WORSE = "better", "worse"
+EQUAL = f"equal within {SMALLEST_EFFECT:g} points"
+VARIES = "differs from task to task"
 OPEN = "no difference shown"
-UNDECIDABLE = "too few seeds to decide"
-NO_PAIRS = "no runs in common"
-_PREFERRED = "random"
+UNDECIDABLE = "too few runs to test"
+NO_RUNS = "no runs to compare"
 
 
 def reference_agent(agents: Sequence[str], wanted: str | None = None) -> str:
-    """The agent that the others are compared with: the one asked for, else ``random``, else the first.
+    """The agent that the others are compared with: the one asked for, else the last one that was named.
 
     Raises:
         TaskError: there is no such agent here.
     """
     if wanted is None:
-        return _PREFERRED if _PREFERRED in agents else agents[0]
+        return agents[-1]
     check_choice("reference", wanted, agents)
     return wanted
 
@@ -51,215 +57,178 @@ def agents_of(runs: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(runs["agent"]))
 
 
-def describe(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
-    """A row per agent: agent, seeds (values), mean, std, variance, median, iqm, iqm_low, iqm_high.
-
-    Of several tasks: over those that every agent with a result has one on, for means over other tasks are no
-    comparison; the variance (n - 1) is that within a task, pooled.
-    """
-    shared = runs[runs["task"].isin(shared_tasks(runs, column))]
-    return pd.DataFrame([{"agent": agent} | _description(_strata(shared, agent, column)) for agent in agents_of(runs)])
-
-
-def shared_tasks(runs: pd.DataFrame, column: str = HEADLINE) -> list[str]:
-    """The tasks on which every agent that has a result anywhere has one."""
-    known = runs[(runs["status"] == "done") & runs[column].notna()]
-    agents = known["agent"].nunique()
-    counts = known.groupby("task", sort=False)["agent"].nunique()
-    return [str(task) for task, count in counts.items() if count == agents]
-
-
-def _description(strata: list[pd.Series]) -> dict[str, Any]:
-    values = np.concatenate([*strata, np.empty(0)])
-    if not len(values):
-        names = ("mean", "std", "variance", "median", "iqm", "iqm_low", "iqm_high")
-        return {"seeds": 0, **dict.fromkeys(names, math.nan)}
-    interval = inference.iqm_interval(strata)
-    freedom = sum(len(task) - 1 for task in strata)
-    within = sum(float(((task - task.mean()) ** 2).sum()) for task in strata)
-    variance = within / freedom if freedom else math.nan
-    return {
-        "seeds": len(values),
-        "mean": float(np.mean(values)),
-        "std": math.sqrt(variance),
-        "variance": variance,
-        "median": float(np.median(values)),
-        "iqm": float(inference.iqm(values)),
-        "iqm_low": interval.low,
-        "iqm_high": interval.high,
-    }
-
-
-def differences(
-    runs: pd.DataFrame, reference: str, column: str = HEADLINE, *, higher_is_better: bool = True
-) -> pd.DataFrame:
-    """A row per agent other than the reference: its values minus the reference's, pair by pair.
-
-    Columns: agent, reference, pairs, difference_mean, difference_std, difference_low, difference_high (of the mean),
-    p (exact sign-flip test, two-sided), p_holm (corrected for the rows), p_floor (the smallest p_holm that so many
-    pairs can give; where it is above 5 %, p and intervals are left out: they could only be misread), verdict,
-    more_seeds (pairs that would decide an open comparison, beyond those there are; NaN where it is decided or more than
-    a thousand), probability, probability_low, probability_high (of improvement).
-    """
-    others = [agent for agent in agents_of(runs) if agent != reference]
-    pairs = {agent: paired_differences(runs, agent, reference, column) for agent in others}
-    tested = {agent: inference.paired(values) for agent, values in pairs.items()}
-    corrected = inference.holm([result.p for result in tested.values()])
-    comparisons = sum(not math.isnan(result.p) for result in tested.values())
-    rows = []
-    for agent, p_holm in zip(others, corrected, strict=True):
-        result = tested[agent]
-        sign = 1 if higher_is_better else -1
-        verdict = _verdict(result.pairs, sign * result.mean, p_holm, comparisons)
-        rows.append(
-            {
-                "agent": agent,
-                "reference": reference,
-                "pairs": result.pairs,
-                "difference_mean": result.mean,
-                "difference_std": result.std,
-                "difference_low": result.interval.low,
-                "difference_high": result.interval.high,
-                "p": result.p,
-                "p_holm": p_holm,
-                "p_floor": min(1.0, max(comparisons, 1) * inference.smallest_p(result.pairs)),
-                "verdict": verdict,
-                "more_seeds": _more_seeds(pairs[agent], comparisons, verdict),
-                **_improvement(runs, agent, reference, column, sign),
-            }
-        )
-    table = pd.DataFrame(rows)
-    if rows:
-        table.loc[table["verdict"].isin((UNDECIDABLE, NO_PAIRS)), _TELLING] = math.nan
-    return table
-
-
-_TELLING = ["p", "p_holm", "difference_low", "difference_high", "probability_low", "probability_high"]
-"""What could only be misread where a test cannot decide: an interval says as much as a p does."""
-
-
-def _verdict(pairs: int, gain: float, p_holm: float, comparisons: int) -> str:
-    if pairs == 0:
-        return NO_PAIRS
-    if p_holm <= ALPHA:
-        return BETTER if gain > 0 else WORSE
-    return OPEN if inference.decidable(pairs, comparisons) else UNDECIDABLE
-
-
-def _more_seeds(pairs: np.ndarray, comparisons: int, verdict: str) -> float:
-    if verdict in (BETTER, WORSE, NO_PAIRS):
-        return math.nan
-    needed = power.seeds_needed(pairs, max(comparisons, 1))
-    return math.nan if needed is None else float(max(1, needed - len(pairs)))
-
-
-def _improvement(runs: pd.DataFrame, agent: str, reference: str, column: str, sign: int) -> dict[str, float]:
-    tasks = [task for _, task in runs.groupby("task", sort=False)]
-    both = [[sign * _values(task, name, column) for task in tasks] for name in (agent, reference)]
-    known = [(mine, other) for mine, other in zip(*both, strict=True) if len(mine) and len(other)]
-    if not known:
-        return dict.fromkeys(("probability", "probability_low", "probability_high"), math.nan)
-    probability, interval = inference.probability_of_improvement([a for a, _ in known], [b for _, b in known])
-    return {"probability": probability, "probability_low": interval.low, "probability_high": interval.high}
-
-
-def variances(runs: pd.DataFrame, reference: str, column: str = HEADLINE) -> pd.DataFrame:
-    """A row per agent other than the reference, of one task: whether its runs vary less.
-
-    Columns: agent, reference, seeds (the fewer of both), std, reference_std, ratio (of variances, this agent's over the
-    reference's), ratio_low, ratio_high, p (Brown-Forsythe), p_holm.
-    """
-    rows: list[dict[str, Any]] = []
-    theirs = _values(runs, reference, column)
-    for agent in agents_of(runs):
-        if agent == reference:
-            continue
-        mine = _values(runs, agent, column)
-        ratio, interval = inference.variance_ratio(mine, theirs)
-        rows.append(
-            {
-                "agent": agent,
-                "reference": reference,
-                "seeds": min(len(mine), len(theirs)),
-                "std": mine.std(ddof=1),
-                "reference_std": theirs.std(ddof=1),
-                "ratio": ratio,
-                "ratio_low": interval.low,
-                "ratio_high": interval.high,
-                "p": inference.brown_forsythe(mine, theirs),
-            }
-        )
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=inference.holm(table["p"])) if rows else table
-
-
-def components(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
-    """Variances (%^2) by seed and by split, of experiments that differ in their split alone.
-
-    A row per setting (what else was the same) with several splits, and agent: setting, agent, splits, runs,
-    seed_variance, split_variance.
-    """
-    rows = []
-    for setting, same in runs.groupby("setting", sort=False):
-        if same["split_seed"].nunique() < 2:
-            continue
-        for agent in agents_of(same):
-            splits = [_values(split, agent, column) for _, split in same.groupby("split_seed")]
-            splits = [values for values in splits if len(values)]
-            found = inference.variance_components(splits)
-            counts = {"splits": len(splits), "runs": sum(map(len, splits))}
-            parts = {"seed_variance": found.seed, "split_variance": found.split}
-            rows.append({"setting": setting, "agent": agent} | counts | parts)
-    return pd.DataFrame(rows)
-
-
-class AgainstBest(NamedTuple):
-    """The agent of the highest mean in one task, and the others by what a test says of their difference from it."""
-
-    best: str | None
-    tied: list[str]
-    worse: list[str]
-    undecided: list[str]
-
-
-def against_best(runs: pd.DataFrame, column: str = HEADLINE) -> AgainstBest:
-    """Every agent against the best one of one task: the sign-flip test, corrected (Bonferroni) for all pairs of agents.
-
-    For the best is chosen by the same numbers that are tested: a correction for the comparisons with it alone would
-    call one agent in fifteen worse by chance.
-    """
-    means = runs[runs["status"] == "done"].groupby("agent", sort=False)[column].mean().dropna()
-    if means.empty:
-        return AgainstBest(None, [], [], [])
-    best, count = str(means.idxmax()), len(means)
-    comparisons = count * (count - 1) // 2
-    groups: dict[str, list[str]] = {WORSE: [], OPEN: [], UNDECIDABLE: [], NO_PAIRS: []}
-    for agent in map(str, means.index):
-        if agent != best:
-            result = inference.paired(paired_differences(runs, agent, best, column))
-            groups[_verdict(result.pairs, result.mean, comparisons * result.p, comparisons)].append(agent)
-    return AgainstBest(best, groups[OPEN], groups[WORSE], groups[UNDECIDABLE] + groups[NO_PAIRS])
-
-
 def is_control(agent: str) -> bool:
     """Whether an agent's label is that of a control."""
     return agent.partition(":")[0] in CONTROLS
 
 
-def _values(runs: pd.DataFrame, agent: str, column: str) -> pd.Series:
+def values(runs: pd.DataFrame, agent: str, column: str) -> pd.Series:
+    """An agent's values, of its runs that are done."""
     chosen = runs[(runs["agent"] == agent) & (runs["status"] == "done")]
     return chosen[column].dropna().astype(float)
 
 
-def _strata(runs: pd.DataFrame, agent: str, column: str) -> list[pd.Series]:
-    values = [_values(task, agent, column) for _, task in runs.groupby("task", sort=False)]
-    return [task for task in values if len(task)]
+def differences(runs: pd.DataFrame, reference: str, column: str = HEADLINE, alpha: float = ALPHA) -> pd.DataFrame:
+    """A row per agent other than the reference: whether their means differ, and by how much.
+
+    The rows are one family: the chance that any of the verdicts "better" and "worse" is false is at most ``alpha``.
+
+    Args:
+        runs: of one or several tasks. Of several, values are scaled by the spread within a task, so that tasks count
+            alike; a difference then is a weighted mean over the tasks that both have runs on.
+        reference: the agent that the others are compared with.
+        column: of values of which more is better.
+        alpha: that chance.
+
+    Returns:
+        Columns agent, reference, runs, reference_runs, tasks (counts), difference (agent minus reference), low, high
+        (95 % interval of this difference alone), corrected_low, corrected_high (the interval that agrees with the
+        verdict), p, p_holm (corrected), interaction_p (of several tasks: that the difference is the same in all), verdict,
+        probability (of improvement: how often a run of the agent is better than one of the reference).
+    """
+    tests = [_Compared(runs, agent, reference, column) for agent in agents_of(runs) if agent != reference]
+    corrected = inference.holm([compared.p for compared in tests], alpha)
+    rows = [compared.row(found, alpha) for compared, found in zip(tests, corrected, strict=True)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def paired_differences(runs: pd.DataFrame, agent: str, reference: str, column: str) -> np.ndarray:
-    """``(n,)``: an agent's values minus the reference's, wherever both have one of the same task and seed."""
-    done = runs[(runs["status"] == "done") & runs["agent"].isin((agent, reference))]
-    wide = done.pivot(index=["task", "seed"], columns="agent", values=column).astype(float)
-    if not {agent, reference} <= set(wide.columns):
-        return np.empty(0)
-    return np.asarray((wide[agent] - wide[reference]).dropna(), dtype=np.float64)
+COLUMNS = (
+    *("agent", "reference", "runs", "reference_runs", "tasks", "difference", "low", "high", "corrected_low"),
+    *("corrected_high", "p", "p_holm", "interaction_p", "verdict", "probability"),
+)
+
+
+class _Compared:
+    """Two agents' runs, and what a test says of them."""
+
+    def __init__(self, runs: pd.DataFrame, agent: str, other: str, column: str) -> None:
+        self.agent, self.other = agent, other
+        self.strata = scaled(runs, agent, other, column)
+        both = strata(runs, agent, other, column).values()
+        self.probability = inference.probability_of_improvement(both)
+        self._test = Difference(self.strata)
+        self.p = self._test.p
+
+    def row(self, corrected: inference.Corrected, alpha: float) -> dict[str, Any]:
+        """The row of :func:`differences`."""
+        test = self._test
+        alone, agreeing = test.interval(ALPHA), test.interval(corrected.level)
+        return {
+            "agent": self.agent,
+            "reference": self.other,
+            "runs": sum(len(ours) for ours, _ in self.strata),
+            "reference_runs": sum(len(theirs) for _, theirs in self.strata),
+            "tasks": len(self.strata),
+            "difference": test.effect,
+            "low": alone.low,
+            "high": alone.high,
+            "corrected_low": agreeing.low,
+            "corrected_high": agreeing.high,
+            "p": test.p,
+            "p_holm": corrected.p,
+            "interaction_p": test.interaction_p,
+            "verdict": self._verdict(corrected.p <= alpha, agreeing, test.interaction_p <= ALPHA),
+            "probability": self.probability,
+        }
+
+    def _verdict(self, decided: bool, interval: Sequence[float], interacts: bool) -> str:
+        if not self.strata:
+            return NO_RUNS
+        if math.isnan(self.p):
+            return UNDECIDABLE
+        signs = {np.sign(ours.mean() - theirs.mean()) for ours, theirs in self.strata}
+        if interacts and not (decided and len(signs) == 1):
+            return VARIES
+        if decided:
+            return BETTER if self._test.effect > 0 else WORSE
+        return EQUAL if max(map(abs, interval)) <= SMALLEST_EFFECT else OPEN
+
+
+def strata(runs: pd.DataFrame, agent: str, other: str, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both agents' values, per task that both have one on."""
+    found = {
+        str(task): (values(rows, agent, column).to_numpy(), values(rows, other, column).to_numpy())
+        for task, rows in runs.groupby("task", sort=False)
+    }
+    return {task: both for task, both in found.items() if len(both[0]) and len(both[1])}
+
+
+def scaled(runs: pd.DataFrame, agent: str, other: str, column: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same; of several tasks divided by the spread within each, and times the harmonic mean of these spreads."""
+    found = strata(runs, agent, other, column)
+    if len(found) < 2:
+        return list(found.values())
+    spreads = [_spread(runs[runs["task"] == task], column) for task in found]
+    typical = len(spreads) / sum(1 / spread for spread in spreads)
+    factors = [typical / spread for spread in spreads]
+    return [(k * ours, k * theirs) for k, (ours, theirs) in zip(factors, found.values(), strict=True)]
+
+
+def _spread(task: pd.DataFrame, column: str) -> float:
+    """Standard deviation within agents of one task, pooled; 1 where nothing varies."""
+    found = task[task["status"] == "done"].groupby("agent")[column].agg(["var", "count"]).dropna()
+    freedom = float((found["count"] - 1).sum())
+    within = math.sqrt(float(((found["count"] - 1) * found["var"]).sum()) / freedom) if freedom else 0.0
+    return within or 1.0
+
+
+class Best(NamedTuple):
+    """The agent of the highest mean, and all that may be the best: none of the others is, with 95 % confidence."""
+
+    agent: str | None
+    possible: list[str]
+
+
+def best(runs: pd.DataFrame, column: str = HEADLINE) -> Best:
+    """Of one task.
+
+    An agent is left out where another one's mean is higher by a one-sided test at 5 %, divided by the number of other
+    agents: so the best is left out with a chance of 5 % at most (Hsu, J. Am. Stat. Assoc. 79, 1984, of whose multiple
+    comparisons with the best this is Bonferroni's form).
+    """
+    means = runs[runs["status"] == "done"].groupby("agent", sort=False)[column].mean().dropna()
+    if means.empty:
+        return Best(None, [])
+    samples = {str(agent): values(runs, str(agent), column).to_numpy() for agent in means.index}
+    level = ALPHA / max(1, len(samples) - 1)
+    beaten = {low for low, high in permutations(samples, 2) if _higher(samples[high], samples[low], level)}
+    return Best(str(means.idxmax()), [agent for agent in samples if agent not in beaten])
+
+
+def _higher(ours: np.ndarray, theirs: np.ndarray, level: float) -> bool:
+    """By a one-sided test, which is half of a two-sided one."""
+    if ours.mean() <= theirs.mean():
+        return False
+    return Difference([(ours, theirs)]).p <= 2 * level
+
+
+def variances(runs: pd.DataFrame, reference: str, column: str = HEADLINE) -> pd.DataFrame:
+    """A row per agent other than the reference, of one task: whether its runs vary less.
+
+    Columns: agent, reference, seeds, reference_seeds (runs), std, reference_std, ratio (of variances, this agent's over
+    the reference's), ratio_low, ratio_high (that agree with p_holm), p (permuted residuals), p_holm.
+    """
+    theirs = values(runs, reference, column)
+    mine = {agent: values(runs, agent, column) for agent in agents_of(runs) if agent != reference}
+    varied = sum(own.nunique() > 1 for own in mine.values())
+    tests = {agent: VarianceRatio([(own, theirs)], ALPHA / max(1, varied)) for agent, own in mine.items()}
+    corrected = inference.holm([test.p for test in tests.values()])
+    rows = []
+    for (agent, test), found in zip(tests.items(), corrected, strict=True):
+        interval = test.interval(found.level)
+        rows.append(
+            {
+                "agent": agent,
+                "reference": reference,
+                "seeds": len(mine[agent]),
+                "reference_seeds": len(theirs),
+                "std": mine[agent].std(ddof=1),
+                "reference_std": theirs.std(ddof=1),
+                "ratio": math.exp(test.effect),
+                "ratio_low": math.exp(interval.low),
+                "ratio_high": math.exp(interval.high),
+                "p": test.p,
+                "p_holm": found.p,
+            }
+        )
+    return pd.DataFrame(rows)

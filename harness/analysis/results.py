@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, claims, comparison, frames, verdicts
-from prunebench.harness.analysis.comparison import HEADLINE, AgainstBest
+from prunebench.harness.analysis import anytime, claims, comparison, description, frames, verdicts
+from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
@@ -46,7 +46,7 @@ class Results:
                 raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
         self.experiments, self.targets = list(experiments), targets
         self._wanted = reference
-        self.against_best = cache(self._against_best)
+        self.best = cache(self._best)
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
@@ -79,20 +79,15 @@ class Results:
 
     def _part(self, name: str) -> Results:
         reading, runs = self.readings[name], self.runs[self.runs["task"] == name]
-        part = Results([reading.experiment], targets=self.targets)
+        part = Results([reading.experiment], self._wanted, self.targets)
         part.readings, part.runs = {name: reading}, runs
         part.reference = comparison.own_reference(comparison.agents_of(runs), self.reference)
         return part
 
     @cached_property
-    def shared_tasks(self) -> list[str]:
-        """The tasks on which every agent that has a result anywhere has one."""
-        return comparison.shared_tasks(self.runs)
-
-    @cached_property
     def description(self) -> pd.DataFrame:
-        """Of :func:`prunebench.harness.analysis.comparison.describe`."""
-        return comparison.describe(self.runs)
+        """Of :func:`prunebench.harness.analysis.description.describe`."""
+        return description.describe(self.runs)
 
     @cached_property
     def differences(self) -> pd.DataFrame:
@@ -101,13 +96,13 @@ class Results:
 
     @cached_property
     def components(self) -> pd.DataFrame:
-        """Of :func:`prunebench.harness.analysis.comparison.components`."""
-        return comparison.components(self.runs)
+        """Of :func:`prunebench.harness.analysis.description.components`."""
+        return description.components(self.runs)
 
     @cached_property
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
-        return claims.findings(self.readings, self.runs)
+        return claims.findings(claims.published(), self.readings, self.runs)
 
     # What follows is of one experiment alone: of one of the parts.
 
@@ -127,8 +122,8 @@ class Results:
         """Of :func:`prunebench.harness.analysis.frames.summary`."""
         return frames.summary(self.runs)
 
-    def _against_best(self, column: str = HEADLINE) -> AgainstBest:
-        return comparison.against_best(self.runs, column)
+    def _best(self, column: str = HEADLINE) -> Best:
+        return comparison.best(self.runs, column)
 
     @cached_property
     def variances(self) -> pd.DataFrame:
@@ -174,7 +169,7 @@ class Results:
     @cached_property
     def verdicts(self) -> list[str]:
         """The first thing that a report says of the experiment."""
-        return verdicts.sentences(self.runs, self.reading.dense, self.reference, self.differences, self.against_best())
+        return verdicts.sentences(self.runs, self.reading.dense, self.differences, self.best())
 
 
 def _check_distinct(experiments: Sequence[Experiment]) -> None:

@@ -8,40 +8,75 @@ from typing import Any
 
 import pandas as pd
 
-from prunebench.harness.analysis import comparison, inference
+from prunebench.harness.analysis import comparison
 from prunebench.harness.analysis.comparison import (
     BETTER,
+    EQUAL,
     HEADLINE,
-    NO_PAIRS,
+    NO_RUNS,
     OPEN,
+    SMALLEST_EFFECT,
     UNDECIDABLE,
+    VARIES,
     WORSE,
-    AgainstBest,
+    Best,
 )
 
 
-def sentences(
-    runs: pd.DataFrame, dense: Mapping[str, Any], reference: str, differences: pd.DataFrame, against_best: AgainstBest
-) -> list[str]:
+def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.DataFrame, best: Best) -> list[str]:
     """The verdicts on one experiment.
 
     Args:
         runs: of the experiment, done or not.
         dense: the dense network, see :attr:`prunebench.harness.analysis.frames.Reading.dense`.
-        reference: the agent that others are compared with.
         differences: of :func:`prunebench.harness.analysis.comparison.differences`.
-        against_best: of :func:`prunebench.harness.analysis.comparison.against_best`.
+        best: of :func:`prunebench.harness.analysis.comparison.best`.
     """
     done = runs[runs["status"] == "done"]
-    if done[HEADLINE].notna().sum() == 0:
+    if best.agent is None:
         return [f"No run has a result yet: {len(done)} of {len(runs)} are done."]
     return [
         *_unfinished(runs),
-        *_best(done, dense["test_accuracy_mean"], str(against_best.best)),
-        *_apart(_of(differences, done), reference, against_best),
+        *_best(done, dense["test_accuracy_mean"], best),
+        *against_rivals(_by_mean(differences[differences["verdict"] != NO_RUNS], done)),
         *_optimism(done, dense),
         *_finetuned(done),
     ]
+
+
+def _by_mean(rivals: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    """The strongest rival first."""
+    means = done.groupby("agent")[HEADLINE].mean()
+    return rivals.assign(mean=rivals["agent"].map(means)).sort_values("mean", ascending=False, kind="stable")
+
+
+def against_rivals(differences: pd.DataFrame) -> Iterator[str]:
+    """A sentence per rival of the reference: the decision, the effect and its interval.
+
+    Args:
+        differences: of :func:`prunebench.harness.analysis.comparison.differences`.
+    """
+    for row in differences.to_dict("records"):
+        yield f"{_WORDS[row['verdict']].format(ours=row['reference'], rival=row['agent'])}{_effect(row)}."
+
+
+_WORDS = {
+    WORSE: "{ours} is better than {rival}",  # a verdict speaks of the rival
+    BETTER: "{ours} is worse than {rival}",
+    EQUAL: f"{{ours}} and {{rival}} are equal within {SMALLEST_EFFECT:g} points",
+    VARIES: "{ours} against {rival} differs from task to task",
+    OPEN: "{ours} and {rival} are not told apart",
+    UNDECIDABLE: "{ours} and {rival} have too few runs for a test",
+}
+
+
+def _effect(row: Mapping[str, Any]) -> str:
+    """How much the reference has more than the rival."""
+    points = f": {-row['difference']:+.2f} points"
+    if math.isnan(row["p"]):
+        return points
+    p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+    return f"{points} [{-row['corrected_high']:+.2f}, {-row['corrected_low']:+.2f}], {p}"
 
 
 def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
@@ -50,74 +85,41 @@ def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
         yield f"{done} of {len(runs)} runs are done; nothing here is final."
 
 
-def _best(done: pd.DataFrame, dense: float, best: str) -> Iterator[str]:
+def _best(done: pd.DataFrame, dense: float, best: Best) -> Iterator[str]:
     means = done.groupby("agent", sort=False)[HEADLINE].agg(["mean", "std"]).dropna(subset=["mean"])
-    control = ", which is a control" if comparison.is_control(best) else ""
+    control = ", which is a control" if comparison.is_control(str(best.agent)) else ""
     yield (
-        f"Best on the test split: {best}{control}, {_mean_std(means.at[best, 'mean'], means.at[best, 'std'])} % "
-        f"(the dense network: {dense:.2f} %)."
-    )
-    controls = means[[comparison.is_control(str(agent)) for agent in means.index]]
-    if len(controls) and not control:
-        strongest = str(controls["mean"].idxmax())
-        yield f"The strongest control is {strongest}, with {_mean_std(means.at[strongest, 'mean'], math.nan)} %."
-
-
-def _of(differences: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
-    """The rows of agents that have a run that is done."""
-    return differences if differences.empty else differences[differences["agent"].isin(done["agent"])]
-
-
-def _apart(found: pd.DataFrame, reference: str, against_best: AgainstBest) -> Iterator[str]:
-    if found.empty:
-        return
-    if (found["verdict"] == NO_PAIRS).all():
-        yield f"No finished run of {reference} stands beside another agent's: nothing is compared with it."
-        return
-    if not found["verdict"].isin((BETTER, WORSE, OPEN)).any():
-        yield _too_few(found)
-        return
-    for verdict, words in _VERDICTS.items():
-        agents = list(found[found["verdict"] == verdict]["agent"])
-        if agents:
-            yield f"{words.format(reference)}: {_and(agents)}."
-    yield from _apart_from_best(against_best)
-
-
-_VERDICTS = {
-    BETTER: "Better than {}, beyond chance",
-    WORSE: "Worse than {}, beyond chance",
-    OPEN: "No difference from {} shown",
-    UNDECIDABLE: "Too few seeds to compare with {}",
-    NO_PAIRS: "No runs in common with {}",
-}
-
-
-def _too_few(found: pd.DataFrame) -> str:
-    pairs = int(found["pairs"].max())
-    needed = inference.fewest_pairs(max(1, int((found["pairs"] > 1).sum())))
-    return (
-        f"With {pairs} seed{'s' if pairs != 1 else ''} no test can tell these agents apart, so no difference here is a "
-        f"finding: {needed} seeds are the fewest that can."
+        f"Best mean on the test split: {best.agent}{control}, {_mean_std(*means.loc[best.agent])} % (the dense network: "
+        f"{dense:.2f} %). {_possible(best, len(means))}"
     )
 
 
-def _apart_from_best(found: AgainstBest) -> Iterator[str]:
-    if found.tied:
-        yield f"Not told apart from {found.best} by any test: {_and(found.tied)}."
-    if found.worse:
-        yield f"Worse than {found.best}, the best, beyond chance: {_and(found.worse)}."
-    if found.undecided:
-        yield f"Too few seeds to compare with {found.best}, the best: {_and(found.undecided)}."
+def _possible(best: Best, agents: int) -> str:
+    if len(best.possible) == agents:
+        return "Any of the agents may be the best."
+    if best.possible == [best.agent]:
+        return "With 95 % confidence it is the best of them."
+    return f"With 95 % confidence the best is among {_and(best.possible)}."
 
 
 def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
-    gap = (done["reward_accuracy"] - done[HEADLINE]).mean()
-    own = dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
+    """How much of the reward split's accuracy is luck of the chosen: what it loses on the test split beyond the gap of
+    an agent that chooses nothing."""
+    gaps = (done["reward_accuracy"] - done[HEADLINE]).groupby(done["agent"], sort=False).mean().dropna()
+    name, own = "the dense network", dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
+    if _UNCHOSEN in gaps:
+        name, own = f"{_UNCHOSEN}, which chooses nothing", gaps.pop(_UNCHOSEN)
+    if gaps.empty:
+        return
+    beyond = gaps - own
     yield (
-        f"Incumbents score {_signed(gap)} on the reward split, which chose them, than on the test split "
-        f"(the dense network: {_signed(own)})."
+        f"Optimism: incumbents score more on the reward split, which chose them, than on the test split. Beyond the gap "
+        f"of {name} ({own:+.2f} points) that is {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} points "
+        f"({beyond.idxmax()})."
     )
+
+
+_UNCHOSEN = "uniform"
 
 
 def _finetuned(done: pd.DataFrame) -> Iterator[str]:
@@ -137,10 +139,6 @@ def _finetuned(done: pd.DataFrame) -> Iterator[str]:
     )
 
 
-def _signed(points: float) -> str:
-    return f"{abs(points):.2f} points {'more' if points >= 0 else 'less'}"
-
-
 def _spread(values: pd.Series) -> str:
     return f"{values.max() - values.min():.2f}"
 
@@ -150,4 +148,4 @@ def _mean_std(mean: Any, std: Any) -> str:
 
 
 def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:-1])} and {names[-1]}"

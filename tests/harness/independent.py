@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from scipy import stats
 
 Cells = dict[tuple[str, str], Any]
 """Expected text by row and column; a tuple of text and numbers where a number was drawn by chance: see ``close``."""
@@ -112,12 +113,6 @@ def median(values: list[float]) -> float:
     return (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
-def percentiles(draw: Callable[[random.Random], float]) -> tuple[float, float]:
-    rng = random.Random(0)
-    drawn = sorted(draw(rng) for _ in range(3000))
-    return drawn[75], drawn[2924]
-
-
 def statistics(disk: Disk) -> Cells:
     cells: Cells = {}
     for agent in disk.runs:
@@ -130,30 +125,13 @@ def statistics(disk: Disk) -> Cells:
             "variance": plain(variance(values), 2),
             "median": plain(median(values), 2),
             "iqm": plain(iqm(values), 2),
-            "iqm_interval": DASH,
+            "mean_interval": DASH,
         }
-        if len(values) >= 5:
-            row["iqm_interval"] = percentiles(lambda rng, v=values: iqm(rng.choices(v, k=len(v))))
+        if len(values) > 1:
+            half = T_975[len(values) - 1] * math.sqrt(variance(values) / len(values))
+            row["mean_interval"] = (mean(values) - half, mean(values) + half)
         cells |= {(agent, key): text for key, text in row.items()}
     return cells
-
-
-def sign_flip_p(differences: list[float]) -> float:
-    observed = sum(differences)
-    sums = [
-        sum(s * d for s, d in zip(signs, differences, strict=True))
-        for signs in itertools.product((1, -1), repeat=len(differences))
-    ]
-    tails = (sum(s >= observed - 1e-9 for s in sums), sum(s <= observed + 1e-9 for s in sums))
-    return min(1.0, 2 * min(tails) / len(sums))
-
-
-def holm(ps: dict[str, float]) -> dict[str, float]:
-    running, corrected = 0.0, {}
-    for rank, name in enumerate(sorted(ps, key=lambda n: ps[n])):
-        running = max(running, min(1.0, (len(ps) - rank) * ps[name]))
-        corrected[name] = running
-    return corrected
 
 
 T_975 = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060}
@@ -168,68 +146,92 @@ def better(ours: list[float], theirs: list[float]) -> float:
     return mean([1.0 if a > b else 0.5 if a == b else 0.0 for a in ours for b in theirs])
 
 
-def pairs(disk: Disk, reference: str, key: str = "test") -> dict[str, list[float]]:
-    theirs = disk.values(reference, key)
-    return {
-        agent: [a - b for a, b in zip(disk.values(agent, key), theirs, strict=True)]
-        for agent in disk.runs
-        if agent != reference
+def interval(p_at: Callable[[float], float], effect: float, level: float) -> tuple[float, float]:
+    """Where p passes the level, on both sides of the effect, by halving."""
+    ends = []
+    for side in (-1, 1):
+        inside, outside = effect, effect + side
+        while p_at(outside) > level:
+            outside += side
+        for _ in range(16):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if p_at(middle) > level else (inside, middle)
+        ends.append((inside + outside) / 2)
+    return ends[0], ends[1]
+
+
+def log_ratio(ours: list[float], theirs: list[float]) -> float:
+    return math.log(variance(ours) / variance(theirs))
+
+
+def ratio_p(ours: list[float], theirs: list[float], log: float = 0.0) -> float:
+    """How many splits of all residuals have a ratio of variances as far from 1."""
+    values = [(value - mean(ours)) / math.exp(log / 2) for value in ours] + [v - mean(theirs) for v in theirs]
+    distances = []
+    for chosen in itertools.combinations(range(len(values)), len(ours)):
+        rest = [values[i] for i in range(len(values)) if i not in chosen]
+        distances.append(abs(log_ratio([values[i] for i in chosen], rest)))
+    return sum(distance >= distances[0] - 1e-9 for distance in distances) / len(distances)
+
+
+def stepwise(ps: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Holm's corrected p values, and the levels of the steps."""
+    running, corrected, levels, stopped = 0.0, {}, {}, None
+    for rank, name in enumerate(sorted(ps, key=lambda n: ps[n])):
+        divisor = len(ps) - rank
+        running = max(running, min(1.0, divisor * ps[name]))
+        corrected[name] = running
+        stopped = divisor if running > 0.05 and stopped is None else stopped
+        levels[name] = 0.05 / (stopped or divisor)
+    return corrected, levels
+
+
+def against(disk: Disk, agent: str, reference: str) -> dict[str, Any]:
+    """Of an agent minus another: difference, words, and where there is a test p, corrected p and interval."""
+    theirs = disk.values(reference, "test")
+    ours = disk.values(agent, "test")
+    row: dict[str, Any] = {"difference": mean(ours) - mean(theirs), "verdict": "too few runs to test"}
+    if len(theirs) < 3:
+        return row
+    tests = {
+        name: stats.ttest_ind(disk.values(name, "test"), theirs, equal_var=False)
+        for name in disk.runs
+        if name != reference
     }
-
-
-def verdicts(disk: Disk, reference: str) -> dict[str, str]:
-    found = pairs(disk, reference)
-    corrected = holm({agent: sign_flip_p(values) for agent, values in found.items()})
-    floor = len(found) * 2 ** (1 - len(disk.runs[reference]))
-    words = {}
-    for agent, values in found.items():
-        if corrected[agent] <= 0.05:
-            words[agent] = "better" if mean(values) > 0 else "worse"
-        else:
-            words[agent] = (
-                "no difference shown" if floor <= 0.05 else f"too few seeds to decide (p ≥ {min(1, floor):.2g})"
-            )
-    return words
+    corrected, levels = stepwise({name: float(test.pvalue) for name, test in tests.items()})
+    inside = tests[agent].confidence_interval(1 - levels[agent])
+    words = "better" if row["difference"] > 0 else "worse"
+    if corrected[agent] > 0.05:
+        words = "equal within 0.5 points" if max(map(abs, inside)) <= 0.5 else "no difference shown"
+    told = {"p": float(tests[agent].pvalue), "corrected": corrected[agent], "interval": tuple(inside)}
+    return row | {"verdict": words} | told
 
 
 def differences(disk: Disk, reference: str) -> Cells:
-    found, words = pairs(disk, reference), verdicts(disk, reference)
-    ps = {agent: sign_flip_p(values) for agent, values in found.items()}
-    corrected = holm(ps)
     cells: Cells = {}
-    for agent, values in found.items():
-        n = len(values)
-        undecidable = words[agent].startswith("too few")
-        half = T_975[n - 1] * math.sqrt(variance(values) / n)
-        probability = better(disk.values(agent, "test"), disk.values(reference, "test"))
+    for agent in (name for name in disk.runs if name != reference):
+        found = against(disk, agent, reference)
         row: dict[str, Any] = {
             "agent": agent,
-            "pairs": str(n),
-            "difference": f"{mean(values):+.2f} ± {math.sqrt(variance(values)):.2f}",
-            "interval": (mean(values) - half, mean(values) + half) if n >= 6 else DASH,
-            "p": DASH if undecidable else p_text(ps[agent]),
-            "p_holm": DASH if undecidable else p_text(corrected[agent]),
-            "improvement": f"{probability:.2f}"
-            if n < 5
-            else (probability, *_improvement_interval(disk, agent, reference)),
-            "verdict": words[agent],
+            "runs": str(len(disk.runs[agent])),
+            "difference": f"{found['difference']:+.2f}",
+            "interval": found.get("interval", DASH),
+            "p": p_text(found["p"]) if "p" in found else DASH,
+            "p_holm": p_text(found["corrected"]) if "p" in found else DASH,
+            "improvement": f"{better(disk.values(agent, 'test'), disk.values(reference, 'test')):.2f}",
+            "verdict": found["verdict"],
         }
         cells |= {(agent, key): text for key, text in row.items()}
     return cells
 
 
-def _improvement_interval(disk: Disk, agent: str, reference: str) -> tuple[float, float]:
-    ours, theirs = disk.values(agent, "test"), disk.values(reference, "test")
-    return percentiles(lambda rng: better(rng.choices(ours, k=len(ours)), rng.choices(theirs, k=len(theirs))))
-
-
 def variances(disk: Disk, reference: str) -> Cells:
-    cells: Cells = {}
-    theirs = disk.values(reference, "test")
-    for agent in disk.runs:
-        if agent == reference:
-            continue
-        mine = disk.values(agent, "test")
+    theirs, cells = disk.values(reference, "test"), {}
+    others = {agent: disk.values(agent, "test") for agent in disk.runs if agent != reference}
+    testable = 2 / math.comb(2 * len(theirs), len(theirs)) * len(others) <= 0.05
+    ps = {agent: ratio_p(mine, theirs) for agent, mine in others.items()} if testable else {}
+    corrected, levels = stepwise(ps)
+    for agent, mine in others.items():
         row: dict[str, Any] = {
             "agent": agent,
             "seeds": str(len(mine)),
@@ -238,17 +240,12 @@ def variances(disk: Disk, reference: str) -> Cells:
             "ratio": plain(variance(mine) / variance(theirs), 2),
             "interval": DASH,
         }
-        if len(mine) >= 5:
-            row["interval"] = percentiles(
-                lambda rng, m=mine: _ratio(rng.choices(m, k=len(m)), rng.choices(theirs, k=len(theirs)))
-            )
+        if testable:
+            ends = interval(lambda log, m=mine: ratio_p(m, theirs, log), log_ratio(mine, theirs), levels[agent])
+            row["interval"] = tuple(math.exp(end) for end in ends)
+            row |= {"p": p_text(ps[agent]), "p_holm": p_text(corrected[agent])}
         cells |= {(agent, key): text for key, text in row.items()}
     return cells
-
-
-def _ratio(mine: list[float], theirs: list[float]) -> float:
-    below = variance(theirs)
-    return math.inf if below == 0 else variance(mine) / below
 
 
 def anytime(disk: Disk, budget: int, targets: Iterable[float] = ()) -> Cells:
@@ -285,8 +282,8 @@ def _until(lines: list[dict[str, Any]], target: float) -> tuple[bool, int, float
     return False, len(lines), seconds
 
 
-def to_common_target(disk: Disk, agent: str, reference: str) -> tuple[list[str], list[float]]:
-    """The numbers of a finding, and the pairs' logarithms of the ratio of seconds."""
+def to_common_target(disk: Disk, agent: str, reference: str) -> tuple[list[str], float]:
+    """The numbers of a finding, and the mean logarithm of the ratio of seconds."""
     both = [disk.runs[agent], disk.runs[reference]]
     target = min(run["reward"] for runs in both for run in runs)
     spent = [[_until(run["lines"], target) for run in runs] for runs in both]
@@ -297,8 +294,8 @@ def to_common_target(disk: Disk, agent: str, reference: str) -> tuple[list[str],
             for run, (_, n, _) in zip(runs, times, strict=True)
         ]
         numbers += [f"{mean([n for _, n, _ in times]):.0f}", f"{mean(own):.1f}"]
-    logs = [math.log(ours / theirs) for (_, _, ours), (_, _, theirs) in zip(*spent, strict=True)]
-    return numbers, logs
+    log = mean([math.log(s) for _, _, s in spent[0]]) - mean([math.log(s) for _, _, s in spent[1]])
+    return numbers, log
 
 
 def runs(disk: Disk) -> list[dict[str, str]]:

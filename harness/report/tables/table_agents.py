@@ -70,7 +70,7 @@ _LEGEND = (
     "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations"
 )
 _BEST = "Bold: the best mean"
-_TIED = "underlined: not told apart from it by an exact paired sign-flip test (5 %, corrected for all pairs of agents)"
+_TIED = "underlined: may be the best too (95 % confidence)"
 
 
 def table(results: Results, caption: str | None = None) -> Table:
@@ -83,7 +83,7 @@ def table(results: Results, caption: str | None = None) -> Table:
     several = len(results.parts) > 1
     frame = _frame(results)
     told = rows(frame)
-    marks, undecided = _marks(results)
+    marks = _marks(results)
     kept = frame.columns if several else frame.columns.drop("task")
     return Table(
         name=NAME,
@@ -95,7 +95,7 @@ def table(results: Results, caption: str | None = None) -> Table:
         notes=[*_missing(results), captions.protocol(list(results.readings.values()))],
         warning=captions.warning(list(results.readings.values())),
         marks=marks,
-        legend=_legend(marks, undecided),
+        legend=_legend(marks),
         group="task" if several else "",
         explained=_LEGEND if marks else "",
     )
@@ -120,27 +120,22 @@ def _missing(results: Results) -> list[str]:
     ]
 
 
-def _marks(results: Results) -> tuple[dict[tuple[int, str], Mark], bool]:
-    """Of every task the best agent, and those that no test tells apart from it, by row and column.
-
-    And whether there are agents that so few seeds can tell nothing of.
-    """
+def _marks(results: Results) -> dict[tuple[int, str], Mark]:
+    """Of every task the best agent, and those that may be the best too, by row and column."""
     marks: dict[tuple[int, str], Mark] = {}
-    undecided, row = False, 0
+    row = 0
     for part in results.parts:
         for column in filter(lambda column: column.ranked, _COLUMNS):
-            found = part.against_best(column.ranked)
-            undecided = undecided or bool(found.undecided)
-            marks |= {(row + 1 + n, column.key): "best" for n, agent in enumerate(part.agents) if agent == found.best}
-            marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in found.tied}
+            best, possible = part.best(column.ranked)
+            tied = possible if len(possible) < part.runs["agent"].nunique() else []
+            marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in tied}
+            marks |= {(row + 1 + n, column.key): "best" for n, agent in enumerate(part.agents) if agent == best}
         row += 1 + len(part.agents)
-    return marks, undecided
+    return marks
 
 
-def _legend(marks: Mapping[tuple[int, str], Mark], undecided: bool) -> str:
-    """What the marks mean, and that there are none where so few seeds cannot give any."""
+def _legend(marks: Mapping[tuple[int, str], Mark]) -> str:
+    """What the marks mean; that none is told apart where no agent is."""
     if not marks:
         return ""
-    tied = "tied" in marks.values()
-    few = f" With so few seeds no test can tell {'all' if tied else 'any'} of the others from it."
-    return f"{_BEST}{f'; {_TIED}' if tied else ''}.{few if undecided else ''}"
+    return f"{_BEST}; {_TIED}." if "tied" in marks.values() else f"{_BEST}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunebench.harness.analysis.inference import RESAMPLED_RUNS
 from prunebench.harness.report.tables.tabular import AGENT, TESTS, Column, Table, interval, plain, rows
 
 if TYPE_CHECKING:
@@ -18,19 +17,24 @@ def table(results: Results) -> Table | None:
     if len(results.readings) > 1 or len(results.agents) == 1:
         return None
     frame, reference = results.variances, results.reference
-    few = frame.empty or frame["seeds"].max() < RESAMPLED_RUNS
+    few = bool(frame["p"].isna().all())
     columns = [
         AGENT,
         Column("seeds", "runs", "runs", plain("seeds")),
         Column("std", "std,\n%", "std, %", plain("std", 2)),
         Column("reference_std", f"std of\n{reference}, %", "std of reference", plain("reference_std", 2)),
         Column("ratio", "ratio of\nvariances", "ratio", plain("ratio", 2)),
-        Column("interval", "95 % interval\nof the ratio", "95 % interval", interval("ratio_low", "ratio_high", 2)),
+        Column("interval", "interval,\ncorrected", "interval", interval("ratio_low", "ratio_high", 2)),
         *([] if few else TESTS),
     ]
     caption = (
-        f"Variance of the test accuracy over seeds, each agent's over that of {reference}: percentile-bootstrap "
-        "interval; p of the Brown-Forsythe test, Holm's correction."
+        f"Variance of the test accuracy over seeds, each agent's over that of {reference}: permutation test of the "
+        "logarithm of their ratio, of residuals around each agent's mean; Holm's correction, with which the interval "
+        "agrees."
     )
-    notes = [f"Below {RESAMPLED_RUNS} seeds there is neither an interval nor a test."] if few else []
+    notes = (
+        []
+        if frame["p"].notna().all()
+        else ["There is no test of an agent that does not vary, nor of so few runs that none could reach 5 %."]
+    )
     return Table(NAME, f"Variance against {reference}", columns, rows(frame), frame, caption, notes)
