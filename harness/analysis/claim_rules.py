@@ -1,7 +1,7 @@
 """The comparisons that claims are tested by: each from finished runs to what was measured, in words, and an outcome.
 
-A claim is reproduced where a test shows the claimed difference, refuted where an equivalence test shows that it is smaller
-than the smallest one that matters (two one-sided tests, Schuirmann 1987), and undecided else.
+A claim is reproduced where a test shows the claimed difference, refuted where an equivalence test shows that it is
+smaller than the smallest one that matters (two one-sided tests, Schuirmann 1987), and undecided else.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _decided(
         words: what is measured.
     """
     if not parts:
-        return not_tested(f"needs finished runs of {words.partition(',')[0]} on one task")
+        return not_tested(f"needs finished runs of {test.agent} and {test.reference} on one task")
     runs = _runs(parts)
     if math.isnan(found.p):
         return Finding(f"{words}: {say(found.effect)} ({runs}; too few for a test)", say(found.effect), UNDECIDED)

@@ -141,15 +141,16 @@ def read(path: Path) -> tuple[Claim, ...]:
     """
     try:
         return _parsed(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, TypeError, AttributeError, KeyError, ValueError) as error:
-        raise ConfigError(f"claims {str(path)!r}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
+    except ValidationError as error:
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return plain_line(str(error)) or "expected a list of claims, each with id, source, claim and test"
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"claims {str(path)!r}: {where}: {first['msg']}") from error
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"claims {str(path)!r}: {plain_line(str(error))}") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ConfigError(
+            f"claims {str(path)!r}: expected a list of claims, each with id, source, claim and test"
+        ) from error
 
 
 def _parsed(content: Any) -> tuple[Claim, ...]:

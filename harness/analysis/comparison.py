@@ -35,21 +35,22 @@ UNDECIDABLE = "too few runs to test"
 NO_RUNS = "no runs to compare"
 
 
-def reference_agent(agents: Sequence[str], wanted: str | None = None) -> str:
-    """The agent that the others are compared with: the one asked for, else the last one that was named.
+def reference_agent(runs: pd.DataFrame, wanted: str | None = None) -> str:
+    """The agent that the others are compared with: the one asked for, else the last one named that has a result.
 
     Raises:
         TaskError: there is no such agent here.
     """
-    if wanted is None:
-        return agents[-1]
-    check_choice("reference", wanted, agents)
-    return wanted
+    if wanted is not None:
+        check_choice("reference", wanted, agents_of(runs))
+        return wanted
+    with_results = agents_of(runs[(runs["status"] == "done") & runs[HEADLINE].notna()])
+    return (with_results or agents_of(runs))[-1]
 
 
-def own_reference(agents: Sequence[str], wanted: str) -> str:
+def own_reference(runs: pd.DataFrame, wanted: str) -> str:
     """The reference within one of several experiments: the one asked for where it took part."""
-    return reference_agent(agents, wanted if wanted in agents else None)
+    return reference_agent(runs, wanted if wanted in agents_of(runs) else None)
 
 
 def agents_of(runs: pd.DataFrame) -> list[str]:
@@ -83,8 +84,8 @@ def differences(runs: pd.DataFrame, reference: str, column: str = HEADLINE, alph
     Returns:
         Columns agent, reference, runs, reference_runs, tasks (counts), difference (agent minus reference), low, high
         (95 % interval of this difference alone), corrected_low, corrected_high (the interval that agrees with the
-        verdict), p, p_holm (corrected), interaction_p (of several tasks: that the difference is the same in all), verdict,
-        probability (of improvement: how often a run of the agent is better than one of the reference).
+        verdict), p, p_holm (corrected), interaction_p (of several tasks: that the difference is the same in all),
+        verdict, probability (of improvement: how often a run of the agent is better than one of the reference).
     """
     tests = [_Compared(runs, agent, reference, column) for agent in agents_of(runs) if agent != reference]
     corrected = inference.holm([compared.p for compared in tests], alpha)

@@ -12,9 +12,9 @@ from prunebench.harness.analysis.comparison import HEADLINE, agents_of, values
 
 
 def describe(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:
-    """A row per agent of one task: agent, seeds (values), mean, mean_low, mean_high, std, variance (n - 1), median, iqm.
+    """A row per agent of one task: agent, seeds (values), mean, mean_low, mean_high, std, variance, median, iqm.
 
-    The interval is Student's, of 95 %.
+    The interval is Student's, of 95 %; the variance has n - 1.
     """
     return pd.DataFrame([{"agent": agent} | _description(values(runs, agent, column)) for agent in agents_of(runs)])
 

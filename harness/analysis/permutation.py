@@ -1,7 +1,7 @@
 """Whether the variances of two agents' runs differ: residuals permuted within tasks, and the interval that agrees.
 
-All ways to give the residuals to the two agents are tried where there are at most :data:`MOST_SPLITS`, else :data:`DRAWN`
-are drawn.
+All ways to give the residuals to the two agents are tried where there are at most :data:`MOST_SPLITS`, else
+:data:`DRAWN` are drawn.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Results:
     @cached_property
     def reference(self) -> str:
         """The agent that others are compared with."""
-        return comparison.reference_agent(self.agents, self._wanted)
+        return comparison.reference_agent(self.runs, self._wanted)
 
     @cached_property
     def parts(self) -> list[Results]:
@@ -81,7 +81,7 @@ class Results:
         reading, runs = self.readings[name], self.runs[self.runs["task"] == name]
         part = Results([reading.experiment], self._wanted, self.targets)
         part.readings, part.runs = {name: reading}, runs
-        part.reference = comparison.own_reference(comparison.agents_of(runs), self.reference)
+        part.reference = comparison.own_reference(runs, self.reference)
         return part
 
     @cached_property

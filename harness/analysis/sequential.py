@@ -1,8 +1,8 @@
 """Adding seeds until it is decided: looks that were fixed before the first run, and what is decided at each.
 
-Looking after every seed and stopping at the first small p would find differences where there are none. Here the chance of
-any false verdict, 5 %, is spent in equal parts on the looks (Bonferroni's bound: it holds however the looks depend on each
-other). docs/report.md has the simulated operating characteristics, beside those of other ways to spend it.
+Looking after every seed and stopping at the first small p would find differences where there are none. Here the chance
+of any false verdict, 5 %, is spent in equal parts on the looks (Bonferroni's bound: it holds however looks depend on
+each other). docs/report.md has the simulated operating characteristics, beside those of other ways to spend it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -70,7 +70,7 @@ _WORDS = {
 }
 
 
-def _effect(row: Mapping[str, Any]) -> str:
+def _effect(row: Mapping[Hashable, Any]) -> str:
     """How much the reference has more than the rival."""
     points = f": {-row['difference']:+.2f} points"
     if math.isnan(row["p"]):
@@ -89,8 +89,8 @@ def _best(done: pd.DataFrame, dense: float, best: Best) -> Iterator[str]:
     means = done.groupby("agent", sort=False)[HEADLINE].agg(["mean", "std"]).dropna(subset=["mean"])
     control = ", which is a control" if comparison.is_control(str(best.agent)) else ""
     yield (
-        f"Best mean on the test split: {best.agent}{control}, {_mean_std(*means.loc[best.agent])} % (the dense network: "
-        f"{dense:.2f} %). {_possible(best, len(means))}"
+        f"Best mean on the test split: {best.agent}{control}, {_mean_std(*means.loc[best.agent])} % "
+        f"(the dense network: {dense:.2f} %). {_possible(best, len(means))}"
     )
 
 
@@ -113,9 +113,9 @@ def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
         return
     beyond = gaps - own
     yield (
-        f"Optimism: incumbents score more on the reward split, which chose them, than on the test split. Beyond the gap "
-        f"of {name} ({own:+.2f} points) that is {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} points "
-        f"({beyond.idxmax()})."
+        f"Optimism: incumbents score more on the reward split, which chose them, than on the test split. Beyond the "
+        f"gap of {name} ({own:+.2f} points), that is {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} "
+        f"points ({beyond.idxmax()})."
     )
 
 

@@ -1,7 +1,7 @@
 """Whether the means of two agents' runs differ: Welch's t-test, whose interval agrees with it.
 
-Runs of two agents share nothing but their task. Agents' spreads differ up to fourteenfold, which Welch's test allows for
-and permutations of few runs do not (docs/report.md has the simulations). It takes values to be normal: standardised
+Runs of two agents share nothing but their task. Agents' spreads differ up to fourteenfold, which Welch's test allows
+for and permutations of few runs do not (docs/report.md has the simulations). It takes values to be normal: standardised
 residuals of the recorded runs have an excess kurtosis of -1.06, those of five normal values have -1.
 """
 

@@ -152,12 +152,13 @@ def test_looks_spend_the_level_and_keep_what_is_decided() -> None:
 
 
 def test_the_reference() -> None:
-    assert comparison.reference_agent(["random", "bo"]) == "bo"
-    assert comparison.reference_agent(["bo", "ddpg"], "bo") == "bo"
-    assert comparison.reference_agent(["bo", "ddpg"], "ddpg") == "ddpg"
+    runs = frame(1, 2, random=50, bo=60, ddpg=40)
+    assert comparison.reference_agent(runs) == "ddpg"
+    assert comparison.reference_agent(runs, "bo") == "bo"
+    runs.loc[runs["agent"] == "ddpg", "status"] = "failed"
+    assert comparison.reference_agent(runs) == comparison.own_reference(runs, "tpe") == "bo"
     with pytest.raises(TaskError, match="did you mean 'ddpg'"):
-        comparison.reference_agent(["bo", "ddpg"], "dppg")
-    assert comparison.own_reference(["bo", "random"], "tpe") == "random"
+        comparison.reference_agent(runs, "dppg")
 
 
 def test_descriptions_and_components() -> None:

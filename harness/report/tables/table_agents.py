@@ -127,8 +127,7 @@ def _marks(results: Results) -> dict[tuple[int, str], Mark]:
     for part in results.parts:
         for column in filter(lambda column: column.ranked, _COLUMNS):
             best, possible = part.best(column.ranked)
-            tied = possible if len(possible) < part.runs["agent"].nunique() else []
-            marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in tied}
+            marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in possible}
             marks |= {(row + 1 + n, column.key): "best" for n, agent in enumerate(part.agents) if agent == best}
         row += 1 + len(part.agents)
     return marks

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 NAME = "differences"
 _SEVERAL = (
-    "Of several tasks: values are divided by the spread of runs in each, so that tasks count alike, and differences are "
-    f"means over tasks, weighted by that. {VARIES.capitalize()}: the difference is not the same in all of them (Welch's "
-    "analysis of variance, 5 %), and no more runs would change that. What is shown speaks of these tasks, not of others."
+    "Of several tasks: values are divided by the spread of runs in each, so that tasks count alike, and differences "
+    f"are means over tasks, weighted by that. {VARIES.capitalize()}: the difference is not the same in all of them "
+    "(Welch's analysis of variance, 5 %), and no more runs would change that. What is shown speaks of these tasks, not "
+    "of others."
 )
 
 
@@ -25,10 +26,10 @@ def table(results: Results) -> Table | None:
     if len(results.agents) == 1:
         return None
     caption = (
-        f"Accuracy on the test split: each agent minus {results.reference}. Welch's t-test, two-sided, Holm's correction "
-        f"for {frame['p'].notna().sum()} comparisons, 5 %; the interval agrees with the corrected p. Equal: all of it is "
-        f"within {SMALLEST_EFFECT:g} points. P(better): how often a run of the agent beats one of {results.reference}, "
-        "ties as halves."
+        f"Accuracy on the test split: each agent minus {results.reference}. Welch's t-test, two-sided, Holm's "
+        f"correction for {frame['p'].notna().sum()} comparisons, 5 %; the interval agrees with the corrected p. Equal: "
+        f"all of it is within {SMALLEST_EFFECT:g} points. P(better): how often a run of the agent beats one of "
+        f"{results.reference}, ties as halves."
     )
     return Table(
         NAME, f"Against {results.reference}", _columns(tasks), rows(frame), frame, caption, [_SEVERAL] * (tasks > 1)
