@@ -38,6 +38,12 @@ from prunebench.harness.record import store
         ({"lower_bound": math.nan}, "lower-bound nan: expected"),
         ({"seeds": -1}, "seeds -1: expected"),
         ({"seeds": 0}, "seeds 0: expected"),
+        ({"seeds": "5-3"}, "seeds '5-3': expected how many, as 5, or which, as 5-9 or 0-2,7"),
+        ({"seeds": {"sampler": 5, "samplr": 5}}, "seeds of 'samplr': .*did you mean 'sampler'"),
+        ({"seeds": {}}, "'sampler' has none"),
+        ({"shard": "0/3"}, "shard '0/3': expected"),
+        ({"shard": "3"}, "shard '3': expected"),
+        ({"shard": "3/3"}, "shard '3/3': none of the experiment's runs is in it"),
         ({"evaluations": 0}, "evaluations 0: expected"),
         ({"threads": 0}, "threads 0: expected"),
         ({"budget": "walls"}, "did you mean 'wall'"),
@@ -90,7 +96,7 @@ def test_every_setting_but_the_seeds_makes_a_difference(config: ExperimentConfig
     for field in dataclasses.fields(config):
         if field.name not in ("seeds", "task"):
             old = getattr(config, field.name)
-            new = ("other",) if field.name == "agents" else f"{old}x" if isinstance(old, str) else old + 1
+            new = ("other",) if field.name == "agents" else f"{old}0" if isinstance(old, str) else old + 1
             assert len(differences(config, dataclasses.replace(config, **{field.name: new}))) == 1, field.name
     for field in dataclasses.fields(TaskConfig):
         task = dataclasses.replace(config.task, **{field.name: "other"})
