@@ -57,7 +57,7 @@ def differences(first: Experiment, second: Experiment) -> list[str]:
     if told := configs.task_differences(first.config, second.config):
         return told
     one, other = (experiment.manifest()["task"] for experiment in (first, second))
-    return [f"the {what} is not the same" for what in manifest.differences(one, other, first.config.cost)]
+    return [f"other {what}" for what in manifest.differences(one, other, first.config.cost)]
 
 
 def join(parts: Sequence[Experiment]) -> Experiment:

@@ -21,7 +21,6 @@ from independent import Cells, Disk
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import page as report_page
 from prunebench.harness.report.tables import table_list

@@ -38,7 +38,7 @@ def test_how_many_or_which(written: int | str, read: tuple[int, ...], shortest: 
     "written", [0, -1, True, 2.5, None, [1], "", "0", "-1", "many", "5-", "3-1", "1,,2", "0-9999999"]
 )
 def test_what_is_no_set_of_seeds_is_refused(written: int | str) -> None:
-    with pytest.raises(ConfigError, match="^seeds .*: expected how many, as 5, or which, as 5-9 or 0-2,7"):
+    with pytest.raises(ConfigError, match=r"^seeds .*: expected how many, as 5, or which, as 5-9 or 0-2,7"):
         seeds.parse(written)
 
 
