@@ -64,7 +64,8 @@ def in_short(seeds: Any, labels: Sequence[str]) -> PerAgent:
     Raises:
         ConfigError: they are none, or not those of each of the agents.
     """
-    if not isinstance(seeds, Mapping | tuple):
+    pairs = isinstance(seeds, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in seeds)
+    if not (pairs or isinstance(seeds, Mapping)):
         return write(parse(seeds))
     found = {str(label): write(parse(own)) for label, own in dict(seeds).items()}
     for label in found:

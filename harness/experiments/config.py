@@ -98,10 +98,10 @@ def grown(
         runs: seeds by the labels of agents: its own, or of ``agents``.
         agents: they join where it does not have them.
     """
-    joint = tuple(dict.fromkeys([*config.agents, *agents]))
+    joint = {agent.label: agent for agent in (*config.agents, *agents)}
     before = {agent.label: config.all_seeds_of(agent.label) for agent in config.agents}
-    seeds = {a.label: sets.write([*before.get(a.label, ()), *runs.get(a.label, ())]) for a in joint}
-    return replace(config, agents=joint, seeds=sets.in_short(seeds, list(seeds)))
+    seeds = {label: sets.write([*before.get(label, ()), *runs.get(label, ())]) for label in joint}
+    return replace(config, agents=tuple(joint.values()), seeds=sets.in_short(seeds, list(seeds)))
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,15 @@ def differences(
     before, after = _flat(old), _flat(new)
     changed = [name for name in before if before[name] != after[name]]
     changed = [name for name in changed if name not in PATHS or not _one_place(before[name], after[name], origin)]
-    if adding or set(new.agents) <= set(old.agents):
+    if adding or not added(old, new):
         changed = [name for name in changed if name != "agents"]
     return _told(before, after, changed)
+
+
+def added(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """The labels of agents that are new."""
+    known = {agent.label for agent in old.agents}
+    return [agent.label for agent in new.agents if agent.label not in known]
 
 
 def task_differences(first: ExperimentConfig, second: ExperimentConfig) -> list[str]:

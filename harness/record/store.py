@@ -70,7 +70,7 @@ class Experiment:
     config: ExperimentConfig
     origin: Path | None = None
     parts: tuple[Experiment, ...] = ()
-    copies: Mapping[tuple[str, int], Run] = field(default_factory=dict)
+    copies: Mapping[tuple[str, int], Run] = field(default_factory=dict, hash=False, repr=False)
 
     def located(self) -> ExperimentConfig:
         """The configuration with paths that lead from the working folder."""
@@ -189,6 +189,10 @@ def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Exp
         raise ConfigError(
             f"the experiment in {str(folder)!r} has other settings ({'; '.join(changes)}): only seeds can be added, "
             "and agents with --add-agents; name another folder with --out"
+        )
+    if existing.config.shard != "1/1" and configs.added(existing.config, wanted):
+        raise ConfigError(
+            f"the experiment in {str(folder)!r} is shard {existing.config.shard}: merge the shards before agents join"
         )
     runs = {agent.label: wanted.all_seeds_of(agent.label) for agent in wanted.agents}
     return dataclasses.replace(existing, config=configs.grown(existing.config, runs, wanted.agents))

@@ -71,7 +71,7 @@ def extension(given: Mapping[str, Any]) -> Plan:
             (all that the experiment has, unless named); how to execute. Other settings can only be the experiment's.
 
     Raises:
-        ConfigError, StoreError, TaskError: there is no such experiment, it is a shard, or a setting is wrong.
+        ConfigError, StoreError, TaskError: there is no such experiment, it is a shard, or a setting is another one.
     """
     for name, what in (("out", "the experiment's folder"), ("agents", "the agents to be added")):
         if not given.get(name):
@@ -80,12 +80,9 @@ def extension(given: Mapping[str, Any]) -> Plan:
     execution = Execution(**{name: settings.pop(name) for name in list(settings) if name in execution_fields})
     execution.check()
     existing = store.load(Path(given["out"]))
-    if existing.config.shard != "1/1":
-        raise ConfigError(
-            f"add-agents: {str(existing.folder)!r} is shard {existing.config.shard}: merge the shards first"
-        )
-    settings.setdefault("seeds", seeds.write(seed for _, seed in existing.config.runs()))
     located = existing.located()
+    every = {seed for agent in located.agents for seed in located.all_seeds_of(agent.label)}
+    settings.setdefault("seeds", seeds.write(every))
     task = replace(located.task, **{name: settings.pop(name) for name in list(settings) if name in grid.TASK})
     config = replace(located, task=task, **settings)
     configs.check(config)

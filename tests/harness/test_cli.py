@@ -190,7 +190,7 @@ def test_a_shard_alone_lacks_nothing(capsys: pytest.CaptureFixture[str], toy: di
     assert run(*[part if part != "1/2" else "2/2" for part in words]) == 2
     assert "shard is 1/2, not 2/2" in capsys.readouterr().err
     assert run("bench", "--add-agents", "--agents", "slow", "--out", "x") == 2
-    assert "'x' is shard 1/2: merge the shards first" in capsys.readouterr().err
+    assert "'x' is shard 1/2: merge the shards before agents join" in capsys.readouterr().err
 
 
 GRID = "preserve: [0.5, 0.3]\nseeds: 1\nevaluations: 3\nagents: [sampler, failing]"
