@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, overload
 
 from prunebench.harness.display import display
-from prunebench.harness.errors import HarnessError
+from prunebench.harness.errors import ConfigError, HarnessError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.record import folders, store
+from prunebench.harness.record import folders, merging, store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
@@ -31,6 +31,7 @@ __all__ = [
     "find",
     "finetune",
     "load",
+    "merge",
     "report",
     "score",
     "table",
@@ -40,7 +41,9 @@ find = folders.find
 
 
 @overload
-def bench(what: ExperimentConfig, out: str | Path | None = None, jobs: int | None = None) -> Experiment: ...
+def bench(
+    what: ExperimentConfig, out: str | Path | None = None, jobs: int | None = None, add_agents: bool = False
+) -> Experiment: ...
 
 
 @overload
@@ -48,7 +51,10 @@ def bench(what: str | Path, out: str | Path | None = None, jobs: int | None = No
 
 
 def bench(
-    what: ExperimentConfig | str | Path, out: str | Path | None = None, jobs: int | None = None
+    what: ExperimentConfig | str | Path,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    add_agents: bool = False,
 ) -> Experiment | list[Experiment]:
     """Run what is still missing of an experiment, or of the experiments in a file.
 
@@ -57,6 +63,7 @@ def bench(
             ``prunebench bench FILE``.
         out: the experiment's folder, or the one that holds those of several; as the command chooses it where None.
         jobs: runs at a time; as many as there are cores for where None.
+        add_agents: whether agents of a configuration may join the experiment that ``out`` holds.
 
     Returns:
         The experiment, or those of the file in order. Runs that failed are in it: see the statuses of ``runs()``.
@@ -70,7 +77,9 @@ def bench(
     if isinstance(what, ExperimentConfig):
         configs.check(what)
         folder = configs.default_folder(what) if out is None else Path(out).expanduser()
-        plan = Plan([Experiment(folder, what)], Execution(jobs))
+        plan = Plan([Experiment(folder, what)], Execution(jobs), adding=add_agents)
+    elif add_agents:
+        raise ConfigError(f"add_agents: expected a configuration, not a file, {str(what)!r}")
     else:
         given = {"out": None if out is None else str(out), "jobs": jobs}
         plan = plans.plan(Path(what).expanduser(), {name: value for name, value in given.items() if value is not None})
@@ -90,6 +99,18 @@ def load(folder: str | Path) -> Experiment:
         StoreError: its configuration is damaged.
     """
     return store.load(Path(folder))
+
+
+def merge(experiments: Sequence[Experiment], out: str | Path) -> Experiment:
+    """Copy the runs of several experiments of one task into a new one, in a new or empty folder, and return it.
+
+    Raises:
+        HarnessError: they are not of one task, or contradict each other, see
+            :func:`prunebench.harness.record.merging.merge`; nothing was written.
+    """
+    folder = Path(out).expanduser()
+    merging.merge(experiments, folder, f"prunebench.harness.api.merge(..., {str(out)!r})")
+    return store.load(folder)
 
 
 def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal") -> str:

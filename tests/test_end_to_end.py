@@ -111,6 +111,35 @@ def lines_that_parse(out: Path) -> list[list[str]]:
     return [[t for t in f.read_text().splitlines(keepends=True) if t.endswith("\n")] for f in out.rglob("*.jsonl")]
 
 
+def test_a_job_array_and_an_agent_that_is_added_make_the_experiment_in_parts(
+    undisturbed: tuple[Path, str], checkpoint: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Three processes with a folder each do the runs of the controls; those of one more agent come afterwards."""
+    whole, controls = undisturbed[0], ("uniform", "random", "greedy")
+    outs = [tmp_path / f"part-{part}" for part in (1, 2, 3)]
+    commands = [
+        bench(out, checkpoint("resnet20"), "--agents", "random", "--shard", f"{part}/3", "--jobs", "1")
+        for part, out in enumerate(outs, 1)
+    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for command in commands]
+    said = [process.communicate(timeout=280)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert [len(lines(out)) for out in outs] == [len(controls) * SEEDS / 3] * 3
+    out = tmp_path / "all"
+    merged = run([*COMMAND, "merge", *map(str, outs), "--out", str(out)])
+    assert merged.returncode == 0, merged.stderr
+    assert f"{len(controls) * SEEDS} of them done" in merged.stdout
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*.json*")}
+    added = run([*COMMAND, "bench", "--add-agents", "--agents", "bo", "--out", str(out)])
+    assert added.returncode == 0, added.stderr
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    of_whole = {path: rows for path, rows in lines(whole).items() if path.split("/")[2] in (*controls, "bo")}
+    assert lines(out) == of_whole
+    again = run([*COMMAND, "table", str(out), str(whole), "--format", "csv"])
+    assert again.returncode == 0, again.stderr
+    assert len(again.stdout.splitlines()) == 1 + 1 + len(AGENTS)  # the same runs in two folders, counted once
+
+
 def test_other_changes_than_more_seeds_are_refused(
     undisturbed: tuple[Path, str], checkpoint: Callable[[str], str]
 ) -> None:

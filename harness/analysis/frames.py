@@ -55,8 +55,8 @@ class Reading:
     def records(self) -> list[Recorded]:
         """Every run that was asked for, done or not, in the order of the configuration."""
         config = self.experiment.config
-        runs = (self.experiment.run(agent.label, seed) for agent in config.agents for seed in range(config.seeds))
-        return [Recorded(run, *run.read()) for run in runs]
+        asked = [(agent.label, seed) for agent in config.agents for seed in config.seeds_of(agent.label)]
+        return [Recorded(run, *run.read()) for run in (self.experiment.run(*which) for which in asked)]
 
     @cached_property
     def runs(self) -> pd.DataFrame:

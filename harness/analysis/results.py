@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
-from prunebench.harness.experiments.config import differences
+from prunebench.harness.record import joined
 
 if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
@@ -27,15 +26,15 @@ class Results:
     """The numbers of one or several experiments.
 
     Args:
-        experiments: at least one, finished or not.
+        experiments: at least one, finished or not. Those of one task count as one, and a run in several of them once.
         reference: the agent that others are compared with; see
             :func:`prunebench.harness.analysis.comparison.reference_agent`.
         targets: accuracies (%) to be reached, besides those of the controls.
 
     Raises:
-        ConfigError: a target is no accuracy. Also when numbers are first asked for: two experiments hold the same runs.
+        ConfigError: a target is no accuracy, or copies of a run in two experiments contradict each other.
         TaskError: when comparisons are asked for: there is no such reference agent in any of the experiments.
-        StoreError: when numbers are first asked for: a file of an experiment is damaged.
+        StoreError: a file of an experiment is damaged; most are read when numbers are first asked for.
     """
 
     def __init__(
@@ -44,14 +43,13 @@ class Results:
         for target in targets:
             if not 0 < target <= 100:
                 raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
-        self.experiments, self.targets = list(experiments), targets
+        self.experiments, self.targets = joined.together(experiments), targets
         self._wanted = reference
         self.best = cache(self._best)
 
     @cached_property
     def readings(self) -> dict[str, Reading]:
         """The experiments by the names of their tasks."""
-        _check_distinct(self.experiments)
         configs = [experiment.config for experiment in self.experiments]
         unsplit = [replace(config, task=replace(config.task, split_seed=0)) for config in configs]
         named = zip(self.experiments, spoken.names(configs), spoken.names(unsplit, same=True), strict=True)
@@ -170,15 +168,3 @@ class Results:
     def verdicts(self) -> list[str]:
         """The first thing that a report says of the experiment."""
         return verdicts.sentences(self.runs, self.reading.dense, self.differences, self.best())
-
-
-def _check_distinct(experiments: Sequence[Experiment]) -> None:
-    """Raise ConfigError where two experiments hold the same runs: counted twice they would pass for more seeds."""
-    for first, second in combinations(experiments, 2):
-        theirs = replace(second.config, agents=first.config.agents)
-        shared = [agent.label for agent in first.config.agents if agent in second.config.agents]
-        if shared and not differences(first.config, theirs):
-            raise ConfigError(
-                f"{str(first.folder)!r} and {str(second.folder)!r} hold the same runs ({', '.join(shared)}): expected "
-                "each experiment once"
-            )

@@ -11,6 +11,7 @@ import click
 
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
 from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
@@ -18,6 +19,7 @@ from prunebench.harness.running.bench import bench
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
+    from prunebench.harness.running.plan import Plan
     from prunebench.harness.running.sessions import Outcome
 
 
@@ -31,7 +33,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
     FILE is a YAML file of settings, named like the options below. In it model, preserve and split_seed may be lists:
     every combination is an experiment. An option on the command line takes the place of the file's setting.
     """
-    plan = plans.plan(None if file is None else Path(file), explicit(context, options))
+    plan = _plan(file, explicit(context, options))
     if dry_run:
         with display() as shown:
             text = forecast.describe(plan, shown)
@@ -51,6 +53,14 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
             click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
         _report(outcome)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _plan(file: str | None, given: dict[str, Any]) -> Plan:
+    if not given.pop("add_agents", False):
+        return plans.plan(None if file is None else Path(file), given)
+    if file is not None:
+        raise ConfigError(f"add-agents: the settings are those of the experiment in --out: leave out {file!r}")
+    return plans.extension(given)
 
 
 for _option in OPTIONS:  # a decorator each; one by one they would hide the function

@@ -50,9 +50,9 @@ def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float
     from prunebench.harness.analysis.results import Results
     from prunebench.harness.report.tables import table_list
 
-    results = Results(experiments)
-    table_list.write(results)
-    click.echo(table_list.render(results, "terminal"))
+    for experiment in experiments:
+        table_list.rebuild(experiment.folder)
+    click.echo(table_list.render(Results(experiments), "terminal"))
     for name, problem in failed.items():
         click.echo(f"failed: {name}: {problem}", err=True)
     return 1 if failed else 0

@@ -31,6 +31,8 @@ _EXECUTION = Execution()
 
 def _agents(context: click.Context, parameter: click.Parameter, text: str) -> tuple[AgentSpec, ...]:
     named = agentspec.parse(text)
+    if context.params.get("add_agents"):
+        return tuple(named)  # the experiment has its controls
     return configs.with_controls(named) if named else ()
 
 
@@ -96,11 +98,11 @@ SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--seeds",
-        type=int,
         metavar="N",
-        default=_DEFAULT.seeds,
+        default=str(_DEFAULT.seeds),
         show_default=True,
-        help="Runs per agent, each with a seed of its own; may be raised later.",
+        help="Runs per agent, each with a seed of its own: how many, as 5 (seeds 0 to 4), or which, as 5-9 or 0-2,7. "
+        "More may be added later.",
     ),
     click.option(
         "--evaluations",
@@ -190,6 +192,18 @@ OPTIONS = (
     *SEARCH_OPTIONS,
     *BUDGET_OPTIONS,
     *EXECUTION_OPTIONS,
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Do every N-th run only, from the I-th on, in a folder of its own: a job array does the parts, and "
+        "`prunebench merge` joins them.",
+    ),
+    click.option(
+        "--add-agents",
+        is_flag=True,
+        is_eager=True,  # what --agents means depends on it
+        help="Add the agents of --agents, and no controls, to the experiment in --out, whose settings are taken.",
+    ),
     click.option(
         "--out",
         metavar="FOLDER",

@@ -45,8 +45,8 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
     with display() as shown:
         results = Results(experiments, reference, targets)
         path = page.write(results, None if html is None else Path(html), shown.step)
-    for experiment in experiments:
+    for experiment in results.experiments:
         click.echo(f"tables in {experiment.tables_folder}, figures in {experiment.figures_folder}")
-    together = f", tables of all together in {page.joint_folder(path)}" if len(experiments) > 1 else ""
+    together = f", tables of all together in {page.joint_folder(path)}" if len(results.experiments) > 1 else ""
     click.echo(f"report: {path}{together}")
     return 0

@@ -7,8 +7,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.task import TaskConfig, check_task
+from prunebench.harness import seeds as sets
 from prunebench.harness.errors import ConfigError, StoreError, check_count
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
@@ -41,7 +42,9 @@ class ExperimentConfig:
         agents: names and options; text is taken as on the command line.
         evaluations: paid episodes per run.
         threads: of one run's process. They change the last bits of an accuracy.
-        seeds: how many; the runs' seeds are ``0 .. seeds - 1``. The one setting that may grow later.
+        seeds: how many (5: 0 to 4) or which (``5-9``, ``0-2,7``), see :mod:`prunebench.harness.seeds`; where agents
+            differ a mapping from each label, which is kept as pairs. They may grow later, and so may the agents.
+        shard: ``i/n``: of all these runs every n-th only, see :func:`prunebench.harness.seeds.of_shard`.
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
@@ -55,7 +58,8 @@ class ExperimentConfig:
     )
     evaluations: int = 100
     threads: int = 1
-    seeds: int = 5
+    seeds: sets.PerAgent = 5
+    shard: str = "1/1"
 
     def __post_init__(self) -> None:
         if isinstance(self.agents, str | Mapping):
@@ -63,10 +67,41 @@ class ExperimentConfig:
                 f"agents {self.agents!r}: expected a list of names, or of names with a mapping of options"
             )
         object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
+        object.__setattr__(self, "seeds", sets.in_short(self.seeds, [agent.label for agent in self.agents]))
 
     def agent(self, label: str) -> AgentSpec:
         """The agent of this label."""
         return {agent.label: agent for agent in self.agents}[label]
+
+    def seeds_of(self, label: str) -> tuple[int, ...]:
+        """The seeds of an agent's runs in this shard."""
+        number = [agent.label for agent in self.agents].index(label)
+        return sets.of_shard(self.all_seeds_of(label), number, len(self.agents), self.shard)
+
+    def all_seeds_of(self, label: str) -> tuple[int, ...]:
+        """The seeds of an agent's runs in all shards."""
+        return sets.parse(dict(self.seeds)[label] if isinstance(self.seeds, tuple) else self.seeds)
+
+    def runs(self) -> list[tuple[str, int]]:
+        """Label and seed of every run, seed by seed."""
+        own = {agent.label: self.seeds_of(agent.label) for agent in self.agents}
+        return [(label, seed) for seed in sorted(set().union(*own.values())) for label in own if seed in own[label]]
+
+
+def grown(
+    config: ExperimentConfig, runs: Mapping[str, Iterable[int]], agents: Iterable[AgentSpec] = ()
+) -> ExperimentConfig:
+    """The configuration with more runs.
+
+    Args:
+        config: keeps all its runs.
+        runs: seeds by the labels of agents: its own, or of ``agents``.
+        agents: they join where it does not have them.
+    """
+    joint = {agent.label: agent for agent in (*config.agents, *agents)}
+    before = {agent.label: config.all_seeds_of(agent.label) for agent in config.agents}
+    seeds = {label: sets.write([*before.get(label, ()), *runs.get(label, ())]) for label in joint}
+    return replace(config, agents=tuple(joint.values()), seeds=sets.in_short(seeds, list(seeds)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +139,7 @@ def check(config: ExperimentConfig) -> None:
     check_choice("cost", config.cost, COSTS)
     check_choice("budget", config.budget, BUDGET_MODES)
     check_choice("reward", config.reward, REWARDS)
-    for name in ("evaluations", "threads", "seeds"):
+    for name in ("evaluations", "threads"):
         check_count(name, getattr(config, name))
     if not config.agents:
         raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")
@@ -112,6 +147,8 @@ def check(config: ExperimentConfig) -> None:
         registry.check_name(agent.name)
         if config.agents.count(agent) > 1:
             raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
+    if not config.runs():
+        raise ConfigError(f"shard {config.shard!r}: none of the experiment's runs is in it: expected fewer shards")
     check_task(config.task)
 
 
@@ -159,18 +196,40 @@ def placed(path: str, origin: Path | None) -> str:
     return str(origin / path) if origin is not None and elsewhere else path
 
 
-def differences(old: ExperimentConfig, new: ExperimentConfig, origin: Path | None = None) -> list[str]:
-    """The settings that differ, as ``name: old value, not new value``. Seeds never do: more may be added any time.
+def differences(
+    old: ExperimentConfig, new: ExperimentConfig, origin: Path | None = None, *, adding: bool = False
+) -> list[str]:
+    """The settings that differ, as ``name is old value, not new value``. Seeds never do: more may be added any time.
 
     Args:
         old: of an experiment on disk.
-        new: what is wanted; its relative paths lead from the working folder.
+        new: what is wanted; its relative paths lead from the working folder. It need not name all agents.
         origin: from where those of ``old`` lead; the working folder where None.
+        adding: whether agents may be added, too.
     """
     before, after = _flat(old), _flat(new)
     changed = [name for name in before if before[name] != after[name]]
     changed = [name for name in changed if name not in PATHS or not _one_place(before[name], after[name], origin)]
-    return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in changed]
+    if adding or not added(old, new):
+        changed = [name for name in changed if name != "agents"]
+    return _told(before, after, changed)
+
+
+def added(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
+    """The labels of agents that are new."""
+    known = {agent.label for agent in old.agents}
+    return [agent.label for agent in new.agents if agent.label not in known]
+
+
+def task_differences(first: ExperimentConfig, second: ExperimentConfig) -> list[str]:
+    """The settings that decide numbers and differ: all but agents, seeds, and paths, of which hashes know more."""
+    before, after = _flat(first), _flat(second)
+    aside = ("agents", "shard", *PATHS)
+    return _told(before, after, [name for name in before if name not in aside and before[name] != after[name]])
+
+
+def _told(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    return [f"{name.replace('_', '-')} is {before[name]}, not {after[name]}" for name in names]
 
 
 def _one_place(old: str | None, new: str | None, origin: Path | None) -> bool:
@@ -194,6 +253,8 @@ def to_yaml(config: ExperimentConfig, command: str, origin: Path | None = None) 
         origin: the folder from which relative paths lead, where there are any and it is known.
     """
     experiment = dataclasses.asdict(config) | {"agents": [agent.to_plain() for agent in config.agents]}
+    if isinstance(config.seeds, tuple):
+        experiment["seeds"] = dict(config.seeds)
     place = {} if origin is None else {"working_folder": str(origin)}
     content = {"schema": SCHEMA, "command": command, **place, "experiment": experiment}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -212,7 +273,7 @@ def read_yaml(path: Path) -> tuple[ExperimentConfig, str]:
         values = content["experiment"]
         task = TaskConfig(**_tuples(values.pop("task")))
         return ExperimentConfig(task=task, **_tuples(values)), str(content["command"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ConfigError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} is not an experiment's configuration: {reason}") from error
 

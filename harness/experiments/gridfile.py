@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from prunebench.envs.errors import check_choice
+from prunebench.harness import seeds as sets
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agent_options, agentspec, documents, execution
 from prunebench.harness.experiments import config as configs
@@ -56,7 +57,8 @@ def _checked(content: Mapping[Any, Any], types: Mapping[str, Any], where: str) -
         if name in AXES and types is _TYPES:
             settings[name] = _axis(name, value, where)
         else:
-            settings[name] = _agents(value, where) if name == "agents" else _fitted(name, value, types[name], where)
+            fit = _FITS.get(name)
+            settings[name] = _fitted(name, value, types[name], where) if fit is None else fit(value, where)
     return settings
 
 
@@ -88,6 +90,19 @@ def _agents(value: Any, where: str) -> tuple[AgentSpec, ...]:
             f"{where} agents {value!r}: expected a list of names, or of names with a mapping of options each"
         )
     return tuple(map(AgentSpec.from_plain, value))
+
+
+def _seeds(value: Any, where: str) -> Any:
+    """Those of all agents, or a mapping from each label to its own."""
+    try:
+        for own in value.values() if isinstance(value, dict) else [value]:
+            sets.parse(own)
+    except ConfigError as error:
+        raise ConfigError(f"{where} {error}") from error
+    return value
+
+
+_FITS = {"agents": _agents, "seeds": _seeds}
 
 
 def _fitted(name: str, value: Any, annotation: Any, where: str) -> Any:

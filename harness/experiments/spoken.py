@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.tasks import costs
+from prunebench.harness import seeds as sets
 
 if TYPE_CHECKING:
     from prunebench.envs.tasks.task import TaskConfig
@@ -33,8 +34,28 @@ def comparison(config: ExperimentConfig) -> str:
 
 def effort(config: ExperimentConfig) -> str:
     """How many runs of how many evaluations, for a headline."""
-    seeds, evaluations = config.seeds, config.evaluations
-    return f"{seeds} seed{'s' if seeds > 1 else ''} of {evaluations} evaluation{'s' if evaluations > 1 else ''}"
+    seeds, evaluations = counts(config), config.evaluations
+    return f"{seeds} seed{'' if seeds == '1' else 's'} of {evaluations} evaluation{'s' if evaluations > 1 else ''}"
+
+
+def counts(config: ExperimentConfig) -> str:
+    """How many seeds an agent has: ``5``, or ``3 to 5`` where agents differ."""
+    found = [len(config.seeds_of(agent.label)) for agent in config.agents]
+    return f"{min(found)}" if min(found) == max(found) else f"{min(found)} to {max(found)}"
+
+
+def seeds(config: ExperimentConfig) -> str:
+    """Which seeds were asked for: ``seeds 0 to 4, 7``."""
+    every = {seed for _, seed in config.runs()}
+    some = any(set(config.seeds_of(agent.label)) < every for agent in config.agents)
+    shard = "" if config.shard == "1/1" else f"shard {config.shard}"
+    remarks = ", ".join(filter(None, [shard, "not every agent has all" if some else ""]))
+    return f"seed{'s' if len(every) > 1 else ''} {ranges(every)}{f' ({remarks})' if remarks else ''}"
+
+
+def ranges(seeds: Iterable[int]) -> str:
+    """Seeds in words: ``0 to 4, 7``."""
+    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in sets.ranges(seeds))
 
 
 def pruning(task: TaskConfig) -> str:
@@ -52,7 +73,7 @@ def settings(config: ExperimentConfig) -> list[str]:
         f"budget: {config.preserve:g} of the {config.cost}, {config.budget}, lower bound {config.lower_bound:g}",
         f"{pruning(task)}, reward {config.reward}",
         f"agents: {', '.join(agent.label for agent in config.agents)}",
-        f"{config.evaluations} evaluations per run, {config.seeds} seeds",
+        f"{config.evaluations} evaluations per run, {seeds(config)}",
     ]
 
 

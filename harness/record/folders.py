@@ -24,13 +24,18 @@ def find(folders: Sequence[str | Path] = ()) -> list[Experiment]:
     """
     if not folders:
         return [store.load(_newest())]
+    return sorted(find_in_order(folders), key=lambda experiment: experiment.folder)
+
+
+def find_in_order(folders: Sequence[str | Path]) -> list[Experiment]:
+    """The same in the order in which the folders are named; raises alike."""
     found: dict[Path, Path] = {}
     for folder in (Path(folder).expanduser() for folder in folders):
         below = sorted(_below(folder))
         if not below:
             raise ConfigError(f"folder {str(folder)!r} holds no experiment (no {NAME}){_hint(folder)}")
         found |= {path.resolve(): path for path in below}
-    return [store.load(path) for path in sorted(found.values())]
+    return [store.load(path) for path in found.values()]
 
 
 def here() -> list[str]:

@@ -57,6 +57,15 @@ def origin(agents: Iterable[AgentSpec] = ()) -> dict[str, Any]:
     }
 
 
+def differences(before: dict[str, Any], now: dict[str, Any], cost: str) -> list[str]:
+    """What decides numbers and is not the same in the facts about a task, in words; ``cost`` is what is limited."""
+    # What a network computes; of older experiments the hash of its file is known.
+    network = "network_sha256" if "network_sha256" in before.keys() & now.keys() else "network_version"
+    keys = ("weights_sha256", network, "data_sha256", f"{cost}_sha256", "splits")
+    changed = [key.partition("_")[0] for key in keys if before.get(key) != now.get(key)]
+    return [*changed, *(["method"] if before.get("method", 1) != now.get("method", 1) else [])]
+
+
 def changes(content: dict[str, Any]) -> list[str]:
     """What differs between the sessions of a manifest: numbers made with several states of code are not alike."""
     return [

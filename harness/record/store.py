@@ -15,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -61,11 +61,16 @@ class Experiment:
         folder: of the experiment.
         config: as it is on disk, or wanted.
         origin: the folder from which its relative paths lead; the working folder where None.
+        parts: experiments of one task that this one joins (:mod:`prunebench.harness.record.joined`). Its own folder
+            is then its tables' and figures' alone: runs stay where they are.
+        copies: of its parts' runs those that count, by label and seed.
     """
 
     folder: Path
     config: ExperimentConfig
     origin: Path | None = None
+    parts: tuple[Experiment, ...] = ()
+    copies: Mapping[tuple[str, int], Run] = field(default_factory=dict, hash=False, repr=False)
 
     def located(self) -> ExperimentConfig:
         """The configuration with paths that lead from the working folder."""
@@ -94,12 +99,23 @@ class Experiment:
         """Versions, machine, hashes, facts."""
         return self.folder / "manifest.json"
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that its runs lie in."""
+        return [part.folder for part in self.parts] or [self.folder]
+
     def manifest(self) -> dict[str, Any]:
-        """What the manifest says.
+        """What the manifest says; that of the first part, with the sessions of all parts.
 
         Raises:
             DamagedError: it is not there, or damaged.
         """
+        if self.parts:
+            first, *others = [part.manifest() for part in self.parts]
+            sessions = list(first["sessions"])
+            for session in (session for other in others for session in other["sessions"]):
+                sessions += [] if session in sessions else [session]
+            return first | {"sessions": sessions}
         content = read_json(self.manifest_path)
         if not isinstance(content.get("task"), dict) or not isinstance(content.get("sessions", []), list):
             raise DamagedError(f"{self.manifest_path} is not what was written: expected facts about the task")
@@ -117,12 +133,14 @@ class Experiment:
 
     def run(self, agent: str, seed: int) -> Run:
         """One run; the agent by its label."""
+        if self.parts:
+            return self.copies[agent, seed]
         network = quote(models.slug(self.config.task.model), safe="")
         return Run(self.folder / "runs" / _inside(network) / _inside(folder_name(agent)), agent, seed)
 
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""
-        return [self.run(agent.label, seed) for seed in range(self.config.seeds) for agent in self.config.agents]
+        return [self.run(label, seed) for label, seed in self.config.runs()]
 
 
 def _inside(name: str) -> str:
@@ -151,22 +169,30 @@ def _left_behind(path: Path) -> bool:
     return path.name == _LOCK or (path.name.startswith(".") and path.suffix == DRAFT)
 
 
-def meet(folder: Path, wanted: ExperimentConfig) -> Experiment | None:
-    """The experiment that a folder holds already, with the seeds asked for; None where there is none yet.
+def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Experiment | None:
+    """The experiment that a folder holds already, with the runs asked for; None where there is none yet.
+
+    Args:
+        folder: of the experiment.
+        wanted: agents that are not named keep their seeds.
+        adding: whether agents may join that the experiment does not have.
 
     Raises:
-        ConfigError: the folder holds something else, or the experiment differs in more than its seeds.
+        ConfigError: the folder holds something else, or the experiment differs in more than that.
     """
     if not folder.exists() or (folder.is_dir() and all(map(_left_behind, folder.iterdir()))):
         return None
     if not (folder / NAME).is_file():
         raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")
     existing = load(folder)
-    if changes := configs.differences(existing.config, wanted, existing.origin):
+    if changes := configs.differences(existing.config, wanted, existing.origin, adding=adding):
         raise ConfigError(
-            f"the experiment in {str(folder)!r} has other settings ({'; '.join(changes)}): only seeds can be added; "
-            "name another folder with --out"
+            f"the experiment in {str(folder)!r} has other settings ({'; '.join(changes)}): only seeds can be added, "
+            "and agents with --add-agents; name another folder with --out"
         )
-    if wanted.seeds <= existing.config.seeds:
-        return existing
-    return dataclasses.replace(existing, config=dataclasses.replace(wanted, task=existing.config.task))
+    if existing.config.shard != "1/1" and configs.added(existing.config, wanted):
+        raise ConfigError(
+            f"the experiment in {str(folder)!r} is shard {existing.config.shard}: merge the shards before agents join"
+        )
+    runs = {agent.label: wanted.all_seeds_of(agent.label) for agent in wanted.agents}
+    return dataclasses.replace(existing, config=configs.grown(existing.config, runs, wanted.agents))

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
+from prunebench.harness.record import store
 from prunebench.harness.report.figures import figure_files, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
 
@@ -121,9 +122,14 @@ def _shown(part: _Part) -> dict[str, Any]:
         "tables": [table for table in part.tables.values() if not table.closing],
         "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in part.figures.items()],
         "runs": table_runs.table(part.results),
-        "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
-        "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
+        "configuration": _texts(experiment, store.NAME),
+        "manifest": _texts(experiment, experiment.manifest_path.name),
     }
+
+
+def _texts(experiment: Experiment, name: str) -> str:
+    """A file of the experiment; of one in several folders that of each."""
+    return "\n".join((folder / name).read_text(encoding="utf-8") for folder in experiment.folders)
 
 
 def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:

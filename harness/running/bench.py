@@ -43,6 +43,7 @@ def bench(
     command: str,
     display: Display,
     others: tuple[int, int] = (0, 0),
+    adding: bool = False,
     prepare: Function = "prunebench.harness.inside.prepare:prepare",
     run_one: Function = "prunebench.harness.inside.run:run_one",
     measure_latency: Function = "prunebench.harness.inside.latency:measure_latency",
@@ -56,6 +57,7 @@ def bench(
         command: as it was typed.
         display: shows progress.
         others: how many runs of the same session came before this experiment's, and how many come after.
+        adding: whether agents may join the experiment in the folder.
         prepare: runs in a process and returns the task's facts.
         run_one: runs in a process and does one run.
         measure_latency: runs in a process when all runs have ended, and times their incumbents.
@@ -66,16 +68,18 @@ def bench(
     """
     configs.check(config)
     execution.check()
-    experiment = store.meet(folder, config) or Experiment(folder, config)
+    experiment = store.meet(folder, config, adding=adding) or Experiment(folder, config)
     session = Session(experiment)
-    if config.seeds < experiment.config.seeds:
-        display.say(f"this experiment has {experiment.config.seeds} seeds: all of them are kept")
+    if set(experiment.config.runs()) > set(config.runs()):
+        labels = ", ".join(agent.label for agent in experiment.config.agents)
+        display.say(f"this experiment has {labels}, {spoken.seeds(experiment.config)}: all of them are kept")
+    config = experiment.config
     missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
         with Processes(config.threads, ahead.modules(config.agents)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
                 facts = _prepare(processes, session, prepare, execution.limits(), display)
-                _write_head(experiment, facts, command, execution)
+                _write_head(experiment, facts, command, execution, adding)
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
@@ -98,18 +102,20 @@ def _prepare(
     return facts
 
 
-def _write_head(experiment: Experiment, facts: dict[str, Any], command: str, execution: Execution) -> None:
+def _write_head(
+    experiment: Experiment, facts: dict[str, Any], command: str, execution: Execution, adding: bool
+) -> None:
     """Write configuration and manifest, or see to it that they still hold. Another harness may do so just now."""
     experiment.folder.mkdir(parents=True, exist_ok=True)
     with store.locked(experiment.folder):
-        existing = store.meet(experiment.folder, experiment.config)
+        existing = store.meet(experiment.folder, experiment.config, adding=adding)
         if experiment.manifest_path.exists():
             content = experiment.manifest()
             _check_facts(experiment, content["task"], facts)
         else:
             content = manifest.new(experiment.config, facts)
         first = command if existing is None else configs.read_yaml(experiment.yaml_path)[1]
-        config = experiment.config if existing is None else existing.config  # with the seeds of whoever wants more
+        config = experiment.config if existing is None else existing.config  # with the runs of whoever wants more
         origin = None if existing is None else existing.origin
         if origin is None and configs.relative_paths(config):
             origin = Path.cwd()
@@ -126,14 +132,11 @@ def _check_facts(experiment: Experiment, before: dict[str, Any], now: dict[str, 
             f"{str(experiment.folder)!r} was begun by a version of prunebench that scores policies in another way "
             f"(method {before.get('method', 1)}, now {now.get('method', 1)}): name another --out"
         )
-    # What a network computes; of older experiments the hash of its file is known.
-    network = "network_sha256" if "network_sha256" in before else "network_version"
-    for key in ("weights_sha256", network, "data_sha256", f"{experiment.config.cost}_sha256"):
-        if before.get(key) != now.get(key):
-            what = key.partition("_")[0]
-            raise ConfigError(
-                f"the {what} of {str(experiment.folder)!r} have changed since it was begun: name another --out"
-            )
+    if changed := manifest.differences(before, now, experiment.config.cost):
+        raise ConfigError(
+            f"the {' and '.join(changed)} of {str(experiment.folder)!r} have changed since it was begun: name another "
+            "--out"
+        )
 
 
 def _engine(execution: Execution, processes: Processes, config: ExperimentConfig) -> AbstractContextManager[Engine]:

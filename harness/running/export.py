@@ -12,7 +12,7 @@ from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.processes.local import Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
@@ -104,8 +104,9 @@ def choose(experiment: Experiment, agent: str | None, seed: int | None) -> Run:
     """
     if agent is not None:
         check_choice("agent", agent, [spec.label for spec in experiment.config.agents])
-    if seed is not None and not 0 <= seed < experiment.config.seeds:
-        raise ConfigError(f"seed {seed}: expected one of 0 to {experiment.config.seeds - 1}")
+    known = {run.seed for run in experiment.runs()}
+    if seed is not None and seed not in known:
+        raise ConfigError(f"seed {seed}: expected one of {spoken.ranges(known)}")
     runs = [run for run in finished(experiment) if agent in (None, run.agent) and seed in (None, run.seed)]
     if not runs:
         asked = [f"agent {agent!r}" if agent is not None else "", f"seed {seed}" if seed is not None else ""]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.harness import seeds
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments import grid, gridfile
@@ -28,10 +29,12 @@ class Plan:
     Attributes:
         experiments: one for every cell, each with its folder, in the order of the lists.
         execution: how their runs are executed.
+        adding: whether agents may join experiments that do not have them.
     """
 
     experiments: list[Experiment]
     execution: Execution = DEFAULT
+    adding: bool = False
 
 
 def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
@@ -60,6 +63,33 @@ def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
     return Plan(experiments, execution)
 
 
+def extension(given: Mapping[str, Any]) -> Plan:
+    """More agents for the experiment in a folder; nothing is written.
+
+    Args:
+        given: by field, what was named: ``out``, the experiment's folder; ``agents``, which join it; ``seeds``, theirs
+            (all that the experiment has, unless named); how to execute. Other settings can only be the experiment's.
+
+    Raises:
+        ConfigError, StoreError, TaskError: there is no such experiment, it is a shard, or a setting is another one.
+    """
+    for name, what in (("out", "the experiment's folder"), ("agents", "the agents to be added")):
+        if not given.get(name):
+            raise ConfigError(f"add-agents: expected --{name}, {what}")
+    settings = {name: value for name, value in given.items() if name != "out"}
+    execution = Execution(**{name: settings.pop(name) for name in list(settings) if name in execution_fields})
+    execution.check()
+    existing = store.load(Path(given["out"]))
+    located = existing.located()
+    every = {seed for agent in located.agents for seed in located.all_seeds_of(agent.label)}
+    settings.setdefault("seeds", seeds.write(every))
+    task = replace(located.task, **{name: settings.pop(name) for name in list(settings) if name in grid.TASK})
+    config = replace(located, task=task, **settings)
+    configs.check(config)
+    store.meet(existing.folder, config, adding=True)
+    return Plan([Experiment(existing.folder, config)], execution, adding=True)
+
+
 def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | None) -> list[Experiment]:
     if len(cells) == 1:
         return [Experiment(configs.default_folder(cells[0]) if out is None else Path(out), cells[0])]
@@ -77,5 +107,5 @@ def missing(experiment: Experiment) -> list[Run]:
 
 
 def present(experiment: Experiment) -> Experiment:
-    """The experiment, with more seeds where its folder has more."""
-    return store.meet(experiment.folder, experiment.config) or experiment
+    """The experiment, with more runs where its folder has more. Whether agents may join was settled by the plan."""
+    return store.meet(experiment.folder, experiment.config, adding=True) or experiment

@@ -72,6 +72,7 @@ def run(
             "execution": plan.execution,
             "command": command,
             "others": (sum(left[:number]), sum(left[number + 1 :])),
+            "adding": plan.adding,
         }
         try:
             with show() as shown:

@@ -14,7 +14,8 @@ import toy_runs
 
 from prunebench.harness import cli
 from prunebench.harness.commands import bench as bench_command
-from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments import ahead, registry
+from prunebench.harness.record import store
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import checking
 from prunebench.harness.running import score as scoring
@@ -47,7 +48,15 @@ def run(*arguments: str) -> int:
     [
         ("bench --model mobilenetv9", "did you mean 'mobilenetv2'"),
         ("bench --seeds -1", "seeds -1: expected"),
-        ("bench --seeds many", "'many' is not a valid integer"),
+        ("bench --seeds many", "seeds 'many': expected how many"),
+        ("bench --seeds 5-3", "seeds '5-3': expected"),
+        ("bench --shard 3/2", "shard '3/2': expected which part of how many"),
+        ("bench --shard 9/9", "shard '9/9': none of the experiment's runs is in it"),
+        ("bench --add-agents", "add-agents: expected --out"),
+        ("bench --add-agents --out nowhere", "folder 'nowhere' holds no experiment"),
+        ("bench more.yaml --add-agents", "leave out 'more.yaml'"),
+        ("merge nowhere elsewhere --out all", "'nowhere' holds no experiment"),
+        ("merge nowhere", "--out"),
         ("bench --preserve nan", "preserve nan: expected"),
         ("bench --preserve 0", "preserve 0: expected"),
         ("bench --preserve 1.5", "preserve 1.5: expected"),
@@ -124,6 +133,64 @@ def test_bench_and_table(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]
     assert run(*words, "--budget", "project", "--out", str(folder)) == 2
     assert "budget is wall, not project" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_agents_are_added_where_that_is_asked_for(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ["bench", "--agents", "sampler", "--seeds", "2-3", "--evaluations", "3", "--out", "x"]
+    assert run(*first) == 0
+    stamps = {path: path.stat().st_mtime_ns for path in Path("x/runs").rglob("*.json*")}
+    capsys.readouterr()
+    more = [part if part != "sampler" else "sampler global" for part in first]
+    assert run(*more) == 2
+    captured = capsys.readouterr().err
+    assert "agents is sampler, not global sampler): only seeds can be added, and agents with --add-agents" in captured
+    monkeypatch.setattr(
+        registry, "CONTROLS", ("slow",)
+    )  # which joins an experiment that begins, and none that is there
+    add = ["bench", "--add-agents", "--agents", "global", "--out", "x"]
+    assert run(*add, "--evaluations", "4") == 2
+    assert "evaluations is 3, not 4" in capsys.readouterr().err
+    assert run(*add) == 0
+    config = store.load(Path("x")).config
+    assert ([agent.label for agent in config.agents], config.seeds) == (["sampler", "global"], "2-3")
+    assert run(*add, "--seeds", "0") == 2
+    assert run(*add, "--seeds", "7-7") == 0
+    assert store.load(Path("x")).config.seeds == (("sampler", "2-3"), ("global", "2-3,7"))
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    monkeypatch.setattr(registry, "CONTROLS", ())
+    capsys.readouterr()
+    assert run(*first) == 0
+    captured = capsys.readouterr().err
+    assert "has sampler, global, seeds 2 to 3, 7 (not every agent has all): all of them are kept" in captured
+
+
+def test_a_shard_alone_lacks_nothing(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:
+    words = [
+        "bench",
+        "--agents",
+        "sampler,global",
+        "--seeds",
+        "2",
+        "--evaluations",
+        "3",
+        "--shard",
+        "1/2",
+        "--out",
+        "x",
+    ]
+    for _ in range(2):
+        assert run(*words) == 0
+    out = capsys.readouterr().out
+    assert "seeds 0 to 1 (shard 1/2, not every agent has all)" in " ".join(out.split())
+    assert "unfinished" not in out
+    assert run("show", "x") == 0
+    assert "2 runs, 2 done" in capsys.readouterr().out
+    assert run(*[part if part != "1/2" else "2/2" for part in words]) == 2
+    assert "shard is 1/2, not 2/2" in capsys.readouterr().err
+    assert run("bench", "--add-agents", "--agents", "slow", "--out", "x") == 2
+    assert "'x' is shard 1/2: merge the shards before agents join" in capsys.readouterr().err
 
 
 GRID = "preserve: [0.5, 0.3]\nseeds: 1\nevaluations: 3\nagents: [sampler, failing]"

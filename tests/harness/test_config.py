@@ -38,6 +38,13 @@ from prunebench.harness.record import store
         ({"lower_bound": math.nan}, "lower-bound nan: expected"),
         ({"seeds": -1}, "seeds -1: expected"),
         ({"seeds": 0}, "seeds 0: expected"),
+        ({"seeds": "5-3"}, "seeds '5-3': expected how many, as 5, or which, as 5-9 or 0-2,7"),
+        ({"seeds": {"sampler": 5, "samplr": 5}}, "seeds of 'samplr': .*did you mean 'sampler'"),
+        ({"seeds": {}}, "'sampler' has none"),
+        ({"seeds": (5, 6)}, r"seeds \(5, 6\): expected"),
+        ({"shard": "0/3"}, "shard '0/3': expected"),
+        ({"shard": "3"}, "shard '3': expected"),
+        ({"shard": "3/3"}, "shard '3/3': none of the experiment's runs is in it"),
         ({"evaluations": 0}, "evaluations 0: expected"),
         ({"threads": 0}, "threads 0: expected"),
         ({"budget": "walls"}, "did you mean 'wall'"),
@@ -90,7 +97,7 @@ def test_every_setting_but_the_seeds_makes_a_difference(config: ExperimentConfig
     for field in dataclasses.fields(config):
         if field.name not in ("seeds", "task"):
             old = getattr(config, field.name)
-            new = ("other",) if field.name == "agents" else f"{old}x" if isinstance(old, str) else old + 1
+            new = ("other",) if field.name == "agents" else f"{old}0" if isinstance(old, str) else old + 1
             assert len(differences(config, dataclasses.replace(config, **{field.name: new}))) == 1, field.name
     for field in dataclasses.fields(TaskConfig):
         task = dataclasses.replace(config.task, **{field.name: "other"})
@@ -126,6 +133,17 @@ def test_meeting_an_existing_folder(config: ExperimentConfig, tmp_path: Path) ->
         assert experiment.config.seeds == expected
     with pytest.raises(ConfigError, match="evaluations is 6, not 7"):
         store.meet(tmp_path, dataclasses.replace(config, evaluations=7))
+    more = dataclasses.replace(config, agents=("noting:factor=[1,2]",), seeds="1-3")
+    with pytest.raises(ConfigError, match=r"not noting:.*agents with --add-agents"):
+        store.meet(tmp_path, more)
+    experiment = store.meet(tmp_path, more, adding=True)
+    assert experiment is not None
+    assert experiment.config.seeds == (("sampler", 2), ("noting:factor=[1,2]", "1-3"))
+    (tmp_path / "experiment.yaml").write_text(to_yaml(experiment.config, "made"))
+    assert store.load(tmp_path).config == experiment.config
+    (tmp_path / "experiment.yaml").write_text(to_yaml(dataclasses.replace(config, shard="1/2"), "made"))
+    with pytest.raises(ConfigError, match="is shard 1/2: merge the shards before agents join"):
+        store.meet(tmp_path, dataclasses.replace(more, shard="1/2"), adding=True)
 
 
 class TestRegistry:

@@ -77,12 +77,11 @@ def _chance(reading: Reading) -> str:
 
 def _rules(reading: Reading) -> str:
     config, content = reading.experiment.config, reading.manifest
-    seeds = "seed 0" if config.seeds == 1 else f"seeds 0 to {config.seeds - 1}"
     jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
     return (
         f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "
-        f"{config.reward}; {config.evaluations} evaluations per run, {seeds}. "
+        f"{config.reward}; {config.evaluations} evaluations per run, {spoken.seeds(config)}. "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
         f"{config.threads} thread(s) per run, {jobs}, {' and '.join(machines)}."
