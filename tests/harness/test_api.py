@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def test_an_experiment_and_a_file(config: ExperimentConfig) -> None:
 
 
 @pytest.mark.usefixtures("toy")
+def test_an_experiment_in_parts(config: ExperimentConfig) -> None:
+    one, other = (api.bench(replace(config, seeds=seeds), out=seeds) for seeds in ("0-1", "2-2"))
+    merged = api.merge([one, other], "all")
+    assert merged.config == replace(config, seeds=3)
+    assert api.table(merged) == api.table([one, other])
+    more = replace(config, agents=("global",), seeds=1)
+    with pytest.raises(USER_ERRORS, match="agents is sampler, not global"):
+        api.bench(more, out="all")
+    added = api.bench(more, out="all", add_agents=True)
+    assert added.config.seeds == (("sampler", 3), ("global", 1))
+    assert {run.status().state for run in added.runs()} == {"done"}
+
+
+@pytest.mark.usefixtures("toy")
 def test_errors_are_one_line(config: ExperimentConfig) -> None:
     experiment = api.bench(config, out="one")
     for wrong in (
@@ -55,6 +70,7 @@ def test_errors_are_one_line(config: ExperimentConfig) -> None:
         lambda: api.score([2.0], config),
         lambda: api.bench("nowhere.yaml"),
         lambda: api.bench(config, out="two", jobs=0),
+        lambda: api.bench("grid.yaml", out="one", add_agents=True),
     ):
         with pytest.raises(USER_ERRORS) as error:
             wrong()
