@@ -1,4 +1,4 @@
-"""Seeds as they are written: ``5`` is how many (0 to 4), ``5-9`` and ``0-2,7`` are which; shards of runs: ``2/6``."""
+"""Sets of seeds (``5``: 0 to 4, ``5-9``, ``0-2,7``), shards of runs (``2/6``), and looks at what seeds have shown."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ Written = int | str
 
 PerAgent = Written | tuple[tuple[str, Written], ...]
 """The seeds of several agents, in the shortest form: of all of them, or pairs of label and seeds."""
+
+LOOKS = (5, 8, 12, 20, 30)
+"""Numbers of seeds at which is looked whether more are needed, unless fewer are the most."""
 
 _HIGHEST = 999_999  # so that a slip of the finger does not fill the memory
 _NUMBER = re.compile(r"\s*-?[0-9]+\s*")
@@ -36,6 +39,11 @@ def parse(written: Written) -> tuple[int, ...]:
     elif isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _HIGHEST + 1:
         return tuple(range(value))
     raise ConfigError(f"seeds {value!r}: expected how many, as 5, or which, as 5-9 or 0-2,7 (at most {_HIGHEST})")
+
+
+def looks_up_to(most: int) -> tuple[int, ...]:
+    """The looks of an experiment that ends at ``most`` seeds, at least one."""
+    return (*(look for look in LOOKS if look < most), most)
 
 
 def write(seeds: Iterable[int]) -> Written:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from prunebench.harness.analysis import anytime, comparison, inference
-from prunebench.harness.analysis.inference import ALPHA
-from prunebench.harness.analysis.permutation import VarianceRatio
-from prunebench.harness.analysis.welch import FEWEST, Difference
+from prunebench.harness.analysis import anytime, comparison
+from prunebench.harness.analysis.statistics import inference
+from prunebench.harness.analysis.statistics.inference import ALPHA
+from prunebench.harness.analysis.statistics.permutation import VarianceRatio
+from prunebench.harness.analysis.statistics.welch import FEWEST, Difference
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.frames import Reading

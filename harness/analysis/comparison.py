@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from prunebench.envs.errors import check_choice
-from prunebench.harness.analysis import inference
-from prunebench.harness.analysis.inference import ALPHA
-from prunebench.harness.analysis.permutation import VarianceRatio
-from prunebench.harness.analysis.welch import Difference
+from prunebench.harness.analysis.statistics import inference
+from prunebench.harness.analysis.statistics.inference import ALPHA
+from prunebench.harness.analysis.statistics.permutation import VarianceRatio
+from prunebench.harness.analysis.statistics.welch import Difference
 from prunebench.harness.experiments.agentspec import CONTROLS
 
 HEADLINE = "test_accuracy"

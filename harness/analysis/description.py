@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from prunebench.harness.analysis import inference
 from prunebench.harness.analysis.comparison import HEADLINE, agents_of, values
+from prunebench.harness.analysis.statistics import inference
 
 
 def describe(runs: pd.DataFrame, column: str = HEADLINE) -> pd.DataFrame:

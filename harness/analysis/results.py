@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, claims, comparison, description, frames, verdicts
+from prunebench.harness.analysis import anytime, comparison, description, frames, sequential, verdicts
+from prunebench.harness.analysis.claims import findings, published, read
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
@@ -30,21 +32,29 @@ class Results:
         reference: the agent that others are compared with; see
             :func:`prunebench.harness.analysis.comparison.reference_agent`.
         targets: accuracies (%) to be reached, besides those of the controls.
+        claims: a file of claims that take the place of the published ones.
 
     Raises:
-        ConfigError: a target is no accuracy, or copies of a run in two experiments contradict each other.
+        ConfigError: a target is no accuracy, the claims cannot be read, or copies of a run in two experiments
+            contradict each other.
         TaskError: when comparisons are asked for: there is no such reference agent in any of the experiments.
         StoreError: a file of an experiment is damaged; most are read when numbers are first asked for.
     """
 
     def __init__(
-        self, experiments: Sequence[Experiment], reference: str | None = None, targets: Sequence[float] = ()
+        self,
+        experiments: Sequence[Experiment],
+        reference: str | None = None,
+        targets: Sequence[float] = (),
+        claims: Path | None = None,
     ) -> None:
         for target in targets:
             if not 0 < target <= 100:
                 raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
         self.experiments, self.targets = joined.together(experiments), targets
         self._wanted = reference
+        self.claims_file = claims
+        self._claims = published() if claims is None else read(claims)
         self.best = cache(self._best)
 
     @cached_property
@@ -77,7 +87,7 @@ class Results:
 
     def _part(self, name: str) -> Results:
         reading, runs = self.readings[name], self.runs[self.runs["task"] == name]
-        part = Results([reading.experiment], self._wanted, self.targets)
+        part = Results([reading.experiment], self._wanted, self.targets, self.claims_file)
         part.readings, part.runs = {name: reading}, runs
         part.reference = comparison.own_reference(runs, self.reference)
         return part
@@ -89,7 +99,9 @@ class Results:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Of :func:`prunebench.harness.analysis.comparison.differences`."""
+        """Of :func:`prunebench.harness.analysis.comparison.differences`; where looks were fixed, as these decided."""
+        if len(self.experiments) == 1 and self.experiments[0].config.looks:
+            return sequential.differences(self.runs, self.experiments[0].config.looks, self.reference)
         return comparison.differences(self.runs, self.reference)
 
     @cached_property
@@ -100,7 +112,7 @@ class Results:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
-        return claims.findings(claims.published(), self.readings, self.runs)
+        return findings(self._claims, self.readings, self.runs)
 
     # What follows is of one experiment alone: of one of the parts.
 

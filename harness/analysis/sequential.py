@@ -13,16 +13,9 @@ import pandas as pd
 
 from prunebench.harness.analysis import comparison
 from prunebench.harness.analysis.comparison import BETTER, EQUAL, HEADLINE, WORSE
-from prunebench.harness.analysis.inference import ALPHA
+from prunebench.harness.analysis.statistics.inference import ALPHA
 
-LOOKS = (5, 8, 12, 20, 30)
-"""Seeds at which is looked, unless fewer are the most."""
 DECIDED = (BETTER, WORSE, EQUAL)
-
-
-def looks_up_to(most: int) -> tuple[int, ...]:
-    """The looks of an experiment that ends at ``most`` seeds, at least one."""
-    return (*(look for look in LOOKS if look < most), most)
 
 
 def differences(runs: pd.DataFrame, looks: Sequence[int], reference: str, column: str = HEADLINE) -> pd.DataFrame:

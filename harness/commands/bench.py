@@ -11,11 +11,12 @@ import click
 
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
-from prunebench.harness.errors import ConfigError
+from prunebench.harness.errors import ConfigError, check_count
 from prunebench.harness.experiments import spoken
 from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
+from prunebench.harness.seeds import LOOKS, looks_up_to
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
@@ -56,11 +57,24 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
 
 
 def _plan(file: str | None, given: dict[str, Any]) -> Plan:
+    _fix_looks(given)
     if not given.pop("add_agents", False):
         return plans.plan(None if file is None else Path(file), given)
     if file is not None:
         raise ConfigError(f"add-agents: the settings are those of the experiment in --out: leave out {file!r}")
     return plans.extension(given)
+
+
+def _fix_looks(given: dict[str, Any]) -> None:
+    """The looks of an experiment that is to go on until it is decided, and the seeds of the first one."""
+    until, most = given.pop("until_decided", False), given.pop("max_seeds", LOOKS[-1])
+    if not until:
+        return
+    if "seeds" in given:
+        raise ConfigError(f"seeds {given['seeds']!r}: --until-decided chooses them; expected --max-seeds, or neither")
+    check_count("max-seeds", most)
+    given["looks"] = looks_up_to(most)
+    given["seeds"] = given["looks"][0]
 
 
 for _option in OPTIONS:  # a decorator each; one by one they would hide the function

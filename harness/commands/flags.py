@@ -21,6 +21,7 @@ from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import ENGINES, Execution
 from prunebench.harness.experiments.grid import TASK
+from prunebench.harness.seeds import LOOKS
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
@@ -103,6 +104,19 @@ SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default=True,
         help="Runs per agent, each with a seed of its own: how many, as 5 (seeds 0 to 4), or which, as 5-9 or 0-2,7. "
         "More may be added later.",
+    ),
+    click.option(
+        "--until-decided",
+        is_flag=True,
+        help="Add seeds, at looks that are fixed beforehand, until every comparison with the last agent is decided.",
+    ),
+    click.option(
+        "--max-seeds",
+        type=int,
+        metavar="N",
+        default=LOOKS[-1],
+        show_default=True,
+        help="The most seeds of --until-decided.",
     ),
     click.option(
         "--evaluations",

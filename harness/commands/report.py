@@ -17,7 +17,7 @@ from prunebench.harness.record.folders import find
     "--reference",
     metavar="AGENT",
     shell_complete=completion.agent,
-    help="Agent that the others are compared with.  [default: random, or the first]",
+    help="Agent that the others are compared with.  [default: the last one named]",
 )
 @click.option(
     "--target",
@@ -33,7 +33,15 @@ from prunebench.harness.record.folders import find
     type=click.Path(),
     help="Where the page is written.  [default: report.html in the folder of the experiments]",
 )
-def command(folders: tuple[str, ...], reference: str | None, targets: tuple[float, ...], html: str | None) -> int:
+@click.option(
+    "--claims",
+    metavar="FILE",
+    type=click.Path(),
+    help="A YAML file of your own claims, which take the place of the published ones.",
+)
+def command(
+    folders: tuple[str, ...], reference: str | None, targets: tuple[float, ...], html: str | None, claims: str | None
+) -> int:
     """Write tables, figures and one HTML page about experiments.
 
     FOLDERS are experiments or hold some (default: the newest in results/). Several are reported together.
@@ -43,7 +51,7 @@ def command(folders: tuple[str, ...], reference: str | None, targets: tuple[floa
     from prunebench.harness.report import page
 
     with display() as shown:
-        results = Results(experiments, reference, targets)
+        results = Results(experiments, reference, targets, None if claims is None else Path(claims))
         path = page.write(results, None if html is None else Path(html), shown.step)
     for experiment in results.experiments:
         click.echo(f"tables in {experiment.tables_folder}, figures in {experiment.figures_folder}")

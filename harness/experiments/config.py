@@ -44,6 +44,8 @@ class ExperimentConfig:
         threads: of one run's process. They change the last bits of an accuracy.
         seeds: how many (5: 0 to 4) or which (``5-9``, ``0-2,7``), see :mod:`prunebench.harness.seeds`; where agents
             differ a mapping from each label, which is kept as pairs. They may grow later, and so may the agents.
+        looks: numbers of seeds at which is looked whether more are needed, fixed before the first run; empty where
+            seeds are not added by what is seen, see :mod:`prunebench.harness.analysis.sequential`.
         shard: ``i/n``: of all these runs every n-th only, see :func:`prunebench.harness.seeds.of_shard`.
     """
 
@@ -59,6 +61,7 @@ class ExperimentConfig:
     evaluations: int = 100
     threads: int = 1
     seeds: sets.PerAgent = 5
+    looks: tuple[int, ...] = ()
     shard: str = "1/1"
 
     def __post_init__(self) -> None:
@@ -147,6 +150,8 @@ def check(config: ExperimentConfig) -> None:
         registry.check_name(agent.name)
         if config.agents.count(agent) > 1:
             raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
+    if list(config.looks) != sorted({look for look in config.looks if look > 0}):
+        raise ConfigError(f"looks {list(config.looks)}: expected numbers of seeds that rise, as [5, 8, 12]")
     if not config.runs():
         raise ConfigError(f"shard {config.shard!r}: none of the experiment's runs is in it: expected fewer shards")
     check_task(config.task)

@@ -12,6 +12,7 @@ from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead
 from prunebench.harness.processes.local import Function, JobCrash, Processes
 from prunebench.harness.running import bench as benches
+from prunebench.harness.running import looking
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.checking import CHECK_AHEAD, check_ahead
 
@@ -75,19 +76,36 @@ def run(
             "adding": plan.adding,
         }
         try:
-            with show() as shown:
-                session = work(experiment.config, experiment.folder, display=shown, **settings)
-            results = None
-            try:
-                results = tables(experiment.folder)
-            except OSError as error:
-                session.failed["tables"] = str(error)
+            config: ExperimentConfig | None = experiment.config
+            while config is not None:
+                with show() as shown:
+                    session = work(config, experiment.folder, display=shown, **settings)
+                    results = _tables(tables, experiment, session)
+                    config = _more(results, session, shown)
             outcome = Outcome(experiment, session, results=results)
         except (*USER_ERRORS, OSError, JobCrash) as error:
             if len(left) == 1:
                 raise
             outcome = Outcome(experiment, problem=(str(error) or type(error).__name__).splitlines()[0])
         yield outcome
+
+
+def _tables(tables: Callable[[Path], Results], experiment: Experiment, session: Session) -> Results | None:
+    try:
+        return tables(experiment.folder)
+    except OSError as error:
+        session.failed["tables"] = str(error)
+        return None
+
+
+def _more(results: Results | None, session: Session, shown: Display) -> ExperimentConfig | None:
+    """The experiment with more seeds, where its looks ask for them."""
+    found = None if results is None or session.failed else looking.next_runs(results)
+    if found is None:
+        return None
+    config, told = found
+    shown.say(told)
+    return config
 
 
 def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from prunebench.harness.analysis import comparison, sequential
+from prunebench.harness.seeds import looks_up_to
 
 STUDY = Path(__file__).parents[2] / "results" / "reference"
 AGENTS = ("uniform", "random", "greedy", "ddpg", "bo", "clustered_bo", "adaptive_clustered_bo")
@@ -91,7 +92,7 @@ def main() -> None:
             for _ in range(trials // len(REFERENCES)):
                 trial(task, seeds, reference, rng, counts)
         print(seeds, {name: f"{100 * np.mean(values):.1f}" for name, values in counts.items()}, flush=True)
-    for looks in (sequential.looks_up_to(MOST), (10, 20, 30), tuple(range(6, MOST + 1, 2))):
+    for looks in (looks_up_to(MOST), (10, 20, 30), tuple(range(6, MOST + 1, 2))):
         wrong, found_at = [], []
         for (_, task), _ in itertools.product(list(tasks.items()), range(trials // 4)):
             null = drawn(task, MOST, rng, equal=True)

@@ -10,7 +10,9 @@ import pytest
 from scipy import stats
 
 from prunebench.envs.errors import TaskError
-from prunebench.harness.analysis import comparison, description, inference, sequential
+from prunebench.harness.analysis import comparison, description, sequential
+from prunebench.harness.analysis.statistics import inference
+from prunebench.harness.seeds import looks_up_to
 
 
 def frame(tasks: int, seeds: int, **levels: float) -> pd.DataFrame:
@@ -147,8 +149,8 @@ def test_looks_spend_the_level_and_keep_what_is_decided() -> None:
     assert sequential.open_agents(found.reset_index()) == ["random", "tpe"]
     unfinished = runs[~((runs["agent"] == "tpe") & (runs["seed"] == 7))]
     assert list(sequential.differences(unfinished, (4, 8), "random")["look"]) == [4, 4]
-    assert sequential.looks_up_to(10) == (5, 8, 10)
-    assert sequential.looks_up_to(3) == (3,)
+    assert looks_up_to(10) == (5, 8, 10)
+    assert looks_up_to(3) == (3,)
 
 
 def test_the_reference() -> None:

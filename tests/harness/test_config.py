@@ -97,7 +97,8 @@ def test_every_setting_but_the_seeds_makes_a_difference(config: ExperimentConfig
     for field in dataclasses.fields(config):
         if field.name not in ("seeds", "task"):
             old = getattr(config, field.name)
-            new = ("other",) if field.name == "agents" else f"{old}0" if isinstance(old, str) else old + 1
+            other = {"agents": ("other",), "looks": (5,)}
+            new = other.get(field.name) or (f"{old}0" if isinstance(old, str) else old + 1)
             assert len(differences(config, dataclasses.replace(config, **{field.name: new}))) == 1, field.name
     for field in dataclasses.fields(TaskConfig):
         task = dataclasses.replace(config.task, **{field.name: "other"})

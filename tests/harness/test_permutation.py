@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prunebench.harness.analysis import permutation
-from prunebench.harness.analysis.permutation import VarianceRatio
+from prunebench.harness.analysis.statistics import permutation
+from prunebench.harness.analysis.statistics.permutation import VarianceRatio
 
 NUMBERS = st.integers(-40, 40).map(lambda n: n / 4)
 SAMPLES = st.lists(NUMBERS, min_size=2, max_size=5)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.oneway import anova_oneway
 
-from prunebench.harness.analysis.welch import Difference
+from prunebench.harness.analysis.statistics.welch import Difference
 
 NUMBERS = st.integers(-400, 400).map(lambda n: n / 8)
 SAMPLES = st.lists(NUMBERS, min_size=3, max_size=9).filter(lambda values: np.ptp(values) > 0)

@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis.welch import NO_INTERVAL, Interval, Sample, Strata
+from prunebench.harness.analysis.statistics.welch import NO_INTERVAL, Interval, Sample, Strata
 
 MOST_SPLITS = 20_000
 DRAWN = 9_999

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from prunebench.harness.analysis.welch import NO_INTERVAL, Interval
+from prunebench.harness.analysis.statistics.welch import NO_INTERVAL, Interval
 
 ALPHA = 0.05
 RESAMPLED_RUNS = 5  # below it a bootstrap says too little: of three runs every ninth resample is one run thrice

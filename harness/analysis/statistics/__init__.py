@@ -1,0 +1,1 @@
+"""Tests, intervals and estimates of plain samples; know nothing of runs."""
