@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, claims, comparison, frames, verdicts
+from prunebench.harness.analysis import anytime, claims, comparison, frames, images, verdicts
 from prunebench.harness.analysis.comparison import HEADLINE, AgainstBest
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
@@ -134,6 +134,11 @@ class Results:
     def variances(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.comparison.variances`."""
         return comparison.variances(self.runs, self.reference)
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.images.table`."""
+        return images.table(self.reading, self.reference)
 
     @cached_property
     def finished(self) -> pd.DataFrame:
