@@ -8,7 +8,19 @@ from typing import NoReturn
 
 import click
 
-from prunebench.harness.commands import bench, cache, check_agent, export, finetune, listing, report, score, show, table
+from prunebench.harness.commands import (
+    bench,
+    cache,
+    check_agent,
+    export,
+    finetune,
+    listing,
+    report,
+    score,
+    show,
+    table,
+    verify,
+)
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.processes.local import JobCrash
 
@@ -22,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _module in (bench, show, table, report, score, finetune, export, check_agent, listing, cache):
+for _module in (bench, show, table, report, verify, score, finetune, export, check_agent, listing, cache):
     cli.add_command(_module.command)
 
 

@@ -175,7 +175,7 @@ class Evaluator:
             run = self.runner(counts)
             synchronise(self.device)
             built = time.perf_counter()
-            score = tested(run, batches)
+            score = score_with_hits(run, batches)
         except torch.cuda.OutOfMemoryError:
             return None
         self.seconds["reconstruction"] += built - started
@@ -235,11 +235,11 @@ class Evaluator:
 
 def score_batches(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Score:
     """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
-    return Score(*tested(model, batches)[:2])
+    return Score(*score_with_hits(model, batches)[:2])
 
 
-def tested(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tested:
-    """The same, and on which images it was right."""
+def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tested:
+    """What :func:`score_batches` says, and on which images the network was right."""
     right, loss = [], 0.0
     with torch.inference_mode():
         for images, labels in batches:

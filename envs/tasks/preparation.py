@@ -99,7 +99,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, reward_loss, test_accuracy, test_loss,
-        macs, parameters), ``dense_hits`` (see :class:`prunebench.envs.environment.channel_pruning.Tested`),
+        test_hits as in :class:`prunebench.envs.environment.channel_pruning.Tested`, macs, parameters),
         ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
         ``not_refitted`` (names of layers), ``fused`` (whether networks are run by fused kernels), ``channels``,
         ``splits`` (images per split), ``chance`` (share of the reward split's most frequent class),
@@ -128,10 +128,10 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
             "reward_loss": reward.loss,
             "test_accuracy": test.accuracy,
             "test_loss": test.loss,
+            "test_hits": test.hits,
             "macs": int(evaluator.costs["macs"](evaluator.dense)),
             "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
         },
-        "dense_hits": test.hits,
         "method": METHOD,
         "layers": len(evaluator.dense),
         "left_out": evaluator.network.left_out,

@@ -15,7 +15,7 @@ from prunebench.envs.environment.hits import unpacked
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation import evaluator as module
 from prunebench.envs.evaluation.calibration import Calibration, calibrate
-from prunebench.envs.evaluation.evaluator import Evaluator, recalibrate, score_batches, tested
+from prunebench.envs.evaluation.evaluator import Evaluator, recalibrate, score_batches, score_with_hits
 
 NAME = "resnet20"
 
@@ -61,7 +61,7 @@ def test_scores_are_accuracy_and_mean_cross_entropy() -> None:
     batches = Batches(logits.view(3, 2, 1, 1), torch.tensor([0, 1, 1]), lambda same: same, 2, torch.device("cpu"))
     score = score_batches(model, batches)
     assert score.accuracy == pytest.approx(2 / 3)
-    found = tested(model, batches)
+    found = score_with_hits(model, batches)
     assert found[:2] == score
     assert found.hits is not None
     assert unpacked(found.hits, 3).tolist() == [True, True, False]

@@ -1,0 +1,126 @@
+"""The tables on disk against those that the runs make: what was altered, and where."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from prunebench.harness.analysis.results import Results
+from prunebench.harness.record.findings import Finding
+from prunebench.harness.report.tables import table_list
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.store import Experiment
+
+_ROUNDING = 1e-9  # relative, of numbers in full precision: sums are not made in one order everywhere
+_TOLD = 3  # differences of one file
+_SEPARATORS = {".md": r"(?<!\\)\|", ".tex": r"(?<!\\)&"}
+
+
+class Recomputed(NamedTuple):
+    """What was compared: findings, the number of files, and names of files that are not on disk or not known."""
+
+    findings: list[Finding]
+    files: int
+    absent: list[str]
+    unknown: list[str]
+
+
+def compare(experiment: Experiment) -> Recomputed:
+    """Make every table of an experiment again and compare the files in its ``tables/`` with it; nothing is written.
+
+    Raises:
+        StoreError: a file of the experiment is damaged.
+    """
+    folder = experiment.tables_folder
+    results = Results([experiment], _reference(experiment), _targets(folder))
+    made = table_list.files_of_part(results, table_list.tables(results))
+    there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    findings = [
+        finding
+        for name in sorted(there & set(made))
+        for finding in _first(folder / name, list(_differences(folder / name, made[name])))
+    ]
+    stale = sorted(there & table_list.possible() - set(made))
+    findings += [Finding.of(folder / name, "file", "a table", "that these runs make none of it") for name in stale]
+    unknown = sorted(there - table_list.possible() - set(made))
+    return Recomputed(findings, len(there & set(made)), sorted(set(made) - there), unknown)
+
+
+def _reference(experiment: Experiment) -> str | None:
+    """The agent that the tables on disk compare with, where they name one of the experiment's."""
+    path = experiment.tables_folder / "differences.csv"
+    named = {row.get("reference") for row in csv.DictReader(_text(path).splitlines())} if path.is_file() else set()
+    known = [agent.label for agent in experiment.config.agents if agent.label in named]
+    return known[0] if len(known) == 1 else None
+
+
+def _targets(folder: Path) -> list[float]:
+    """The accuracies that the table on disk asks for besides the controls'."""
+    path = folder / "anytime.csv"
+    heading = _text(path).partition("\n")[0] if path.is_file() else ""
+    found = [float(target) for target in re.findall(r"(?<=,)(\d+(?:\.\d+)?)_accuracy_percent", heading)]
+    return [target for target in found if 0 < target <= 100]
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "backslashreplace")
+
+
+def _differences(path: Path, made: str) -> Iterator[Finding]:
+    """Cell by cell, or line by line where these are not of one shape."""
+    said = _text(path)
+    if said == made:
+        return
+    before, after = (text.split("\n") for text in (said, made))
+    if len(before) != len(after):
+        yield Finding.of(path, "lines", len(before), len(after))
+    headings = _cells(path, after[0])
+    for number, (one, other) in enumerate(zip(before, after, strict=False), 1):
+        if one != other:
+            yield from _of_line(path, number, _cells(path, one), _cells(path, other), headings)
+
+
+def _of_line(
+    path: Path, number: int, before: Sequence[str], after: Sequence[str], headings: Sequence[str]
+) -> Iterator[Finding]:
+    where = f"line {number}"
+    if len(before) != len(after):
+        yield Finding.of(path, where, f"{len(before)} cells", f"{len(after)} cells")
+        return
+    for column, (one, other) in enumerate(zip(before, after, strict=True)):
+        if one != other and not (path.suffix == ".csv" and _rounded(one, other)):
+            named = f", {headings[column] or column + 1}" if len(headings) == len(after) > 1 else ""
+            yield Finding.of(path, where + named, *_apart(one, other))
+
+
+def _apart(one: str, other: str) -> tuple[str, str]:
+    """Two texts from a little before the first character that differs."""
+    first = next((n for n, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1), 0)
+    begin = max(0, one.rfind(" ", 0, max(0, first - 20)))
+    return one[begin:], other[begin:]
+
+
+def _cells(path: Path, line: str) -> list[str]:
+    if path.suffix == ".csv":
+        return next(csv.reader([line]), [])
+    return [cell.strip() for cell in re.split(_SEPARATORS[path.suffix], line)]
+
+
+def _rounded(one: str, other: str) -> bool:
+    try:
+        return math.isclose(float(one), float(other), rel_tol=_ROUNDING)
+    except ValueError:
+        return False
+
+
+def _first(path: Path, found: Sequence[Finding]) -> list[Finding]:
+    """The first few differences of a file, and how many there are besides."""
+    more = len(found) - _TOLD
+    if more <= 0:
+        return list(found)
+    return [*found[:_TOLD], Finding.of(path, "file", "what is told above", f"{more} more differences")]
