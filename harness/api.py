@@ -22,6 +22,7 @@ from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
+from prunebench.harness.running import verify as verifying
 from prunebench.harness.running.plan import Plan
 
 __all__ = [
@@ -212,11 +213,11 @@ def verify(
         HarnessError: there is no experiment, or its networks cannot be scored here.
         prunebench.harness.processes.local.JobCrash: it failed for another reason.
     """
-    from prunebench.harness.running.verify import verify as work
+    from prunebench.harness.report import recomputed
 
     experiment = folder if isinstance(folder, Experiment) else load(folder)
     with display() as shown:
-        found = work(experiment, data=data, weights=weights, display=shown)
+        found = verifying.verify(experiment, data=data, weights=weights, tables=recomputed.compare, display=shown)
     if found.problem is not None:
         raise HarnessError(found.problem)
     return found.findings

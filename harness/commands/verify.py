@@ -8,6 +8,7 @@ from prunebench.harness.commands import completion
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record.folders import find
+from prunebench.harness.running.verify import verify
 
 
 @click.command("verify")
@@ -25,14 +26,14 @@ def command(folders: tuple[str, ...], data: str | None, weights: str | None) -> 
     it cannot be found out here, for there are no data, say. Times, latencies, figures and fine-tuned accuracies are
     not checked.
     """
-    from prunebench.harness.running.verify import verify  # pandas takes a second
+    from prunebench.harness.report import recomputed  # pandas takes a second
 
     experiments, codes = find(folders), []
     if len(experiments) > 1 and (data or weights):
         raise ConfigError(f"data, weights: {len(experiments)} experiments were named: expected one beside them")
     for experiment in experiments:
         with display() as shown:
-            verified = verify(experiment, data=data, weights=weights, display=shown)
+            verified = verify(experiment, data=data, weights=weights, tables=recomputed.compare, display=shown)
         for line in verified.lines():
             click.echo(line)
         codes.append(verified.code)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-9  # relative, of what is computed from channel counts in floating point
 _THREADS = 1e-6  # relative, by which their number may move a loss
 _HASHES = ("weights_sha256", "network_sha256", "data_sha256")
-_LEFT = ("dense", "method", "fused", "left_out", "network_version")  # the latter of the machine, or a version's words
+# Scores and method are looked at apart; the others are the machine's, in a version's words, or of where weights are.
+_LEFT = ("dense", "method", "fused", "left_out", "network_version", "reward_maybe_seen")
 _REALISED = ("channels", "realised", "macs", "parameters", "cost", "feasible", "reward")
 
 

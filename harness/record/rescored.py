@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -94,10 +94,15 @@ class Checked:
         """Whether these are other weights or data altogether: a hash differs, and not one loss is as recorded."""
         return bool(self.hashes) and not any(score.loss_apart <= ELSEWHERE.loss for score in self.scores)
 
+    def all_findings(self) -> list[Finding]:
+        """Those about scores too."""
+        scores = [finding for score in self.scores for finding in score.findings(self.tolerance)]
+        return [*self.hashes, *self.findings, *scores]
+
     @property
     def tolerance(self) -> Tolerance:
         """The stricter one where most losses are as recorded to the last digits: then all of them must be."""
-        apart = _known(self.scores)
+        apart = [score.loss_apart for score in self.scores if not math.isnan(score.loss_apart)]
         return EXACT if apart and median(apart) <= EXACT.loss else ELSEWHERE
 
     def in_words(self) -> str:
@@ -108,7 +113,3 @@ class Checked:
             f"losses differ in their last digits, as on another kind of machine: {ELSEWHERE.images} images of a split "
             f"and {ELSEWHERE.loss:g} of a loss were tolerated"
         )
-
-
-def _known(scores: Sequence[Rescored]) -> list[float]:
-    return [score.loss_apart for score in scores if not math.isnan(score.loss_apart)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.errors import StoreError
 from prunebench.harness.record.findings import Finding
 from prunebench.harness.report.tables import table_list
 
@@ -22,23 +23,21 @@ _SEPARATORS = {".md": r"(?<!\\)\|", ".tex": r"(?<!\\)&"}
 
 
 class Recomputed(NamedTuple):
-    """What was compared: findings, the number of files, and names of files that are not on disk or not known."""
+    """What was compared: findings, the number of files, and what was not and why, a sentence each."""
 
     findings: list[Finding]
     files: int
-    absent: list[str]
-    unknown: list[str]
+    notes: list[str]
 
 
 def compare(experiment: Experiment) -> Recomputed:
-    """Make every table of an experiment again and compare the files in its ``tables/`` with it; nothing is written.
-
-    Raises:
-        StoreError: a file of the experiment is damaged.
-    """
+    """Make every table of an experiment again and compare the files in its ``tables/`` with it; nothing is written."""
     folder = experiment.tables_folder
     results = Results([experiment], _reference(experiment), _targets(folder))
-    made = table_list.files_of_part(results, table_list.tables(results))
+    try:
+        made = table_list.files_of_part(results, table_list.tables(results))
+    except StoreError as error:
+        return Recomputed([], 0, [f"no table was made again: {error}"])
     there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
     findings = [
         finding
@@ -47,8 +46,12 @@ def compare(experiment: Experiment) -> Recomputed:
     ]
     stale = sorted(there & table_list.possible() - set(made))
     findings += [Finding.of(folder / name, "file", "a table", "that these runs make none of it") for name in stale]
-    unknown = sorted(there - table_list.possible() - set(made))
-    return Recomputed(findings, len(there & set(made)), sorted(set(made) - there), unknown)
+    notes = {
+        "not there": sorted(set(made) - there),
+        "no tables of ours": sorted(there - table_list.possible() - set(made)),
+    }
+    said = [f"{folder}: {what}: {', '.join(names)}" for what, names in notes.items() if names]
+    return Recomputed(findings, len(there & set(made)), said)
 
 
 def _reference(experiment: Experiment) -> str | None:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.tasks import costs
 from prunebench.harness.display import Display, watch
-from prunebench.harness.errors import USER_ERRORS, StoreError
+from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead
 from prunebench.harness.processes.local import Function, Job, Processes, cores
 from prunebench.harness.record import findings
 from prunebench.harness.record.findings import Finding
 from prunebench.harness.record.rescored import Checked
-from prunebench.harness.report import recomputed
-from prunebench.harness.report.recomputed import Recomputed
 
 if TYPE_CHECKING:
     from prunebench.harness.record.journal import Line
     from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.status import Status
     from prunebench.harness.record.store import Experiment
+    from prunebench.harness.report.recomputed import Recomputed
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ def verify(
     *,
     data: str | Path | None = None,
     weights: str | Path | None = None,
+    tables: Callable[[Experiment], Recomputed],
     display: Display,
     make_again: Function = "prunebench.harness.inside.verify:make_again",
 ) -> Verified:
@@ -70,6 +70,7 @@ def verify(
         experiment: finished or not.
         data: where its images are here, if not where they were.
         weights: where the dense network's weights are here, likewise.
+        tables: makes the experiment's tables again and compares them, see :mod:`prunebench.harness.report.recomputed`.
         display: shows progress.
         make_again: runs in a process and returns a :class:`prunebench.harness.record.rescored.Checked`.
 
@@ -82,18 +83,21 @@ def verify(
     found = [finding for read in runs for finding in _of_files(*read, splits, experiment.config.evaluations)]
     checked, problem = _made_again(experiment, _located(experiment, data, weights), display, make_again)
     if checked is not None and checked.strangers:
-        named = ", ".join(finding.field.removeprefix("task.").removesuffix("_sha256") for finding in checked.hashes)
-        problem = f"the {named} here are not those of {str(experiment.folder)!r}, and not one score is as recorded"
-        checked = replace(checked, hashes=[], scores=[])
-    if checked is not None:
-        found += [*checked.hashes, *checked.findings]
-        found += [finding for score in checked.scores for finding in score.findings(checked.tolerance)]
+        checked, problem = _of_strangers(experiment, checked)
+    found += [] if checked is None else checked.all_findings()
     display.step(_TABLES, 0, 1)
-    tables, unreadable = _tables(experiment)
+    compared = tables(experiment)
     display.end(_TABLES)
-    found += tables.findings
-    notes = [*unreadable, *_notes(experiment, [status.state for _, status, _ in runs], tables)]
-    return Verified(experiment.folder, found, notes, _summary(checked, tables), problem)
+    notes = [*_notes(experiment, [status.state for _, status, _ in runs]), *compared.notes]
+    return Verified(experiment.folder, [*found, *compared.findings], notes, _summary(checked, compared.files), problem)
+
+
+def _of_strangers(experiment: Experiment, checked: Checked) -> tuple[Checked, str]:
+    """What other weights or data leave to be said, and that they are others."""
+    named = " and ".join(finding.field.removeprefix("task.").removesuffix("_sha256") for finding in checked.hashes)
+    own = [finding for finding in checked.findings if finding.file != experiment.manifest_path]
+    problem = f"the {named} here are not those of {str(experiment.folder)!r}, and not one score is as recorded"
+    return replace(checked, hashes=[], findings=own, scores=[], incumbents=0), problem
 
 
 _TABLES = "making the tables again"
@@ -124,35 +128,24 @@ def _made_again(
         config = located.located()
         with Processes(config.threads, ahead.modules()) as processes:
             processes.start_up(watch(display))
-            job = Job("verification", make_again, (config, experiment.folder.resolve(), cores()))
+            job = Job("verification", make_again, (config, experiment.folder, cores()))
             return processes.call(job, watch(display)), None
     except USER_ERRORS as error:
         return None, str(error)
 
 
-def _tables(experiment: Experiment) -> tuple[Recomputed, list[str]]:
-    try:
-        return recomputed.compare(experiment), []
-    except StoreError as error:
-        return Recomputed([], 0, [], []), [f"tables were not made again: {error}"]
-
-
-def _notes(experiment: Experiment, states: list[str], tables: Recomputed) -> Iterator[str]:
+def _notes(experiment: Experiment, states: list[str]) -> Iterator[str]:
     """What was not checked."""
     undone = sum(state not in ("done", "damaged") for state in states)
     if undone:
         yield f"{undone} of {len(states)} runs are not done: nothing of them was checked"
     if costs.named(experiment.config.cost).measured:
         yield f"policies were not realised again: what a budget of {experiment.config.cost} allows was measured"
-    if tables.absent:
-        yield f"not in {experiment.tables_folder}: {', '.join(tables.absent)}"
-    if tables.unknown:
-        yield f"no tables of ours, in {experiment.tables_folder}: {', '.join(tables.unknown)}"
 
 
-def _summary(checked: Checked | None, tables: Recomputed) -> str:
+def _summary(checked: Checked | None, files: int) -> str:
     """What was made again."""
-    parts = [f"{tables.files} files of tables made again"]
+    parts = [f"{files} files of tables made again"]
     if checked is not None:
         made = f"{checked.evaluations:,} policies realised and {checked.incumbents} incumbents scored again"
         parts = [made, *parts, *([checked.in_words()] if checked.scores else [])]

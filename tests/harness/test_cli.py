@@ -203,11 +203,11 @@ def test_a_policy_is_scored_with_an_experiments_settings(
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     policy.unlink()
-    assert run("score", "--from", "x", "--agent", "sampler", "--seed", "1") == 0
+    assert run("score", "--from", "x", "--agent", "sampler", "--seed", "0") == 0
     named, scored, *_ = capsys.readouterr().out.splitlines()
-    best = incumbent(store.load(Path("x")).run("sampler", 1).lines())
+    best = incumbent(store.load(Path("x")).run("sampler", 0).lines())
     assert best is not None
-    assert named.startswith(f"sampler seed 1, evaluation {best.index}: {100 * best.accuracy:.2f} % on the reward split")
+    assert named.startswith(f"sampler seed 0, evaluation {best.index}: {100 * best.accuracy:.2f} % on the reward split")
     assert scored.split()[1] == f"{100 * best.accuracy:.2f}"
     assert sorted(Path().rglob("*")) == before
 
