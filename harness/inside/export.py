@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from prunebench.envs.evaluation.evaluator import Evaluator
     from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.run_files import Run
-    from prunebench.harness.record.status import TestScore
 
 _ROUNDS = 15  # of timing: enough for quartiles
 
@@ -76,16 +75,12 @@ def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any
         "parameters": line.parameters,
         "accuracy": {
             "reward": {"accuracy": line.accuracy, "loss": line.loss},
-            "test": _score(status.test),
-            "finetuned_test": _score(done.test if done else None),
+            "test": status.test and status.test.model_dump(exclude={"hits"}),
+            "finetuned_test": done and done.test and done.test.model_dump(),
         },
         "dense": {name: value for name, value in facts["dense"].items() if name != "test_hits"},
         "origin": _origin(experiment, run, line.index, facts) | {"finetuning": done and done.settings},
     }
-
-
-def _score(test: TestScore | None) -> dict[str, float] | None:
-    return None if test is None else test.model_dump(exclude={"hits"})
 
 
 def _origin(experiment: Experiment, run: Run, evaluation: int, facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.envs.evaluation.evaluator import score_with_hits
+from prunebench.envs.evaluation.evaluator import score_batches
 from prunebench.envs.tasks import preparation
 from prunebench.envs.tasks.task import load_data
 from prunebench.envs.weights import export, finetuning, training
@@ -101,5 +101,6 @@ def _train(report: Report, config: ExperimentConfig, run: Run, status: FinetuneS
     layout = evaluator.network.layout
     finetuning.finetune(model, data, run.seed, epochs, rate, run.finetune_state_path, report, layout)
     export.save_weights(model, run.finetuned_weights_path)
-    status.test = TestScore.of(score_with_hits(model, evaluator.test_split()))
+    score = score_batches(model, evaluator.test_split())
+    status.test = TestScore(accuracy=score.accuracy, loss=score.loss)
     status.seconds = time.perf_counter() - started
