@@ -49,7 +49,7 @@ class Finding:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = str(value) or "nothing"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

@@ -82,10 +82,12 @@ def _differences(path: Path, made: str) -> Iterator[Finding]:
     before, after = (text.split("\n") for text in (said, made))
     if len(before) != len(after):
         yield Finding.of(path, "lines", len(before), len(after))
-    headings = _cells(path, after[0])
+    cells = [_cells(path, line) for line in after]
     for number, (one, other) in enumerate(zip(before, after, strict=False), 1):
         if one != other:
-            yield from _of_line(path, number, _cells(path, one), _cells(path, other), headings)
+            right = cells[number - 1]
+            headings = next(first for first in cells if len(first) == len(right))
+            yield from _of_line(path, number, _cells(path, one), right, headings)
 
 
 def _of_line(
@@ -97,7 +99,7 @@ def _of_line(
         return
     for column, (one, other) in enumerate(zip(before, after, strict=True)):
         if one != other and not (path.suffix == ".csv" and _rounded(one, other)):
-            named = f", {headings[column] or column + 1}" if len(headings) == len(after) > 1 else ""
+            named = f", {headings[column]}" if len(after) > 1 else ""
             yield Finding.of(path, where + named, *_apart(one, other))
 
 

@@ -89,6 +89,8 @@ def verify(
     compared = tables(experiment)
     display.end(_TABLES)
     notes = [*_notes(experiment, [status.state for _, status, _ in runs]), *compared.notes]
+    if found and compared.findings:
+        notes.append("tables were made again of the runs' files as they are: what is altered there makes tables differ")
     return Verified(experiment.folder, [*found, *compared.findings], notes, _summary(checked, compared.files), problem)
 
 
