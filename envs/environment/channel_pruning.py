@@ -32,7 +32,7 @@ class Score(NamedTuple):
     loss: float
 
 
-class Tested(NamedTuple):
+class FinalScore(NamedTuple):
     """What a realised policy earned on the test split, as :class:`Score` does.
 
     ``hits`` says on which images it was right (:mod:`prunebench.envs.environment.hits`); None where there are none.
@@ -57,7 +57,7 @@ class Scorer(Protocol):
     def score(self, counts: tuple[int, ...]) -> Score:
         """Score one realised policy on the reward split; the same counts always give the same score."""
 
-    def test(self, counts: tuple[int, ...]) -> Tested:
+    def test(self, counts: tuple[int, ...]) -> FinalScore:
         """Score one realised policy on the test split: for final answers only."""
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from prunebench.envs.data.batches import Batch, Batches
 from prunebench.envs.device import largest_fitting, synchronise
 from prunebench.envs.environment import hits
-from prunebench.envs.environment.channel_pruning import Score, Tested
+from prunebench.envs.environment.channel_pruning import FinalScore, Score
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration
 from prunebench.envs.evaluation.fused import FusedNetwork
@@ -99,7 +99,7 @@ class Evaluator:
         """
         return Score(*self._run(counts, self.reward)[:2])
 
-    def test(self, counts: Sequence[int]) -> Tested:
+    def test(self, counts: Sequence[int]) -> FinalScore:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
         return self._run(counts, self.test_split())
 
@@ -162,13 +162,13 @@ class Evaluator:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
         return unit.inputs.kept(counts, self._ranks)
 
-    def _run(self, counts: Sequence[int], batches: Batches) -> Tested:
+    def _run(self, counts: Sequence[int], batches: Batches) -> FinalScore:
         score = self._timed_score(counts, batches)
         if score is None:  # asked only now: while the error is handled, it keeps what it failed with in memory
             self._refuse_batch_size(batches)
         return score
 
-    def _timed_score(self, counts: Sequence[int], batches: Batches) -> Tested | None:
+    def _timed_score(self, counts: Sequence[int], batches: Batches) -> FinalScore | None:
         """The score, or None where the GPU's memory did not suffice."""
         started = time.perf_counter()
         try:
@@ -238,7 +238,7 @@ def score_batches(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -
     return Score(*score_with_hits(model, batches)[:2])
 
 
-def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Tested:
+def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> FinalScore:
     """What :func:`score_batches` says, and on which images the network was right."""
     right, loss = [], 0.0
     with torch.inference_mode():
@@ -247,7 +247,7 @@ def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch])
             right.append(logits.argmax(1) == labels)
             loss += float(nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
         found = torch.cat(right).cpu().numpy()
-    return Tested(int(found.sum()) / len(found), loss / len(found), hits.packed(found))
+    return FinalScore(int(found.sum()) / len(found), loss / len(found), hits.packed(found))
 
 
 def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:

@@ -99,7 +99,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, reward_loss, test_accuracy, test_loss,
-        test_hits as in :class:`prunebench.envs.environment.channel_pruning.Tested`, macs, parameters),
+        test_hits as in :class:`prunebench.envs.environment.channel_pruning.FinalScore`, macs, parameters),
         ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
         ``not_refitted`` (names of layers), ``fused`` (whether networks are run by fused kernels), ``channels``,
         ``splits`` (images per split), ``chance`` (share of the reward split's most frequent class),

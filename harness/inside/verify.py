@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score, Tested
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, FinalScore, Score
 from prunebench.envs.tasks import costs, preparation
 from prunebench.envs.tasks.keys import METHOD
 from prunebench.harness.errors import ConfigError
@@ -88,9 +88,9 @@ def _check_facts(found: Checked, file: Path, says: Mapping[str, Any], facts: Map
         found.scores.append(Rescored(file, f"task.dense.{split}_", facts["splits"][split], one, other, _THREADS))
 
 
-def _dense_score(dense: Mapping[str, Any], split: str) -> Tested:
+def _dense_score(dense: Mapping[str, Any], split: str) -> FinalScore:
     loss, hits = dense.get(f"{split}_loss", math.nan), dense.get(f"{split}_hits")
-    return Tested(dense[f"{split}_accuracy"], loss, hits)
+    return FinalScore(dense[f"{split}_accuracy"], loss, hits)
 
 
 class _Scorer:
@@ -160,10 +160,10 @@ def _check_incumbent(found: Checked, run: Run, best: Line, channels: Sequence[in
         found.findings.append(Finding.of(run.lines_path, line_field(best, "channels"), channels, scorer.dense))
         return
     found.incumbents += 1
-    scored = Tested(*scorer.score(tuple(channels)))
-    says = Tested(best.accuracy, best.loss)
+    scored = FinalScore(*scorer.score(tuple(channels)))
+    says = FinalScore(best.accuracy, best.loss)
     found.scores.append(Rescored(run.lines_path, line_field(best, ""), scorer.images["reward"], says, scored))
     if (test := run.status().test) is not None:
         again = scorer.test(tuple(channels))
-        says = Tested(test.accuracy, test.loss, test.hits)
+        says = FinalScore(test.accuracy, test.loss, test.hits)
         found.scores.append(Rescored(run.status_path, "test.", scorer.images["test"], says, again))

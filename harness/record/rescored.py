@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from prunebench.envs.environment.channel_pruning import Tested
+from prunebench.envs.environment.channel_pruning import FinalScore
 from prunebench.envs.environment.hits import unpacked
 from prunebench.harness.record.findings import Finding
 
@@ -43,8 +43,8 @@ class Rescored:
     file: Path
     field: str
     images: int
-    says: Tested
-    found: Tested
+    says: FinalScore
+    found: FinalScore
     rounding: float = 0.0
 
     @property

@@ -20,7 +20,7 @@ from prunebench.harness.errors import DamagedError, StoreError, in_one_line, pla
 from prunebench.harness.files import first_fault, read_json
 
 if TYPE_CHECKING:
-    from prunebench.envs.environment.channel_pruning import Tested
+    from prunebench.envs.environment.channel_pruning import FinalScore
 
 ENDED = ("done", "failed", "timeout")
 """States in which a run has come to an end."""
@@ -65,7 +65,7 @@ class TestScore(_Part):
     hits: str | None = None
 
     @classmethod
-    def of(cls, tested: Tested) -> Self:
+    def of(cls, tested: FinalScore) -> Self:
         """What an evaluator says."""
         return cls(**tested._asdict())
 

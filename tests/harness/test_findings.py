@@ -8,7 +8,7 @@ import fake
 import numpy as np
 import pytest
 
-from prunebench.envs.environment.channel_pruning import Tested
+from prunebench.envs.environment.channel_pruning import FinalScore
 from prunebench.envs.environment.hits import packed
 from prunebench.harness.record import findings
 from prunebench.harness.record.rescored import ELSEWHERE, EXACT, Checked, Rescored
@@ -38,7 +38,8 @@ def test_repeats_and_the_incumbent_follow_from_the_lines(tmp_path: Path) -> None
 def scores(apart: list[float], images: int = 0) -> Checked:
     """Of networks whose losses differ so much, relative, and which are right on so many images more."""
     recorded = [
-        Rescored(Path("file"), "test.", 100, Tested(0.5, 1.0), Tested(0.5 + images / 100, 1.0 + x)) for x in apart
+        Rescored(Path("file"), "test.", 100, FinalScore(0.5, 1.0), FinalScore(0.5 + images / 100, 1.0 + x))
+        for x in apart
     ]
     return Checked(scores=recorded)
 
