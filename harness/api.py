@@ -16,11 +16,13 @@ from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.record import folders, merging, store
+from prunebench.harness.record.findings import Finding
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
+from prunebench.harness.running import verify as verifying
 from prunebench.harness.running.plan import Plan
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "report",
     "score",
     "table",
+    "verify",
 ]
 
 find = folders.find
@@ -215,3 +218,27 @@ def score(
     wanted = scoring.read(Path(policy).expanduser()) if isinstance(policy, str | Path) else scoring.checked(policy)
     with display() as shown:
         return scoring.score(wanted, config, clip=clip, display=shown)
+
+
+def verify(
+    folder: str | Path | Experiment, data: str | Path | None = None, weights: str | Path | None = None
+) -> list[Finding]:
+    """Make again what an experiment's files say, and return what is wrong; nothing is written.
+
+    Args:
+        folder: the experiment's, or the experiment.
+        data: where its images are here, if not where they were.
+        weights: where the dense network's checkpoint is here, likewise.
+
+    Raises:
+        HarnessError: there is no experiment, or its networks cannot be scored here.
+        prunebench.harness.processes.local.JobCrash: it failed for another reason.
+    """
+    from prunebench.harness.report import recomputed
+
+    experiment = folder if isinstance(folder, Experiment) else load(folder)
+    with display() as shown:
+        found = verifying.verify(experiment, data=data, weights=weights, tables=recomputed.compare, display=shown)
+    if found.problem is not None:
+        raise HarnessError(found.problem)
+    return found.findings

@@ -20,6 +20,7 @@ from prunebench.harness.commands import (
     score,
     show,
     table,
+    verify,
 )
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.processes.local import JobCrash
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for _module in (bench, show, table, report, merge, score, finetune, export, check_agent, listing, cache):
+for _module in (bench, show, table, report, merge, verify, score, finetune, export, check_agent, listing, cache):
     cli.add_command(_module.command)
 
 

@@ -18,7 +18,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 LONGEST = (
     *("test_end_to_end", "test_network", "test_networks_end_to_end", "test_contract", "test_plugin", "test_bench"),
-    *("test_report", "test_wheel", "test_api", "test_verification", "test_small", "test_finetune"),
+    *("test_report", "test_wheel", "test_api", "test_verification", "test_small", "test_finetune", "test_verify"),
 )
 
 

@@ -56,7 +56,7 @@ def test_folders_and_chains() -> None:
     assert len(rooms.longest_chain("harness")) <= rooms.LONGEST_CHAIN
 
 
-ONE_MATTER = {"bench", "cache", "errors", "export", "files", "finetune", "latency", "listing", "score"}
+ONE_MATTER = {"bench", "cache", "errors", "export", "files", "finetune", "latency", "listing", "score", "verify"}
 """Names of several modules: layers of one matter. ``costs`` of two meanings, say, would be none."""
 
 

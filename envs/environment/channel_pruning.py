@@ -32,6 +32,17 @@ class Score(NamedTuple):
     loss: float
 
 
+class FinalScore(NamedTuple):
+    """What a realised policy earned on the test split, as :class:`Score` does.
+
+    ``hits`` says on which images it was right (:mod:`prunebench.envs.environment.hits`); None where there are none.
+    """
+
+    accuracy: float
+    loss: float
+    hits: str | None = None
+
+
 class Scorer(Protocol):
     """What the environment needs of an evaluator (:class:`prunebench.envs.evaluation.evaluator.Evaluator` is the real
     one)."""
@@ -46,7 +57,7 @@ class Scorer(Protocol):
     def score(self, counts: tuple[int, ...]) -> Score:
         """Score one realised policy on the reward split; the same counts always give the same score."""
 
-    def test(self, counts: tuple[int, ...]) -> Score:
+    def test(self, counts: tuple[int, ...]) -> FinalScore:
         """Score one realised policy on the test split: for final answers only."""
 
 

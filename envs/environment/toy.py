@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, FinalScore, Score
 from prunebench.envs.environment.cost import CostModel
 
 
@@ -65,9 +65,9 @@ class ToyEvaluator:
         self.calls += 1
         return self._score(counts)
 
-    def test(self, counts: tuple[int, ...]) -> Score:
+    def test(self, counts: tuple[int, ...]) -> FinalScore:
         """The same score: there are no images that could be split."""
-        return self._score(counts)
+        return FinalScore(*self._score(counts))
 
     def _score(self, counts: tuple[int, ...]) -> Score:
         if self.constant:

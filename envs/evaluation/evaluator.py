@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from prunebench.envs.data.batches import Batch, Batches
 from prunebench.envs.device import largest_fitting, synchronise
-from prunebench.envs.environment.channel_pruning import Score
+from prunebench.envs.environment import hits
+from prunebench.envs.environment.channel_pruning import FinalScore, Score
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.calibration import Calibration
 from prunebench.envs.evaluation.fused import FusedNetwork
@@ -96,9 +97,9 @@ class Evaluator:
         Raises:
             TaskError: a batch does not fit into the GPU's memory; says which would.
         """
-        return self._run(counts, self.reward)
+        return Score(*self._run(counts, self.reward)[:2])
 
-    def test(self, counts: Sequence[int]) -> Score:
+    def test(self, counts: Sequence[int]) -> FinalScore:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
         return self._run(counts, self.test_split())
 
@@ -161,20 +162,20 @@ class Evaluator:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
         return unit.inputs.kept(counts, self._ranks)
 
-    def _run(self, counts: Sequence[int], batches: Batches) -> Score:
+    def _run(self, counts: Sequence[int], batches: Batches) -> FinalScore:
         score = self._timed_score(counts, batches)
         if score is None:  # asked only now: while the error is handled, it keeps what it failed with in memory
             self._refuse_batch_size(batches)
         return score
 
-    def _timed_score(self, counts: Sequence[int], batches: Batches) -> Score | None:
+    def _timed_score(self, counts: Sequence[int], batches: Batches) -> FinalScore | None:
         """The score, or None where the GPU's memory did not suffice."""
         started = time.perf_counter()
         try:
             run = self.runner(counts)
             synchronise(self.device)
             built = time.perf_counter()
-            score = score_batches(run, batches)
+            score = score_with_hits(run, batches)
         except torch.cuda.OutOfMemoryError:
             return None
         self.seconds["reconstruction"] += built - started
@@ -234,14 +235,19 @@ class Evaluator:
 
 def score_batches(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Score:
     """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
-    correct, loss, total = 0, 0.0, 0
+    return Score(*score_with_hits(model, batches)[:2])
+
+
+def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> FinalScore:
+    """What :func:`score_batches` says, and on which images the network was right."""
+    right, loss = [], 0.0
     with torch.inference_mode():
         for images, labels in batches:
             logits = model(images)
-            correct += int((logits.argmax(1) == labels).sum())
+            right.append(logits.argmax(1) == labels)
             loss += float(nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
-            total += len(labels)
-    return Score(correct / total, loss / total)
+        found = torch.cat(right).cpu().numpy()
+    return FinalScore(int(found.sum()) / len(found), loss / len(found), hits.packed(found))
 
 
 def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:

@@ -98,7 +98,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     """Do what :func:`ensure_prepared` does, and score the dense network.
 
     Returns:
-        Plain facts for the manifest and the table: ``dense`` (reward_accuracy, test_accuracy, macs, parameters),
+        Plain facts for the manifest and the table: ``dense`` (reward_accuracy, reward_loss, test_accuracy, test_loss,
+        test_hits as in :class:`prunebench.envs.environment.channel_pruning.FinalScore`, macs, parameters),
         ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
         ``not_refitted`` (names of layers), ``fused`` (whether networks are run by fused kernels), ``channels``,
         ``splits`` (images per split), ``chance`` (share of the reward split's most frequent class),
@@ -115,16 +116,19 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     data_sha256 = data.sha256()  # before the images are used: files are decoded now, with progress to be seen
     dense = Dense(task, data)
     evaluator = _evaluator_of(dense)
-    scores = []
-    for number, score in enumerate((evaluator.score, evaluator.test)):
-        progress("scoring the dense network", number, 2)
-        scores.append(score(evaluator.dense))
+    progress("scoring the dense network", 0, 2)
+    reward = evaluator.score(evaluator.dense)
+    progress("scoring the dense network", 1, 2)
+    test = evaluator.test(evaluator.dense)
     progress("scoring the dense network", 2, 2)
     calibrated = cache.load(dense.calibration_path)
     return {
         "dense": {
-            "reward_accuracy": scores[0].accuracy,
-            "test_accuracy": scores[1].accuracy,
+            "reward_accuracy": reward.accuracy,
+            "reward_loss": reward.loss,
+            "test_accuracy": test.accuracy,
+            "test_loss": test.loss,
+            "test_hits": test.hits,
             "macs": int(evaluator.costs["macs"](evaluator.dense)),
             "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
         },

@@ -102,6 +102,11 @@ class Reading:
         }
 
     @property
+    def images(self) -> int:
+        """How many images the test split has."""
+        return int(self.manifest["task"]["splits"]["test"])
+
+    @property
     def _dense(self) -> dict[str, Any]:
         return self.manifest["task"]["dense"]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, comparison, description, frames, sequential, verdicts
+from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, verdicts
 from prunebench.harness.analysis.claims import findings, published, read
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
@@ -139,6 +139,11 @@ class Results:
     def variances(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.comparison.variances`."""
         return comparison.variances(self.runs, self.reference)
+
+    @cached_property
+    def images(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.images.table`."""
+        return images.table(self.reading, self.reference)
 
     @cached_property
     def finished(self) -> pd.DataFrame:

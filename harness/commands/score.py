@@ -22,27 +22,78 @@ from prunebench.harness.running import score as scoring
     "--policy",
     metavar="FILE",
     type=click.Path(),
-    required=True,
     help="The policy, as JSON or YAML: a list of preserve ratios, or a mapping with `ratios` or with `channels`.",
 )
+@click.option(
+    "--from",
+    "origin",
+    metavar="FOLDER",
+    shell_complete=completion.experiment,
+    help="Instead of a file: the policy that a run of this experiment ended with, and the experiment's settings.",
+)
+@click.option(
+    "--agent",
+    metavar="NAME",
+    shell_complete=completion.agent,
+    help="With --from: agent of the run, as the table names it.  [default: that of the best run]",
+)
+@click.option("--seed", type=int, metavar="K", help="With --from: seed of the run.  [default: that of the best run]")
 @click.option("--clip", is_flag=True, help="Fit the policy into the budget first, as a search would.")
 @click.pass_context
-def command(context: click.Context, /, folder: str | None, policy: str, clip: bool, **options: Any) -> int:
+def command(
+    context: click.Context,
+    /,
+    folder: str | None,
+    policy: str | None,
+    origin: str | None,
+    agent: str | None,
+    seed: int | None,
+    clip: bool,
+    **options: Any,
+) -> int:
     """Score one policy: its channels, accuracy, loss, cost, and whether it meets the budget.
 
     FOLDER is an experiment whose settings are used; without it the options describe network, data and budget. Nothing
     is added to any experiment.
     """
     given = explicit(context, options)
-    if folder is not None and given:
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigError(f"folder {folder!r}: its experiment's settings are used: leave out {named}")
-    wanted = scoring.read(Path(policy).expanduser())
-    config = grid.single(given) if folder is None else scoring.settings(store.load(Path(folder)))
+    _check(given, folder, policy, origin, agent, seed)
+    place = folder if origin is None else origin
+    experiment = None if place is None else store.load(Path(place))
+    if origin is None:
+        wanted = scoring.read(Path(str(policy)).expanduser())
+    else:
+        assert experiment is not None
+        run, wanted = scoring.of_run(experiment, agent, seed)
+        click.echo(run)
+    config = grid.single(given) if experiment is None else scoring.settings(experiment)
     with display() as shown:
         found = scoring.score(wanted, config, clip=clip, display=shown)
     click.echo(scoring.text(found, config))
     return 0
+
+
+def _check(
+    given: dict[str, Any],
+    folder: str | None,
+    policy: str | None,
+    origin: str | None,
+    agent: str | None,
+    seed: int | None,
+) -> None:
+    """Raise ConfigError where policy or settings are named twice, or not at all."""
+    named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    if origin is not None:
+        others = {"the folder": folder, "--policy": policy, named: named}
+        if surplus := [name for name, value in others.items() if value]:
+            raise ConfigError(f"from {origin!r}: policy and settings are that run's: leave out {', '.join(surplus)}")
+        return
+    if policy is None:
+        raise ConfigError("policy: expected a file (--policy), or the experiment of a run (--from)")
+    if agent is not None or seed is not None:
+        raise ConfigError("agent, seed: they name a run of an experiment: expected --from beside them, not --policy")
+    if folder is not None and given:
+        raise ConfigError(f"folder {folder!r}: its experiment's settings are used: leave out {named}")
 
 
 for _option in (*TASK_OPTIONS, *BUDGET_OPTIONS):

@@ -75,10 +75,10 @@ def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any
         "parameters": line.parameters,
         "accuracy": {
             "reward": {"accuracy": line.accuracy, "loss": line.loss},
-            "test": status.test and status.test.model_dump(),
+            "test": status.test and status.test.model_dump(exclude={"hits"}),
             "finetuned_test": done and done.test and done.test.model_dump(),
         },
-        "dense": facts["dense"],
+        "dense": {name: value for name, value in facts["dense"].items() if name != "test_hits"},
         "origin": _origin(experiment, run, line.index, facts) | {"finetuning": done and done.settings},
     }
 

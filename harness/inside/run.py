@@ -151,7 +151,7 @@ def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
     best = incumbent(lines)
     if best is not None:
         score = recorder.pruning.evaluator.test(tuple(best.channels))
-        status.incumbent, status.test = best.index, TestScore(accuracy=score.accuracy, loss=score.loss)
+        status.incumbent, status.test = best.index, TestScore.of(score)
     status.lines = len(lines)
     status.seconds["closing"] = recorder.closing_seconds
     status.state = "done"

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from prunebench.harness.errors import DamagedError, StoreError, in_one_line, plain
 from prunebench.harness.files import first_fault, read_json
+
+if TYPE_CHECKING:
+    from prunebench.envs.environment.channel_pruning import FinalScore
 
 ENDED = ("done", "failed", "timeout")
 """States in which a run has come to an end."""
@@ -42,12 +53,25 @@ class Problem(_Part):
 
 
 class TestScore(_Part):
-    """Accuracy and loss on the test split."""
+    """Accuracy and loss on the test split.
+
+    ``hits`` says on which images (:mod:`prunebench.envs.environment.hits`); absent on disk where it was not kept.
+    """
 
     __test__ = False  # no test class
 
     accuracy: float
     loss: float
+    hits: str | None = None
+
+    @classmethod
+    def of(cls, tested: FinalScore) -> Self:
+        """What an evaluator says."""
+        return cls(**tested._asdict())
+
+    @model_serializer(mode="wrap")
+    def _known(self, content: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in content(self).items() if value is not None}
 
 
 class Latency(_Part):

@@ -15,6 +15,8 @@ from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import ahead, documents
 from prunebench.harness.processes.local import Function, Job, Processes, cores
+from prunebench.harness.record.incumbents import incumbent
+from prunebench.harness.running.export import choose
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
@@ -65,6 +67,18 @@ def _number(kind: str, value: Any, where: str) -> float:
     if not fits:
         raise ConfigError(f"{where}: {value}: expected {expected}")
     return float(value)
+
+
+def of_run(experiment: Experiment, agent: str | None, seed: int | None) -> tuple[str, Policy]:
+    """What a run ended with: its name and the incumbent's evaluation in words, and the policy.
+
+    Raises:
+        TaskError, ConfigError: see :func:`prunebench.harness.running.export.choose`.
+    """
+    run = choose(experiment, agent, seed)
+    line = incumbent(run)
+    words = f"{run.name}, evaluation {line.index}: {100 * line.accuracy:.2f} % on the reward split as recorded"
+    return words, {"channels": [float(channels) for channels in line.channels]}
 
 
 def settings(experiment: Experiment) -> ExperimentConfig:

@@ -6,10 +6,11 @@ import os
 import signal
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
 from prunebench.envs.progress import silent
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.experiments import config as configs
@@ -17,7 +18,7 @@ from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.record import manifest
-from prunebench.harness.record.journal import Line
+from prunebench.harness.record.journal import Line, Seconds
 from prunebench.harness.record.status import Status, TestScore
 from prunebench.harness.record.store import Experiment
 
@@ -51,7 +52,7 @@ def images(folder: Path) -> Path:
     return folder
 
 
-SECONDS = dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.1)
+SECONDS = Seconds(**dict.fromkeys(("agent", "reconstruction", "forward", "environment"), 0.1))
 
 
 def weights(path: Path) -> Path:
@@ -63,8 +64,9 @@ def weights(path: Path) -> Path:
 
 
 def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
-    """Two agents, two seeds, one evaluation each; the best run is that of random, seed 1, if losses decide."""
+    """Two agents, two seeds, one evaluation each, scored for real; the best run is that of random, seed 1."""
     from prunebench.envs.tasks import preparation
+    from prunebench.harness.inside.prepare import make_environment
 
     task = TaskConfig("resnet20", str(checkpoint), "imagefolder", str(data), calibration_images=132)
     experiment = Experiment(folder, ExperimentConfig(task=task, agents=AGENTS, evaluations=1, seeds=2))
@@ -72,22 +74,22 @@ def make(folder: Path, data: Path, checkpoint: Path) -> Experiment:
     write_text(experiment.yaml_path, configs.to_yaml(experiment.config, "made by a test"))
     head = manifest.new(experiment.config, facts) | {"sessions": [manifest.session(experiment.config, "a test", 1)]}
     write_json(experiment.manifest_path, head)
-    evaluator = preparation.load_evaluator(task)
-    for number, run in enumerate(experiment.runs()):
-        counts = [max(1, round(c * (0.4 + 0.1 * number))) for c in evaluator.dense]
-        score, test = evaluator.score(counts), evaluator.test(counts)
-        macs, parameters = (int(evaluator.costs[name](counts)) for name in ("macs", "parameters"))
+    env = cast(ChannelPruningEnv, make_environment(experiment.config).unwrapped)
+    rng = np.random.default_rng(0)
+    made = [evaluated(env, rng.uniform(0.2, 0.8, facts["layers"])) for _ in experiment.runs()]
+    for run, evaluation in zip(experiment.runs(), sorted(made, key=lambda e: (e["accuracy"], -e["loss"])), strict=True):
         with run.open() as journal:
-            journal.append(
-                Line(
-                    **{"index": 0, "requested": [], "realised": [], "channels": counts, "accuracy": 0.25 + 0.1 * number}
-                    | {"loss": score.loss, "reward": 0.0, "macs": macs, "parameters": parameters, "cost": 0.5}
-                    | {"feasible": True, "probe": False, "repeat_of": None, "seconds": SECONDS}
-                )
-            )
-            tested = TestScore(accuracy=test.accuracy, loss=test.loss)
-            run.write_status(Status(status="done", attempts=1, incumbent=0, test=tested))
+            journal.append(Line(index=0, **evaluation, probe=False, repeat_of=None, seconds=SECONDS))
+            tested = TestScore.of(env.evaluator.test(tuple(evaluation["channels"])))
+            run.write_status(Status(status="done", attempts=1, lines=1, incumbent=0, test=tested))
     return experiment
+
+
+def evaluated(env: ChannelPruningEnv, ratios: np.ndarray) -> dict[str, Any]:
+    env.reset()
+    for ratio in ratios:
+        *_, last = env.step(np.array([ratio]))
+    return last["evaluation"]
 
 
 def some_fail(

@@ -15,6 +15,7 @@ import pytest
 import toy_runs
 from PIL import Image
 
+from prunebench.envs.environment.hits import unpacked
 from prunebench.harness import api
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead
@@ -105,4 +106,11 @@ def test_the_guides_example_runs(tmp_path: Path, checkpoint: Callable[[str], str
     lines = result.stdout.splitlines()
     assert "random seed 0 done 5" in lines
     assert lines[-1].startswith("[8, 8, 8, 16, 16, 16, 32, 32, 32] ")
-    assert (tmp_path / "results" / "mine" / "tables" / "table.md").exists()
+    mine = api.load(tmp_path / "results" / "mine")
+    test = mine.run("random", 0).status().test
+    assert test is not None
+    assert test.hits is not None
+    assert unpacked(test.hits, 10).mean() == test.accuracy
+    dense = mine.manifest()["task"]["dense"]
+    assert unpacked(dense["test_hits"], 10).mean() == dense["test_accuracy"]
+    assert (mine.tables_folder / "images.md").exists()

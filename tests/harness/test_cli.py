@@ -16,6 +16,7 @@ from prunebench.harness import cli
 from prunebench.harness.commands import bench as bench_command
 from prunebench.harness.experiments import ahead, registry
 from prunebench.harness.record import store
+from prunebench.harness.record.journal import incumbent
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import checking
 from prunebench.harness.running import score as scoring
@@ -76,6 +77,11 @@ def run(*arguments: str) -> int:
         ("show nowhere", "'nowhere' holds no experiment"),
         ("show", "no experiment under 'results'"),
         ("score", "--policy"),
+        ("score --policy x.json --seed 1", "expected --from beside them"),
+        ("score --from x --policy x.json", "leave out --policy"),
+        ("score --from x --model resnet20", "leave out --model"),
+        ("score --from nowhere", "'nowhere' holds no experiment"),
+        ("verify nowhere", "'nowhere' holds no experiment"),
         ("score --policy nowhere.json", "policy 'nowhere.json': no such file"),
         ("score nowhere --policy nowhere.json --model resnet20", "leave out --model"),
         ("bnech", "bench"),
@@ -263,6 +269,12 @@ def test_a_policy_is_scored_with_an_experiments_settings(
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
     policy.unlink()
+    assert run("score", "--from", "x", "--agent", "sampler", "--seed", "0") == 0
+    named, scored, *_ = capsys.readouterr().out.splitlines()
+    best = incumbent(store.load(Path("x")).run("sampler", 0).lines())
+    assert best is not None
+    assert named.startswith(f"sampler seed 0, evaluation {best.index}: {100 * best.accuracy:.2f} % on the reward split")
+    assert scored.split()[1] == f"{100 * best.accuracy:.2f}"
     assert sorted(Path().rglob("*")) == before
 
 

@@ -120,7 +120,7 @@ def test_of_equally_accurate_runs_the_lower_loss_decides(experiment: Experiment)
 def test_where_it_fails_nothing_is_left(experiment: Experiment, tmp_path: Path) -> None:
     run = experiment.run("random", 1)
     (line,) = run.lines()
-    fake.put_lines(run, [line.model_dump() | {"loss": 2 * line.loss}])
+    fake.put_lines(run, [line.model_dump() | {"loss": line.loss / 2}])
     before = sorted(tmp_path.rglob("*"))
     for out in (None, tmp_path / "not" / "yet"):
         with pytest.raises(JobError, match="are not those of the search"):

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 from prunebench.agents.base import run_episode
-from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, FinalScore, Score
 from prunebench.envs.environment.toy import ToyEvaluator
 from prunebench.envs.errors import TaskError
 from prunebench.harness.experiments import registry
@@ -47,9 +47,9 @@ class TestedEvaluator(ToyEvaluator):
         self.seconds["forward"] += 0.5
         return super().score(counts)
 
-    def test(self, counts: tuple[int, ...]) -> Score:
+    def test(self, counts: tuple[int, ...]) -> FinalScore:
         accuracy, loss = super().score(counts)
-        return Score(accuracy / 2, loss)
+        return FinalScore(accuracy / 2, loss)
 
 
 def environment(config: ExperimentConfig) -> ChannelPruningEnv:

@@ -15,6 +15,7 @@ from prunebench.harness.report.tables import (
     table_claims,
     table_components,
     table_differences,
+    table_images,
     table_statistics,
     table_variances,
     tabular,
@@ -38,6 +39,7 @@ TABLES: Sequence[Home] = (
     table_statistics,
     table_differences,
     table_variances,
+    table_images,
     table_anytime,
     table_components,
     table_claims,
@@ -46,6 +48,7 @@ TABLES: Sequence[Home] = (
 
 FORMATS = tuple(tabular.FORMS)
 _SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
+_RUNS = "runs.csv"
 
 
 def tables(results: Results) -> dict[str, Table]:
@@ -88,16 +91,36 @@ def rebuild(folder: Path) -> Results:
 
 def save_part(part: Results, made: Mapping[str, Table]) -> None:
     """Write an experiment's tables and ``runs.csv`` beside its runs."""
-    save(made, part.experiment.tables_folder)
-    rows = part.runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
-    write_text(part.experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
+    _save(files_of_part(part, made), part.experiment.tables_folder)
 
 
 def save(made: Mapping[str, Table], folder: Path) -> None:
     """Write tables into a folder, each as Markdown, CSV and LaTeX, and remove those there that are not among them."""
-    for name, table in made.items():
-        for form, suffix in _SUFFIXES.items():
-            write_text(folder / f"{name}.{suffix}", tabular.FORMS[form](table))
-    for name in {home.NAME for home in TABLES} - set(made):
-        for suffix in _SUFFIXES.values():
-            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    _save(files(made), folder)
+
+
+def _save(texts: Mapping[str, str], folder: Path) -> None:
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    for name in possible() - set(texts):
+        (folder / name).unlink(missing_ok=True)
+
+
+def files_of_part(part: Results, made: Mapping[str, Table]) -> dict[str, str]:
+    """By name what the files in an experiment's ``tables/`` hold."""
+    rows = part.runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
+    return files(made) | {_RUNS: rows.to_csv(index=False)}
+
+
+def files(made: Mapping[str, Table]) -> dict[str, str]:
+    """By name what files of tables hold, each table as Markdown, CSV and LaTeX."""
+    return {
+        f"{name}.{suffix}": tabular.FORMS[form](table)
+        for name, table in made.items()
+        for form, suffix in _SUFFIXES.items()
+    }
+
+
+def possible() -> set[str]:
+    """The names of all files that tables may be written into, but for that of the runs, which is always there."""
+    return {f"{home.NAME}.{suffix}" for home in TABLES for suffix in _SUFFIXES.values()}
