@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, claims, comparison, frames, verdicts
+from prunebench.harness.analysis import anytime, claims, comparison, frames, several, verdicts
 from prunebench.harness.analysis.comparison import HEADLINE, AgainstBest
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
@@ -20,6 +20,8 @@ from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.config import differences
 
 if TYPE_CHECKING:
+    from prunebench.harness.analysis.several import Scores
+    from prunebench.harness.experiments.agentspec import AgentSpec
     from prunebench.harness.record.store import Experiment
 
 
@@ -68,6 +70,12 @@ class Results:
         return comparison.agents_of(self.runs)
 
     @cached_property
+    def specs(self) -> list[AgentSpec]:
+        """The agents with their options, each once, in order."""
+        specs = (agent for experiment in self.experiments for agent in experiment.config.agents)
+        return list({agent.label: agent for agent in specs}.values())
+
+    @cached_property
     def reference(self) -> str:
         """The agent that others are compared with."""
         return comparison.reference_agent(self.agents, self._wanted)
@@ -108,6 +116,21 @@ class Results:
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
         return claims.findings(self.readings, self.runs)
+
+    @cached_property
+    def tradeoff(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.several.tradeoff`."""
+        return several.tradeoff(self.readings.values(), self.runs)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of :func:`prunebench.harness.analysis.several.scores`."""
+        return several.scores(self.readings, self.runs)
+
+    @property
+    def joint_verdicts(self) -> list[str]:
+        """What a report of several tasks says first: nothing yet."""
+        return []
 
     # What follows is of one experiment alone: of one of the parts.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,7 @@ def write(
 ) -> Path:
     """Write the report of one or several experiments, and every experiment's tables and figures beside its runs.
 
-    The tables of several together go into a folder beside the report: :func:`joint_folder`.
+    The tables and figures of several together go into folders beside the report: :func:`joint_folder`.
 
     Args:
         results: of the experiments.
@@ -63,19 +63,22 @@ def write(
     for number, part in enumerate(results.parts):
         progress("drawing figures", number, len(results.parts))
         parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
-    joint = table_list.tables(results) if len(parts) > 1 else {}
+    joint = _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
     text = _render(results, parts, joint)
     for part, tables, figures in parts:
         table_list.save_part(part, tables)
         figure_files.write(figures, part.experiment.figures_folder)
-    table_list.save(joint, joint_folder(target))
+    table_list.save(joint.tables if joint else {}, joint_folder(target))
+    if joint:
+        table_list.save_methods(results, joint_folder(target))
+    figure_files.write(joint.figures if joint else {}, joint_folder(target, "figures"))
     write_text(target, text)
     return target
 
 
-def joint_folder(report: Path) -> Path:
-    """Where the tables of several experiments together are, beside their report."""
-    return report.with_name(f"{report.stem}-tables")
+def joint_folder(report: Path, what: str = "tables") -> Path:
+    """Where the tables, or figures, of several experiments together are, beside their report."""
+    return report.with_name(f"{report.stem}-{what}")
 
 
 def default_path(experiments: Sequence[Experiment]) -> Path:
@@ -93,12 +96,13 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
     return parents.pop() / FILE
 
 
-def _render(results: Results, parts: Sequence[_Part], joint: Mapping[str, Table]) -> str:
+def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:
+    closing = (joint or parts[0]).tables.values()
     return _template().render(
         title=caption.headline(results.experiments),
-        several=len(parts) > 1,
-        joint=[table for table in joint.values() if not table.closing],
-        closing=[table for table in (joint or parts[0].tables).values() if table.closing],
+        verdicts=results.joint_verdicts if joint else results.verdicts,
+        joint=_content(joint, "all") if joint else None,
+        closing=[table for table in closing if table.closing],
         parts=[_shown(part) for part in parts],
     )
 
@@ -118,14 +122,22 @@ def _shown(part: _Part) -> dict[str, Any]:
         "name": name,
         "key": key,
         "verdicts": part.results.verdicts,
-        "tables": [table for table in part.tables.values() if not table.closing],
-        "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in part.figures.items()],
+        **_content(part, key),
         "runs": table_runs.table(part.results),
         "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
         "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
     }
 
 
+def _content(part: _Part, key: str) -> dict[str, Any]:
+    """The tables that belong here, and the figures."""
+    return {
+        "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
+        "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in part.figures.items()],
+    }
+
+
 def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
-    title = figure_list.TITLES[name]
-    return {"title": title, "svg": Markup(figure_files.inline_svg(figure, key, title))}
+    drawing = figure_list.DRAWINGS[name]
+    svg = Markup(figure_files.inline_svg(figure, key, drawing.title))
+    return {"title": drawing.title, "caption": drawing.caption, "svg": svg}

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
 from prunebench.harness.record import store
 from prunebench.harness.report.tables import (
+    methods,
     table_agents,
     table_anytime,
     table_claims,
     table_components,
     table_differences,
+    table_scores,
+    table_seeds,
     table_statistics,
+    table_tradeoff,
     table_variances,
     tabular,
 )
+from prunebench.harness.report.tables.latex import latex
 
 if TYPE_CHECKING:
+    from prunebench.harness.record.store import Experiment
     from prunebench.harness.report.tables.tabular import Table
 
 
@@ -35,16 +44,26 @@ class Home(Protocol):
 
 TABLES: Sequence[Home] = (
     table_agents,
+    table_scores,
+    table_tradeoff,
     table_statistics,
     table_differences,
     table_variances,
     table_anytime,
     table_components,
+    table_seeds,
     table_claims,
 )
 """In the order of the page. To add one: its module, and an entry here."""
 
-FORMATS = tuple(tabular.FORMS)
+FORMS: dict[str, Callable[[Table], str]] = {
+    "terminal": tabular.terminal,
+    "markdown": tabular.markdown,
+    "csv": tabular.csv,
+    "latex": latex,
+}
+"""By name: what a table can be printed as."""
+FORMATS = tuple(FORMS)
 _SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
@@ -56,16 +75,37 @@ def tables(results: Results) -> dict[str, Table]:
         TaskError: the reference took part in none of the experiments.
     """
     made = {home.NAME: home.table(results) for home in TABLES}
-    return {name: table for name, table in made.items() if table is not None}
+    named = [(name, table) for name, table in made.items() if table is not None]
+    return {name: replace(table, label=label(results.experiments, name)) for name, table in named}
 
 
-def render(results: Results, form: str, caption: str | None = None) -> str:
+def label(experiments: Sequence[Experiment], name: str) -> str:
+    """What a paper refers to a table by: it names the experiments' folders, so that each table has its own."""
+    folders = "-".join(experiment.folder.resolve().name for experiment in experiments)
+    return f"tab:{re.sub(r'[^A-Za-z0-9.]+', '-', folders).strip('-')}:{name}"
+
+
+def render(
+    results: Results, form: str, caption: str | None = None, columns: Sequence[str] = (), label_as: str | None = None
+) -> str:
     """The table of all agents in one of :data:`FORMATS`, with its caption and what is missing from it.
 
+    Args:
+        results: of at least one experiment.
+        form: its name.
+        caption: without it, one is generated.
+        columns: of :data:`prunebench.harness.report.tables.table_agents.KEYS`; the default are all that say something.
+        label_as: in LaTeX; the default is that of :func:`label`.
+
     Raises:
+        ConfigError: columns are asked for in a form that always has all.
         StoreError: a file of an experiment is damaged.
+        TaskError: there is no such column.
     """
-    return tabular.FORMS[form](table_agents.table(results, caption))
+    if columns and form == "csv":
+        raise ConfigError("columns: a table as csv always has all, expected the format terminal, markdown or latex")
+    made = table_agents.table(results, caption, columns)
+    return FORMS[form](replace(made, label=label_as or label(results.experiments, made.name)))
 
 
 def write(results: Results) -> None:
@@ -91,13 +131,19 @@ def save_part(part: Results, made: Mapping[str, Table]) -> None:
     save(made, part.experiment.tables_folder)
     rows = part.runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
     write_text(part.experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
+    save_methods(part, part.experiment.tables_folder)
+
+
+def save_methods(results: Results, folder: Path) -> None:
+    """Write what a paper would cite, as BibTeX."""
+    write_text(folder / "methods.bib", methods.bibtex(results.specs))
 
 
 def save(made: Mapping[str, Table], folder: Path) -> None:
     """Write tables into a folder, each as Markdown, CSV and LaTeX, and remove those there that are not among them."""
     for name, table in made.items():
         for form, suffix in _SUFFIXES.items():
-            write_text(folder / f"{name}.{suffix}", tabular.FORMS[form](table))
+            write_text(folder / f"{name}.{suffix}", FORMS[form](table))
     for name in {home.NAME for home in TABLES} - set(made):
         for suffix in _SUFFIXES.values():
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
