@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
-from prunebench.harness.report.figures import figure_files, figure_list
+from prunebench.harness.report.figures import figure_files, figure_inline, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> st
     return _template().render(
         title=caption.headline(results.experiments),
         verdicts=results.joint_verdicts if joint else results.verdicts,
-        joint=_content(joint, "all") if joint else None,
+        joint=_content(joint, "e") if joint else None,
         closing=[table for table in closing if table.closing],
-        parts=[_shown(part) for part in parts],
+        parts=[_shown(part, number) for number, part in enumerate(parts)],
     )
 
 
@@ -114,7 +114,7 @@ def _template() -> jinja2.Template:
     return environment.from_string(files("prunebench.harness.report").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 
 
-def _shown(part: _Part) -> dict[str, Any]:
+def _shown(part: _Part, number: int) -> dict[str, Any]:
     """What the template shows of one experiment."""
     name, experiment = part.results.reading.name, part.results.experiment
     key = re.sub(r"\W+", "-", name)
@@ -122,7 +122,7 @@ def _shown(part: _Part) -> dict[str, Any]:
         "name": name,
         "key": key,
         "verdicts": part.results.verdicts,
-        **_content(part, key),
+        **_content(part, f"e{number}"),
         "runs": table_runs.table(part.results),
         "configuration": experiment.yaml_path.read_text(encoding="utf-8"),
         "manifest": experiment.manifest_path.read_text(encoding="utf-8"),
@@ -130,14 +130,14 @@ def _shown(part: _Part) -> dict[str, Any]:
 
 
 def _content(part: _Part, key: str) -> dict[str, Any]:
-    """The tables that belong here, and the figures."""
+    """The tables that belong here, and the figures, whose ids begin with a key."""
     return {
         "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
-        "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in part.figures.items()],
+        "figures": [_figure(which, f"{key}f{n}", figure) for n, (which, figure) in enumerate(part.figures.items())],
     }
 
 
 def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
     drawing = figure_list.DRAWINGS[name]
-    svg = Markup(figure_files.inline_svg(figure, key, drawing.title))
+    svg = Markup(figure_inline.inline_svg(figure, key, drawing.title))
     return {"title": drawing.title, "caption": drawing.caption, "svg": svg}
