@@ -25,7 +25,7 @@ def latex(table: Table) -> str:
     body = _body(table)
     if not any(column.share for column in table.columns):
         body = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
-    told = [*table.notes, *filter(None, (table.explained, table.legend))]
+    told = [*table.below, *filter(None, (table.explained, table.legend))]
     notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(told))}}}"] if told else []
     lines = [
         "% needs \\usepackage{array,booktabs,graphicx}",

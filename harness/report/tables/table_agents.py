@@ -88,7 +88,7 @@ def table(results: Results, caption: str | None = None, chosen: Sequence[str] = 
 
     Args:
         results: of at least one experiment.
-        caption: without it, one is generated. What was measured and how stands among the notes.
+        caption: without it, one is generated. What was measured and how stands below it.
         chosen: of :data:`KEYS`, in order; the default are all that say something.
 
     Raises:
@@ -107,7 +107,8 @@ def table(results: Results, caption: str | None = None, chosen: Sequence[str] = 
         rows=told,
         frame=frame[kept],
         caption=captions.headline(results.experiments) if caption is None else caption,
-        notes=[*_explained(columns, told), *_missing(results), captions.protocol(list(results.readings.values()))],
+        notes=[*_explained(columns, told), *_missing(results)],
+        how=captions.protocol(list(results.readings.values())),
         warning=captions.warning(list(results.readings.values())),
         marks=marks,
         legend=_legend(marks, undecided),

@@ -54,6 +54,7 @@ class Table:
         frame: the numbers in full precision, for the CSV.
         caption: what is shown, in a sentence or a paragraph.
         notes: what has to be known besides; a line each.
+        how: what was measured and how, at length: below the notes, on a page folded up.
         warning: what has to be known before anything is read; a line above the table.
         marks: by index of a row and key of a column: ``best`` (bold in LaTeX and HTML), ``tied`` (underlined: not told
             apart from it by any test).
@@ -72,6 +73,7 @@ class Table:
     frame: pd.DataFrame
     caption: str
     notes: Sequence[str] = ()
+    how: str = ""
     warning: str = ""
     marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
     legend: str = ""
@@ -80,6 +82,11 @@ class Table:
     group: str = ""
     label: str = ""
     appendix: bool = False
+
+    @property
+    def below(self) -> list[str]:
+        """The notes, and what was measured."""
+        return [*self.notes, *filter(None, [self.how])]
 
     def cells(self) -> list[list[str]]:
         """The text of every cell, row by row."""
@@ -194,14 +201,14 @@ def terminal(table: Table) -> str:
     console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
     with console.capture() as capture:
         console.print(shown)
-    notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.notes] if line]
+    notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.below] if line]
     lines = [line.rstrip() for line in capture.get().splitlines()]
     return "\n".join([*above(table), *filter(None, lines), "", *notes, ""])
 
 
 def markdown(table: Table) -> str:
     """A pipe table, its caption and its notes."""
-    notes = [f"- {note}".replace("<", "&lt;") for note in table.notes]
+    notes = [f"- {note}".replace("<", "&lt;") for note in table.below]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in table.grouped()]
     grid = gridded(table.columns, cells, "pipe", [c.line for c in table.columns])
     return "\n".join([*above(table), grid, "", table.caption, "", *notes])
