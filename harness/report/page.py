@@ -68,9 +68,7 @@ def write(
     for part, tables, figures in parts:
         table_list.save_part(part, tables)
         figure_files.write(figures, part.experiment.figures_folder)
-    table_list.save(joint.tables if joint else {}, joint_folder(target))
-    if joint:
-        table_list.save_methods(results, joint_folder(target))
+    table_list.save(joint.tables if joint else {}, results.specs, joint_folder(target))
     figure_files.write(joint.figures if joint else {}, joint_folder(target, "figures"))
     write_text(target, text)
     return target

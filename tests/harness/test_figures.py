@@ -22,7 +22,7 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report.figures import figure_files, figure_list, figure_style
+from prunebench.harness.report.figures import figure_files, figure_inline, figure_list, figure_style
 
 AGENTS = ("uniform", "random", 'bo:note="<$x$_&>"', "clustered_bo", "waiting")
 TREE = [[0, 1, 0.5, 2], [2, 3, 0.7, 2], [4, 5, 4.0, 4]]
@@ -33,6 +33,7 @@ NOTES = {
     "events": [{"evaluation": 4, "stage": 1, "low": 0.1, "high": 1.0}],
 }
 EVALUATIONS = 8
+SINGLE = [drawing.name for drawing in figure_list.FIGURES]
 
 
 def line(index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def write(experiment: Experiment) -> dict[str, tuple[Path, Path]]:
 
 def test_every_figure_is_written(experiment: Experiment) -> None:
     files = write(experiment)
-    assert list(files) == list(figure_list.TITLES)
+    assert list(files) == SINGLE
     for name, (svg, pdf) in files.items():
         assert (svg.name, pdf.name) == (f"{name}.svg", f"{name}.pdf")
         assert svg.parent == pdf.parent == experiment.folder / "figures"
@@ -184,7 +185,7 @@ def test_clusters_and_their_stages(experiment: Experiment) -> None:
 def test_notes_of_another_kind_are_left_alone(experiment: Experiment, notes: Any) -> None:
     for seed in range(3):
         put(experiment, "clustered_bo", seed, EVALUATIONS, notes=notes)
-    assert list(figure_list.draw(Results([experiment]))) == [name for name in figure_list.TITLES if name != "clusters"]
+    assert list(figure_list.draw(Results([experiment]))) == [name for name in SINGLE if name != "clusters"]
 
 
 def test_without_runs_there_are_no_figures(tmp_path: Path) -> None:
@@ -209,12 +210,12 @@ def test_extreme_values_are_drawn(tmp_path: Path, accuracy: float) -> None:
         }
         entry["seconds"] = dict.fromkeys(entry["seconds"], 0.0)
         fake.put_lines(experiment.run(agent, 0), [entry])
-    assert set(write(experiment)) == set(figure_list.TITLES) - {"clusters"}
+    assert set(write(experiment)) == set(SINGLE) - {"clusters"}
 
 
 def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
     drawn = figure_list.draw(Results([experiment]))
-    texts = {name: figure_files.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
+    texts = {name: figure_inline.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
     ids = [found for text in texts.values() for found in re.findall(r'\bid="([^"]*)"', text)]
     assert len(ids) == len(set(ids))
     for name, text in texts.items():
@@ -229,7 +230,7 @@ def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
         assert all("fill: currentColor" in e.attrib["style"] for e in root.iter() if e.tag.endswith("}text"))
     written = [element.text for element in ElementTree.fromstring(texts["pareto"]).iter()]
     assert {agent.label for agent in experiment.config.agents[:4]} <= set(written)
-    assert figure_files.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
+    assert figure_inline.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
 
 
 def test_colours_stand_out_from_light_and_dark_pages() -> None:

@@ -50,7 +50,7 @@ class Page(HTMLParser):
             self.tables[self._table] = []
         elif tag == "tr" and self._table:
             self.tables[self._table].append({})
-        elif tag == "td":
+        elif tag == "td" or (tag == "p" and "data-column" in values):
             self._column = values["data-column"]
             self.tables[self._table][-1][self._column] = ""
         elif tag == "ul" and values.get("class") == "verdicts":
@@ -59,13 +59,14 @@ class Page(HTMLParser):
             self.verdicts.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "td":
+        if tag in ("td", "p"):
             self._column = ""
         elif tag == "ul":
             self._list = False
             self.verdicts = [sentence.strip() for sentence in self.verdicts]
         elif tag == "table":
-            self.tables[self._table] = [row for row in self.tables[self._table] if row]  # no headings
+            rows = [{key: text.strip() for key, text in row.items()} for row in self.tables[self._table]]
+            self.tables[self._table] = [row for row in rows if row]  # no headings
 
     def handle_data(self, data: str) -> None:
         if self._column:

@@ -60,7 +60,8 @@ def experiment(tmp_path: Path) -> Experiment:
     timed = [{"seconds": s, "dense_seconds": 2.0, "images": 50, "threads": 1} for s in (1.0, 1.4)]
     first = [line(0, 0.95, 900_000, 1.0, False), line(1, 0.70, 500_000, 2.0), line(2, 0.60, 400_000, 3.0)]
     put("one_two", 0, first, **done, latency=timed[0], incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
-    second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
+    again = line(2, 0.10, 200_000, 1.0) | {"repeat_of": 1}
+    second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), again]
     put("one_two", 1, second, **done, latency=timed[1], incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
     notes = {"remarks": ["too short to learn", "and too cold"]}
     put(
@@ -97,6 +98,8 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
     assert list(Results([experiment]).runs["latency_ms"])[:2] == pytest.approx([20, 28])
     assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
     assert row["evaluation_seconds"] == pytest.approx(10.5)
+    assert row["distinct"] == 2.5
+    assert row["test_accuracy_variance"] == pytest.approx(8)
     assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14
     assert row["seconds_std"] == pytest.approx(4.5**0.5)
     half = table.loc["half_done"]
@@ -109,19 +112,19 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
 def test_the_terminal_table(experiment: Experiment) -> None:
     text = render(experiment, "terminal")
     rows = {fields[0]: fields for fields in (re.split(r"\s{2,}", row.strip()) for row in text.splitlines()) if fields}
-    dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "100.0", "-", "-", "-"]
-    assert rows["dense"] == dense
-    one = ["one_two", "2", "3", "72.00 ± 2.83", "8.00", "70.00 ± 2.83", "40.0", "20.0", "60.0"]
-    assert rows["one_two"] == [*one, "15.5 ± 2.1", "5.0", "10.5"]
-    assert rows["half_done"][:5] == ["half_done", "1 of 2", "1", "50.00", "-"]
-    assert rows["a&b"][:4] == ["a&b", "0 of 2", "-", "-"]
+    assert rows["dense"] == ["dense", "80.00", "-", "90.00", "100.0", "100.0", "100.0", "-", "-", "-", "-", "-"]
+    one = ["one_two", "70.00 ± 2.83", "8.00", "72.00 ± 2.83", "40.0", "20.0", "60.0", "15.5 ± 2.1", "5.0", "10.5"]
+    assert rows["one_two"] == [*one, "2.5 of 3", "2"]
+    assert rows["half_done"][:4] == ["half_done", "40.00", "-", "50.00"]
+    assert rows["half_done"][-2:] == ["1", "1 of 2"]
+    assert rows["a&b"][-2:] == ["-", "0 of 2"]
     assert [name for name in rows if name in ("dense", "one_two")] == ["dense", "one_two"]
     assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
 def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
-    text = " ".join(render(experiment, form).split()).replace("\\", "")
+    text = " ".join(render(experiment, form).replace("\\allowbreak{}", "").split()).replace("\\", "")
     assert "half_done seed 1: unfinished, 1 of 3 evaluations" in text
     assert "half_done seed 1: nondeterministic" in text
     assert "half_done seed 0: too short to learn; and too cold" in text
@@ -179,7 +182,7 @@ def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
     grid = [row for row in render(experiment, "markdown").splitlines() if row.startswith("|")]
     assert len(grid) == 2 + 4
     assert {row.count("|") for row in grid} == {13}
-    assert "evaluations" in grid[0]
+    assert "distinct evals" in grid[0]
 
 
 def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
@@ -189,7 +192,7 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     assert "one\\_two" in text
     assert "72.00 $\\pm$ 2.83" in text
     assert text.isascii()
-    assert text.startswith("% needs \\usepackage{booktabs,graphicx}\n")
+    assert text.startswith("% needs \\usepackage{array,booktabs,graphicx}\n")
     assert not re.findall(r"(?<!\\)(?<!\{)[%#_]", text[1:])
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
@@ -207,8 +210,9 @@ def test_csv_has_full_precision(experiment: Experiment) -> None:
 def test_the_files_hold_every_run(experiment: Experiment) -> None:
     table_list.write(Results([experiment]))
     names = {path.name for path in experiment.tables_folder.iterdir()}
-    kinds = ("table", "statistics", "differences", "variances", "anytime", "claims")
-    assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")} | {"runs.csv"}
+    kinds = ("table", "statistics", "differences", "variances", "anytime", "seeds", "claims")
+    files = {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")}
+    assert names == files | {"runs.csv", "methods.bib"}
     rows = list(csv.DictReader((experiment.tables_folder / "runs.csv").open()))
     assert [(row["agent"], row["seed"], row["status"]) for row in rows] == [
         ("one_two", "0", "done"),
@@ -233,7 +237,7 @@ def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: 
     text = " ".join(render(experiment, "terminal").split())
     assert "one_two seed 0: left out, its files are damaged: DamagedError: " in text
     assert "line 2 has index 7: expected 1" in text
-    assert "one_two 1 of 2 3 74.00" in text
+    assert "one_two 72.00 - 74.00" in text
 
 
 def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:

@@ -69,7 +69,7 @@ _COLUMNS = (
     Column("time", "time,\ns", "time, s", mean_std("seconds", 1)),
     Column("agent_time", "agent,\ns", "agent, s", plain("agent_seconds", 1)),
     Column("evaluation_time", "eval.,\ns", "eval., s", plain("evaluation_seconds", 1)),
-    Column("evaluations", "distinct\nevaluations", "evaluations", _evaluations, common=True),
+    Column("evaluations", "distinct\nevals", "evals", _evaluations, common=True),
     Column("seeds", "seeds", "seeds", _seeds, common=True),
 )
 KEYS = tuple(column.key for column in _COLUMNS if column is not AGENT)

@@ -29,6 +29,7 @@ from prunebench.harness.report.tables import (
 from prunebench.harness.report.tables.latex import latex
 
 if TYPE_CHECKING:
+    from prunebench.harness.experiments.agentspec import AgentSpec
     from prunebench.harness.record.store import Experiment
     from prunebench.harness.report.tables.tabular import Table
 
@@ -64,6 +65,7 @@ FORMS: dict[str, Callable[[Table], str]] = {
 }
 """By name: what a table can be printed as."""
 FORMATS = tuple(FORMS)
+METHODS = "methods.bib"
 _SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
 
@@ -128,22 +130,23 @@ def rebuild(folder: Path) -> Results:
 
 def save_part(part: Results, made: Mapping[str, Table]) -> None:
     """Write an experiment's tables and ``runs.csv`` beside its runs."""
-    save(made, part.experiment.tables_folder)
+    save(made, part.specs, part.experiment.tables_folder)
     rows = part.runs.drop(columns=["task", "split_seed", "setting"]).rename(columns=tabular.with_unit)
     write_text(part.experiment.tables_folder / "runs.csv", rows.to_csv(index=False))
-    save_methods(part, part.experiment.tables_folder)
 
 
-def save_methods(results: Results, folder: Path) -> None:
-    """Write what a paper would cite, as BibTeX."""
-    write_text(folder / "methods.bib", methods.bibtex(results.specs))
+def save(made: Mapping[str, Table], agents: Sequence[AgentSpec], folder: Path) -> None:
+    """Write tables into a folder, each as Markdown, CSV and LaTeX, and remove those there that are not among them.
 
-
-def save(made: Mapping[str, Table], folder: Path) -> None:
-    """Write tables into a folder, each as Markdown, CSV and LaTeX, and remove those there that are not among them."""
+    Beside them what a paper would cite for these agents, as BibTeX; nothing where there are no tables.
+    """
     for name, table in made.items():
         for form, suffix in _SUFFIXES.items():
             write_text(folder / f"{name}.{suffix}", FORMS[form](table))
     for name in {home.NAME for home in TABLES} - set(made):
         for suffix in _SUFFIXES.values():
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    if made:
+        write_text(folder / METHODS, methods.bibtex(agents))
+    else:
+        (folder / METHODS).unlink(missing_ok=True)
