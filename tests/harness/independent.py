@@ -328,3 +328,9 @@ def runs(disk: Disk) -> list[dict[str, str]]:
         for agent, found in disk.runs.items()
         for run in found
     ]
+
+
+def score(disk: Disk, agent: str) -> list[float]:
+    """0 is the mean of uniform on the test split, 1 the dense network."""
+    zero, one = mean(disk.values("uniform", "test")), 100 * disk.dense["test_accuracy"]
+    return [(value - zero) / (one - zero) for value in disk.values(agent, "test")]

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import fake
+import pandas as pd
 import pytest
 from toy_runs import FACTS
 
+from prunebench.envs.errors import TaskError
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json, write_json, write_text
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report.tables import table_list
+from prunebench.harness.report.tables import table_claims, table_list, table_seeds
+from prunebench.harness.report.tables.latex import latex
 
 
 def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = True) -> dict[str, Any]:
@@ -197,6 +201,60 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+
+
+def test_columns_and_a_label_are_chosen(experiment: Experiment) -> None:
+    results = Results([experiment])
+    text = table_list.render(results, "latex", columns=["macs", "test"], label_as="tab:mine")
+    assert "agent & MACs, \\% & test, \\%" in " ".join(text.split())
+    assert "\\label{tab:mine}" in text
+    assert text.count("\\textbf{") == 1  # of the columns that are there
+    with pytest.raises(TaskError, match=r"column 'tset' is unknown: expected one of .*; did you mean 'test'\?"):
+        table_list.render(results, "terminal", columns=["tset"])
+    with pytest.raises(ConfigError, match="csv always has all"):
+        table_list.render(results, "csv", columns=["test"])
+
+
+def test_every_latex_table_has_its_own_label(experiment: Experiment, tmp_path: Path) -> None:
+    other = fake.experiment(tmp_path / "an other_one", 2)
+    made = [*table_list.tables(Results([experiment])).values(), *table_list.tables(Results([other])).values()]
+    labels = [re.search(r"\\label\{(.*)\}", latex(table)) for table in made]
+    found = [label[1] for label in labels if label]
+    assert len(set(found)) == len(found) == len(made)
+    assert "tab:an-other-one:claims" in found
+
+
+def test_claims_fit_a_page(experiment: Experiment) -> None:
+    """Lines and widths by arithmetic, where no LaTeX is installed: a letter of 7 points is about 3.6 wide, a line 8 high."""
+    claim = "Clustered BO takes less time than the RL agent (here for the same number of evaluations)."
+    agents = ("clustered_bo", "clustered_bo:preset=paper", "adaptive_clustered_bo")
+    rows = [
+        {"id": str(n), "source": "Fan, Mu, Zhang, ECCV 2022 (BOCR), abstract", "claim": f"{claim} {n}", "agent": agent}
+        | {"measured": "x" * 300, "outcome": "not enough seeds", "effect": "+0.8 points [0.2, 1.4]"}
+        for n in range(8)
+        for agent in agents
+    ]
+    results = Results([experiment])
+    results.findings = pd.DataFrame(rows)
+    table = table_claims.table(results)
+    columns = [column for column in table.columns if not column.detail]
+    widths = [column.share * 345 for column in columns]
+    assert sum(widths) + 2 * 2.5 * len(columns) <= 345
+    lines = 0
+    for row in table.grouped():
+        cells = [cell for cell, column in zip(row, table.columns, strict=True) if not column.detail]
+        lines += max(-(-int(3.6 * len(cell)) // int(width)) for cell, width in zip(cells, widths, strict=True))
+    assert 8 * lines <= 460  # of 550, with the caption
+    text = latex(table)
+    assert text.count(claim) == 8
+    assert "xxx" not in text
+    assert "adaptive\\_\\allowbreak{}clustered\\_\\allowbreak{}bo" in text
+
+
+def test_seed_by_seed(experiment: Experiment) -> None:
+    table = table_seeds.table(Results([experiment]))
+    assert table.cells() == [["one_two", "68.00", "72.00"], ["half_done", "40.00", "-"], ["a&b", "-", "-"]]
+    assert [column.line for column in table.columns] == ["agent", "seed 0", "seed 1"]
 
 
 def test_csv_has_full_precision(experiment: Experiment) -> None:
