@@ -267,3 +267,30 @@ def test_long_labels_keep_both_ends() -> None:
     labels = [f"clustered_bo:preset=gpyopt2021,similarity={name}" for name in ("ST", "JS")]
     assert [figure_style.short(label, 21) for label in labels] == ["clustered_…ilarity=ST", "clustered_…ilarity=JS"]
     assert figure_style.short("bo") == "bo"
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [
+        ("M 0 0 \nL 10.04 0 \nL 20.06 0 \nL 20.06 5 \n", "M0 0H20.1V5"),
+        ("M 0 0 \nL 10 0 \nL 5 0 \n", "M0 0H10H5"),  # it turns
+        ("M 1 2 \nL 3 4.004 \nL 5.55 6 \nz\n", "M1 2L3 4L5.5 6z"),
+        ("M 0 0 \nL 0 9 \nL 0.01 9 \nM 5 5 \nL 6 5 \n", "M0 0V9M5 5H6"),
+        ("M 0 1.8 \nC 0.48 1.8 0.94 1.61 1.27 1.27 \nz\n", "M 0 1.8 C 0.48 1.8 0.94 1.61 1.27 1.27 z"),
+    ],
+)
+def test_straight_lines_are_short(path: str, short: str) -> None:
+    assert figure_inline._shortened(path) == short
+
+
+def test_every_dot_is_in_the_page(experiment: Experiment) -> None:
+    figure = figure_list.draw(Results([experiment]))["pareto"]
+    dots = re.findall(r'<use [^>]*x="([^"]*)" y="([^"]*)" style="fill: #', figure_files.svg(figure, "pareto", "none"))
+    text = figure_inline.inline_svg(figure, "p", "t")
+    paths = re.findall(r'<path d="M([^"]*)" style="fill: none; stroke: none" marker', text)
+    assert len(paths) > 4
+    places = [place.split(" ") for path in paths for place in path.split("L")]
+    places += re.findall(r'<use [^>]*x="([^"]*)" y="([^"]*)"', text)  # those that are alone
+    told = np.array(places, dtype=float)
+    for dot in np.array(dots, dtype=float):
+        assert np.abs(told - dot).max(axis=1).min() < 0.11

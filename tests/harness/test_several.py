@@ -10,7 +10,9 @@ import pytest
 from independent import Disk
 
 from prunebench.harness.analysis import several
+from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.files import read_json, write_json
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.figures import figure_list
@@ -71,6 +73,12 @@ def test_only_a_budget_makes_a_sweep(made: list[Experiment], tmp_path: Path) -> 
     assert Results(made[:1]).tradeoff.empty
     more = fake.experiment(tmp_path / "more", 2, preserve=0.4, agents=("bo",))  # other agents and seeds
     assert len(Results([made[0], more]).tradeoff) == 1 + len(AGENTS) + 1
+
+
+def test_the_documented_grid_is_a_sweep_of_three_budgets() -> None:
+    settings = gridfile.read(Path(__file__).parents[2] / "docs" / "budgets.yaml")
+    readings = [Reading(Experiment(Path(), config), str(number)) for number, config in enumerate(grid.expand(settings))]
+    assert [len(sweep) for sweep in several.sweeps(readings).values()] == [3]
 
 
 def dense_reward(experiment: Experiment, accuracy: float) -> None:

@@ -225,7 +225,7 @@ def test_every_latex_table_has_its_own_label(experiment: Experiment, tmp_path: P
 
 
 def test_claims_fit_a_page(experiment: Experiment) -> None:
-    """Lines and widths by arithmetic, where no LaTeX is installed: a letter of 7 points is about 3.6 wide, a line 8 high."""
+    """By arithmetic, where no LaTeX is installed: a letter of 7 points is about 3.6 points wide, a line 8 high."""
     claim = "Clustered BO takes less time than the RL agent (here for the same number of evaluations)."
     agents = ("clustered_bo", "clustered_bo:preset=paper", "adaptive_clustered_bo")
     rows = [
