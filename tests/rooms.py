@@ -33,7 +33,7 @@ NARROW = {"harness.checks": (), "harness.perf": ("analysis inside", "record", "e
 
 MOST_FILES = 12
 LONGEST_CHAIN = 10  # modules, in harness
-CATALOGUES = ("agents", "envs.networks", "harness.commands", "harness.report.tables")
+CATALOGUES = ("agents", "envs.networks", "harness.commands", "harness.report.figures", "harness.report.tables")
 """Folders that hold a file for each thing of a kind, which grow with what there is: they may have more files."""
 
 

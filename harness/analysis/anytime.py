@@ -17,6 +17,8 @@ LEVEL = 0.95
 """Of the intervals."""
 REFERENCES = ("uniform", "random")
 """The controls whose final accuracies are targets."""
+BEFORE = "uniform"
+"""The control whose accuracy counts in an area while a run has no incumbent: anybody has it after one evaluation."""
 TOLERANCE = 1e-9  # percentage points by which a target may be missed
 
 _RUN = ["agent", "seed"]
@@ -81,15 +83,15 @@ def mean_interval(curves: pd.DataFrame) -> pd.DataFrame:
         of the agent's runs have an incumbent; low and high also where there is one run only.
     """
     parts = [
-        pd.DataFrame({"agent": agent, "at": curves.columns} | _interval(rows.to_numpy()))
+        pd.DataFrame({"agent": agent, "at": curves.columns} | interval(rows.to_numpy()))
         for agent, rows in curves.groupby("agent", sort=False)
     ]
     nothing = pd.DataFrame(columns=["agent", "at", "mean", "low", "high"])
     return pd.concat(parts, ignore_index=True) if parts else nothing
 
 
-def _interval(values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Of ``(runs, points)``, per point."""
+def interval(values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Mean, low and high of ``(runs, points)``, per point: 95 %, by Student's t; NaN for one run."""
     runs, mean = len(values), values.mean(axis=0)
     half = np.full_like(mean, np.nan)
     if runs > 1:
@@ -97,9 +99,14 @@ def _interval(values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def area(curves: pd.DataFrame) -> pd.Series:
-    """Per run the mean (%) of its curve over 1 to ``budget`` evaluations; without an incumbent the accuracy is 0."""
-    return curves.fillna(0.0).mean(axis=1).rename("area")
+def area(curves: pd.DataFrame, before: float = 0.0) -> pd.Series:
+    """Per run the mean (%) of its curve over 1 to ``budget`` evaluations.
+
+    Args:
+        curves: from :func:`by_evaluations`.
+        before: the accuracy (%) that counts while a run has no incumbent.
+    """
+    return curves.fillna(before).mean(axis=1).rename("area")
 
 
 def final(evaluations: pd.DataFrame) -> pd.Series:
@@ -182,11 +189,12 @@ def table(
         wanted: from :func:`targets`.
 
     Returns:
-        Columns agent, runs (count), area_mean, area_std (%, n - 1), and per target
+        Columns agent, runs (count), area_mean, area_std (%, n - 1; before the first incumbent with the accuracy of
+        ``uniform``, with 0 where that is not among the targets), and per target
         ``<target>_accuracy`` (%), ``<target>_reached`` (runs), ``<target>_evaluations`` and ``<target>_seconds``
         (expected running times, see :func:`running_time`). NaN for an agent without such runs.
     """
-    areas = area(curves).groupby("agent")
+    areas = area(curves, wanted.get(BEFORE, 0.0)).groupby("agent")
     columns: dict[str, Any] = {"runs": areas.size(), "area_mean": areas.mean(), "area_std": areas.std()}
     for name, target in wanted.items():
         times = running_time(evaluations, target)

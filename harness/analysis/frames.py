@@ -62,12 +62,13 @@ class Reading:
     def runs(self) -> pd.DataFrame:
         """A row per run that was asked for, done or not, in the order of the configuration.
 
-        Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, and of the
-        incumbent incumbent (index), reward_accuracy, test_accuracy and finetuned_accuracy (%, on the test split after
-        fine-tuning), reward_loss (nats), macs, parameters, macs_kept, parameters_kept and latency_kept (% of the dense
-        network's), latency_ms (per image); seconds, agent_seconds, evaluation_seconds and the latter's parts
-        reconstruction_seconds, forward_seconds, environment_seconds; remarks (what had to be mended, and the agent's
-        own), error; task (the name), split_seed, setting. What is not known is NaN or None.
+        Columns: agent, seed, status, attempts, nondeterministic (replays that failed), evaluations, distinct (those
+        that repeat no other of the run), and of the incumbent incumbent (index), reward_accuracy, test_accuracy and
+        finetuned_accuracy (%, on the test split after fine-tuning), reward_loss (nats), macs, parameters, macs_kept,
+        parameters_kept and latency_kept (% of the dense network's), latency_ms (per image); seconds, agent_seconds,
+        evaluation_seconds and the latter's parts reconstruction_seconds, forward_seconds, environment_seconds; remarks
+        (what had to be mended, and the agent's own), error; task (the name), split_seed, setting. What is not known is
+        NaN or None.
         """
         rows = [_row(record, self._dense) for record in self.records]
         seed = self.experiment.config.task.split_seed
@@ -126,20 +127,22 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
         runs: from :attr:`Reading.runs`.
 
     Returns:
-        Columns agent, seeds_done, seeds_asked, evaluations, reward_accuracy_mean, _std (%) and _variance (%^2),
-        test_accuracy_mean, _std (%), finetuned_accuracy_mean, _std (%), finetuned_runs, macs_kept, parameters_kept,
-        latency_kept (%),
-        seconds_mean, seconds_std, agent_seconds, evaluation_seconds. NaN where there is nothing to compute it from.
+        Columns agent, seeds_done, seeds_asked, evaluations, distinct, reward_accuracy_mean, _std (%) and _variance
+        (%^2), test_accuracy_mean, _std (%) and _variance (%^2), finetuned_accuracy_mean, _std (%), finetuned_runs,
+        macs_kept, parameters_kept, latency_kept (%), seconds_mean, seconds_std, agent_seconds, evaluation_seconds. NaN
+        where there is nothing to compute it from.
     """
     done = runs[runs["status"] == "done"].groupby("agent")
     table = done.agg(
         seeds_done=("seed", "size"),
         evaluations=("evaluations", "mean"),
+        distinct=("distinct", "mean"),
         reward_accuracy_mean=("reward_accuracy", "mean"),
         reward_accuracy_std=("reward_accuracy", "std"),
         reward_accuracy_variance=("reward_accuracy", "var"),
         test_accuracy_mean=("test_accuracy", "mean"),
         test_accuracy_std=("test_accuracy", "std"),
+        test_accuracy_variance=("test_accuracy", "var"),
         finetuned_accuracy_mean=("finetuned_accuracy", "mean"),
         finetuned_accuracy_std=("finetuned_accuracy", "std"),
         finetuned_runs=("finetuned_accuracy", "count"),
@@ -216,6 +219,7 @@ def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
         "attempts": status.attempts,
         "nondeterministic": len(status.nondeterministic),
         "evaluations": len(lines),
+        "distinct": sum(line.repeat_of is None for line in lines),
         "incumbent": best.index if best else None,
         "reward_accuracy": 100 * best.accuracy if best else None,
         "reward_loss": best.loss if best else None,

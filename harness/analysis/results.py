@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, verdicts
+from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, several, verdicts
 from prunebench.harness.analysis.claims import findings, published, read
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
@@ -21,6 +21,8 @@ from prunebench.harness.experiments import spoken
 from prunebench.harness.record import joined
 
 if TYPE_CHECKING:
+    from prunebench.harness.analysis.several import Scores
+    from prunebench.harness.experiments.agentspec import AgentSpec
     from prunebench.harness.record.store import Experiment
 
 
@@ -76,6 +78,12 @@ class Results:
         return comparison.agents_of(self.runs)
 
     @cached_property
+    def specs(self) -> list[AgentSpec]:
+        """The agents with their options, each once, in order."""
+        specs = (agent for experiment in self.experiments for agent in experiment.config.agents)
+        return list({agent.label: agent for agent in specs}.values())
+
+    @cached_property
     def reference(self) -> str:
         """The agent that others are compared with."""
         return comparison.reference_agent(self.runs, self._wanted)
@@ -113,6 +121,21 @@ class Results:
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
         return findings(self._claims, self.readings, self.runs)
+
+    @cached_property
+    def tradeoff(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.several.tradeoff`."""
+        return several.tradeoff(self.readings.values(), self.runs)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Of :func:`prunebench.harness.analysis.several.scores`."""
+        return several.scores(self.readings, self.runs)
+
+    @property
+    def joint_verdicts(self) -> list[str]:
+        """What a report of several tasks says first: nothing yet."""
+        return []
 
     # What follows is of one experiment alone: of one of the parts.
 

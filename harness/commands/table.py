@@ -23,12 +23,25 @@ _FORMATS = ("terminal", "markdown", "csv", "latex")
 )
 @click.option("--caption", metavar="TEXT", help="Caption of the printed table.  [default: one made from the settings]")
 @click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="Columns of the printed table, in this order, besides the agents' names.  [default: all that say something]",
+)
+@click.option("--label", metavar="NAME", help="Label of the printed table in LaTeX.  [default: made from the folders]")
+@click.option(
     "--reference",
     metavar="AGENT",
     shell_complete=completion.agent,
     help="Agent that the others are compared with.  [default: random, or the first]",
 )
-def command(folders: tuple[str, ...], form: str, caption: str | None, reference: str | None) -> int:
+def command(
+    folders: tuple[str, ...],
+    form: str,
+    caption: str | None,
+    columns: str | None,
+    label: str | None,
+    reference: str | None,
+) -> int:
     """Rebuild the tables of experiments from their runs on disk, and print the main one.
 
     FOLDERS are experiments or hold some (default: the newest in results/). Every experiment's tables are written into
@@ -39,7 +52,8 @@ def command(folders: tuple[str, ...], form: str, caption: str | None, reference:
     from prunebench.harness.report.tables import table_list
 
     results = Results(experiments, reference)
-    text = table_list.render(results, form, caption)
+    chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    text = table_list.render(results, form, caption, chosen, label)
     table_list.write(results)
     click.echo(text, nl=False)
     return 0

@@ -80,16 +80,18 @@ def settings(config: ExperimentConfig) -> list[str]:
 _ALWAYS = ("model", "preserve")
 
 
-def names(configs: Sequence[ExperimentConfig], same: bool = False) -> list[str]:
+def names(configs: Sequence[ExperimentConfig], same: bool = False, budgets: bool = True) -> list[str]:
     """A short name for each experiment: network and budget, and whatever else tells it from the others here.
 
     Args:
         configs: of the experiments.
         same: whether experiments that nothing tells apart may share a name; else they are numbered.
+        budgets: whether to name the budgets.
     """
+    always = _ALWAYS if budgets else _ALWAYS[:1]
     parts = [_parts(config) for config in configs]
     varying = [key for key in parts[0] if key not in _ALWAYS and len({values[key] for values in parts}) > 1]
-    found = [", ".join(values[key] for key in (*_ALWAYS, *varying)) for values in parts]
+    found = [", ".join(values[key] for key in (*always, *varying)) for values in parts]
     if same:
         return found
     return [name if found.count(name) == 1 else f"{name} ({number + 1})" for number, name in enumerate(found)]

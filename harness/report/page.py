@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
 from prunebench.harness.record import store
-from prunebench.harness.report.figures import figure_files, figure_list
+from prunebench.harness.report.figures import figure_files, figure_inline, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def write(
 ) -> Path:
     """Write the report of one or several experiments, and every experiment's tables and figures beside its runs.
 
-    The tables of several together go into a folder beside the report: :func:`joint_folder`.
+    The tables and figures of several together go into folders beside the report: :func:`joint_folder`.
 
     Args:
         results: of the experiments.
@@ -64,19 +64,20 @@ def write(
     for number, part in enumerate(results.parts):
         progress("drawing figures", number, len(results.parts))
         parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
-    joint = table_list.tables(results) if len(parts) > 1 else {}
+    joint = _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
     text = _render(results, parts, joint)
     for part, tables, figures in parts:
         table_list.save_part(part, tables)
         figure_files.write(figures, part.experiment.figures_folder)
-    table_list.save(joint, joint_folder(target))
+    table_list.save(joint.tables if joint else {}, results.specs, joint_folder(target))
+    figure_files.write(joint.figures if joint else {}, joint_folder(target, "figures"))
     write_text(target, text)
     return target
 
 
-def joint_folder(report: Path) -> Path:
-    """Where the tables of several experiments together are, beside their report."""
-    return report.with_name(f"{report.stem}-tables")
+def joint_folder(report: Path, what: str = "tables") -> Path:
+    """Where the tables, or figures, of several experiments together are, beside their report."""
+    return report.with_name(f"{report.stem}-{what}")
 
 
 def default_path(experiments: Sequence[Experiment]) -> Path:
@@ -94,13 +95,14 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
     return parents.pop() / FILE
 
 
-def _render(results: Results, parts: Sequence[_Part], joint: Mapping[str, Table]) -> str:
+def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:
+    closing = (joint or parts[0]).tables.values()
     return _template().render(
         title=caption.headline(results.experiments),
-        several=len(parts) > 1,
-        joint=[table for table in joint.values() if not table.closing],
-        closing=[table for table in (joint or parts[0].tables).values() if table.closing],
-        parts=[_shown(part) for part in parts],
+        verdicts=results.joint_verdicts if joint else results.verdicts,
+        joint=_content(joint, "e") if joint else None,
+        closing=[table for table in closing if table.closing],
+        parts=[_shown(part, number) for number, part in enumerate(parts)],
     )
 
 
@@ -111,7 +113,7 @@ def _template() -> jinja2.Template:
     return environment.from_string(files("prunebench.harness.report").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 
 
-def _shown(part: _Part) -> dict[str, Any]:
+def _shown(part: _Part, number: int) -> dict[str, Any]:
     """What the template shows of one experiment."""
     name, experiment = part.results.reading.name, part.results.experiment
     key = re.sub(r"\W+", "-", name)
@@ -119,8 +121,7 @@ def _shown(part: _Part) -> dict[str, Any]:
         "name": name,
         "key": key,
         "verdicts": part.results.verdicts,
-        "tables": [table for table in part.tables.values() if not table.closing],
-        "figures": [_figure(which, f"{key}-{which}", figure) for which, figure in part.figures.items()],
+        **_content(part, f"e{number}"),
         "runs": table_runs.table(part.results),
         "configuration": _texts(experiment, store.NAME),
         "manifest": _texts(experiment, experiment.manifest_path.name),
@@ -132,6 +133,15 @@ def _texts(experiment: Experiment, name: str) -> str:
     return "\n".join((folder / name).read_text(encoding="utf-8") for folder in experiment.folders)
 
 
+def _content(part: _Part, key: str) -> dict[str, Any]:
+    """The tables that belong here, and the figures, whose ids begin with a key."""
+    return {
+        "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
+        "figures": [_figure(which, f"{key}f{n}", figure) for n, (which, figure) in enumerate(part.figures.items())],
+    }
+
+
 def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
-    title = figure_list.TITLES[name]
-    return {"title": title, "svg": Markup(figure_files.inline_svg(figure, key, title))}
+    drawing = figure_list.DRAWINGS[name]
+    svg = Markup(figure_inline.inline_svg(figure, key, drawing.title))
+    return {"title": drawing.title, "caption": drawing.caption, "svg": svg}

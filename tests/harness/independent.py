@@ -85,13 +85,12 @@ def comparison(disk: Disk) -> Cells:
     rest = ("seeds", "evaluations", "variance", "finetuned", "time", "agent_time", "evaluation_time")
     cells = {("dense", key): text for key, text in (dense | dict.fromkeys(rest, DASH)).items()}
     for agent, runs in disk.runs.items():
-        counts = [len(run["lines"]) for run in runs]
         row = {
             "agent": agent,
             "seeds": str(len(runs)),
-            "evaluations": str(counts[0]),
+            "evaluations": distinct(runs),
             "reward": mean_std(disk.values(agent, "reward"), 2),
-            "variance": plain(variance(disk.values(agent, "reward")), 2),
+            "variance": plain(variance(disk.values(agent, "test")), 2),
             "test": mean_std(disk.values(agent, "test"), 2),
             "time": mean_std(disk.values(agent, "seconds"), 1),
             "agent_time": plain(mean(disk.values(agent, "agent")), 1),
@@ -101,6 +100,14 @@ def comparison(disk: Disk) -> Cells:
         row["finetuned"] = DASH if runs[0]["tuned"] is None else mean_std(disk.values(agent, "tuned"), 2)
         cells |= {(agent, key): text for key, text in row.items()}
     return cells
+
+
+def distinct(runs: list[dict[str, Any]]) -> str:
+    """How many evaluations repeated no other, and of how many where some did: means over runs."""
+    counts = [len(run["lines"]) for run in runs]
+    fresh = [sum(1 for line in run["lines"] if line["repeat_of"] is None) for run in runs]
+    one, other = (f"{mean(n):g}" if mean(n) == int(mean(n)) else f"{mean(n):.1f}" for n in (fresh, counts))
+    return one if one == other else f"{one} of {other}"
 
 
 def iqm(values: list[float]) -> float:
@@ -254,7 +261,7 @@ def anytime(disk: Disk, budget: int, targets: Iterable[float] = ()) -> Cells:
     cells: Cells = {}
     for agent, runs in disk.runs.items():
         cells[agent, "agent"] = agent
-        cells[agent, "area"] = mean_std([mean(_curve(run["lines"], budget)) for run in runs], 2)
+        cells[agent, "area"] = mean_std([mean(_curve(run["lines"], budget, named["uniform"])) for run in runs], 2)
         for name, target in named.items():
             spent = [_until(run["lines"], target) for run in runs]
             hits = sum(hit for hit, _, _ in spent)
@@ -264,12 +271,13 @@ def anytime(disk: Disk, budget: int, targets: Iterable[float] = ()) -> Cells:
     return cells
 
 
-def _curve(lines: list[dict[str, Any]], budget: int) -> list[float]:
-    curve, best = [], 0.0
+def _curve(lines: list[dict[str, Any]], budget: int, before: float) -> list[float]:
+    curve: list[float] = []
+    best = None
     for number in range(budget):
         if number < len(lines) and lines[number]["feasible"]:
-            best = max(best, 100 * lines[number]["accuracy"])
-        curve.append(best)
+            best = max(best or 0.0, 100 * lines[number]["accuracy"])
+        curve.append(before if best is None else best)
     return curve
 
 
@@ -317,3 +325,9 @@ def runs(disk: Disk) -> list[dict[str, str]]:
         for agent, found in disk.runs.items()
         for run in found
     ]
+
+
+def score(disk: Disk, agent: str) -> list[float]:
+    """0 is the mean of uniform on the test split, 1 the dense network."""
+    zero, one = mean(disk.values("uniform", "test")), 100 * disk.dense["test_accuracy"]
+    return [(value - zero) / (one - zero) for value in disk.values(agent, "test")]

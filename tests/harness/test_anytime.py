@@ -84,6 +84,7 @@ def test_area_and_targets_by_hand() -> None:
     evaluations = frame(BY_HAND)
     areas = anytime.area(anytime.by_evaluations(evaluations, 3))
     assert list(areas) == pytest.approx([50, 60, (0 + 40 + 70) / 3, (30 + 30 + 50) / 3])
+    assert anytime.area(anytime.by_evaluations(evaluations, 3), 45)["random", 0] == pytest.approx((45 + 40 + 70) / 3)
     found = anytime.targets(evaluations, [65, 92.5])
     assert found == {"uniform": 55, "random": 60, "65": 65, "92.5": 92.5}
     assert anytime.targets(evaluations[evaluations["agent"] == "random"]) == {"random": 60}
@@ -180,7 +181,7 @@ def test_the_table_counts_runs_that_are_done(tmp_path: Path) -> None:
         *(f"{t}_{c}" for t in ("uniform", "random", "65") for c in ("accuracy", "reached", "evaluations", "seconds")),
     ]
     assert list(table["runs"]) == [2, 2, 0]
-    assert table.loc["random", "area_mean"] == pytest.approx((110 / 3 + 110 / 3) / 2)
+    assert table.loc["random", "area_mean"] == pytest.approx(((55 + 110) / 3 + 110 / 3) / 2)  # 55: uniform's
     assert table.loc["uniform", "area_std"] == pytest.approx(50**0.5)
     assert (table["uniform_accuracy"] == 55).all()
     assert list(table.loc["random"][["65_reached", "65_evaluations", "65_seconds"]]) == [1, 6, 10]

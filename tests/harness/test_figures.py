@@ -22,7 +22,7 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report.figures import figure_files, figure_list, figure_style
+from prunebench.harness.report.figures import figure_files, figure_inline, figure_list, figure_style
 
 AGENTS = ("uniform", "random", 'bo:note="<$x$_&>"', "clustered_bo", "waiting")
 TREE = [[0, 1, 0.5, 2], [2, 3, 0.7, 2], [4, 5, 4.0, 4]]
@@ -33,6 +33,7 @@ NOTES = {
     "events": [{"evaluation": 4, "stage": 1, "low": 0.1, "high": 1.0}],
 }
 EVALUATIONS = 8
+SINGLE = [drawing.name for drawing in figure_list.FIGURES]
 
 
 def line(index: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def write(experiment: Experiment) -> dict[str, tuple[Path, Path]]:
 
 def test_every_figure_is_written(experiment: Experiment) -> None:
     files = write(experiment)
-    assert list(files) == list(figure_list.TITLES)
+    assert list(files) == SINGLE
     for name, (svg, pdf) in files.items():
         assert (svg.name, pdf.name) == (f"{name}.svg", f"{name}.pdf")
         assert svg.parent == pdf.parent == experiment.folder / "figures"
@@ -184,7 +185,7 @@ def test_clusters_and_their_stages(experiment: Experiment) -> None:
 def test_notes_of_another_kind_are_left_alone(experiment: Experiment, notes: Any) -> None:
     for seed in range(3):
         put(experiment, "clustered_bo", seed, EVALUATIONS, notes=notes)
-    assert list(figure_list.draw(Results([experiment]))) == [name for name in figure_list.TITLES if name != "clusters"]
+    assert list(figure_list.draw(Results([experiment]))) == [name for name in SINGLE if name != "clusters"]
 
 
 def test_without_runs_there_are_no_figures(tmp_path: Path) -> None:
@@ -209,12 +210,12 @@ def test_extreme_values_are_drawn(tmp_path: Path, accuracy: float) -> None:
         }
         entry["seconds"] = dict.fromkeys(entry["seconds"], 0.0)
         fake.put_lines(experiment.run(agent, 0), [entry])
-    assert set(write(experiment)) == set(figure_list.TITLES) - {"clusters"}
+    assert set(write(experiment)) == set(SINGLE) - {"clusters"}
 
 
 def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
     drawn = figure_list.draw(Results([experiment]))
-    texts = {name: figure_files.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
+    texts = {name: figure_inline.inline_svg(figure, name, f"{name} <&> x") for name, figure in drawn.items()}
     ids = [found for text in texts.values() for found in re.findall(r'\bid="([^"]*)"', text)]
     assert len(ids) == len(set(ids))
     for name, text in texts.items():
@@ -229,7 +230,7 @@ def test_a_page_gets_clean_svg(experiment: Experiment) -> None:
         assert all("fill: currentColor" in e.attrib["style"] for e in root.iter() if e.tag.endswith("}text"))
     written = [element.text for element in ElementTree.fromstring(texts["pareto"]).iter()]
     assert {agent.label for agent in experiment.config.agents[:4]} <= set(written)
-    assert figure_files.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
+    assert figure_inline.inline_svg(drawn["pareto"], "pareto", "pareto <&> x") == texts["pareto"]
 
 
 def test_colours_stand_out_from_light_and_dark_pages() -> None:
@@ -266,3 +267,30 @@ def test_long_labels_keep_both_ends() -> None:
     labels = [f"clustered_bo:preset=gpyopt2021,similarity={name}" for name in ("ST", "JS")]
     assert [figure_style.short(label, 21) for label in labels] == ["clustered_…ilarity=ST", "clustered_…ilarity=JS"]
     assert figure_style.short("bo") == "bo"
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [
+        ("M 0 0 \nL 10.04 0 \nL 20.06 0 \nL 20.06 5 \n", "M0 0H20.1V5"),
+        ("M 0 0 \nL 10 0 \nL 5 0 \n", "M0 0H10H5"),  # it turns
+        ("M 1 2 \nL 3 4.004 \nL 5.55 6 \nz\n", "M1 2L3 4L5.5 6z"),
+        ("M 0 0 \nL 0 9 \nL 0.01 9 \nM 5 5 \nL 6 5 \n", "M0 0V9M5 5H6"),
+        ("M 0 1.8 \nC 0.48 1.8 0.94 1.61 1.27 1.27 \nz\n", "M 0 1.8 C 0.48 1.8 0.94 1.61 1.27 1.27 z"),
+    ],
+)
+def test_straight_lines_are_short(path: str, short: str) -> None:
+    assert figure_inline._shortened(path) == short
+
+
+def test_every_dot_is_in_the_page(experiment: Experiment) -> None:
+    figure = figure_list.draw(Results([experiment]))["pareto"]
+    dots = re.findall(r'<use [^>]*x="([^"]*)" y="([^"]*)" style="fill: #', figure_files.svg(figure, "pareto", "none"))
+    text = figure_inline.inline_svg(figure, "p", "t")
+    paths = re.findall(r'<path d="M([^"]*)" style="fill: none; stroke: none" marker', text)
+    assert len(paths) > 4
+    places = [place.split(" ") for path in paths for place in path.split("L")]
+    places += re.findall(r'<use [^>]*x="([^"]*)" y="([^"]*)"', text)  # those that are alone
+    told = np.array(places, dtype=float)
+    for dot in np.array(dots, dtype=float):
+        assert np.abs(told - dot).max(axis=1).min() < 0.11

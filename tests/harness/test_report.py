@@ -50,7 +50,7 @@ class Page(HTMLParser):
             self.tables[self._table] = []
         elif tag == "tr" and self._table:
             self.tables[self._table].append({})
-        elif tag == "td":
+        elif tag == "td" or (tag == "p" and "data-column" in values):
             self._column = values["data-column"]
             self.tables[self._table][-1][self._column] = ""
         elif tag == "ul" and values.get("class") == "verdicts":
@@ -59,13 +59,14 @@ class Page(HTMLParser):
             self.verdicts.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "td":
+        if tag in ("td", "p"):
             self._column = ""
         elif tag == "ul":
             self._list = False
             self.verdicts = [sentence.strip() for sentence in self.verdicts]
         elif tag == "table":
-            self.tables[self._table] = [row for row in self.tables[self._table] if row]  # no headings
+            rows = [{key: text.strip() for key, text in row.items()} for row in self.tables[self._table]]
+            self.tables[self._table] = [row for row in rows if row]  # no headings
 
     def handle_data(self, data: str) -> None:
         if self._column:
@@ -368,6 +369,7 @@ def test_a_browser_opens_it_without_an_error_or_a_request(made: Made, tmp_path: 
     assert told["values"] == sorted(told["values"], reverse=True)
     assert len(told["values"]) == len(disk.runs) + 1
     assert told["wide"] <= 500  # tables scroll on their own; the page does not
+    assert told["ends"]["test"] <= 500  # is seen without scrolling
 
 
 def told_by_a_browser(text: str, folder: Path) -> dict[str, Any]:
@@ -381,7 +383,9 @@ def told_by_a_browser(text: str, folder: Path) -> dict[str, Any]:
         const values = [...table.tBodies[0].rows].map(r => parseFloat(r.cells[index].textContent));
         const requests = performance.getEntriesByType("resource").map(r => r.name).filter(n => !n.startsWith("data:"));
         const wide = document.documentElement.scrollWidth;
-        document.body.dataset.probe = JSON.stringify({errors, requests, values, wide});
+        const ends = Object.fromEntries([...table.tBodies[0].rows[0].cells].map(
+          cell => [cell.dataset.column, cell.getBoundingClientRect().right]));
+        document.body.dataset.probe = JSON.stringify({errors, requests, values, wide, ends});
       });
     </script>"""
     page = folder / "report.html"
@@ -394,3 +398,15 @@ def told_by_a_browser(text: str, folder: Path) -> dict[str, Any]:
     assert found, result.stderr
     assert "CONSOLE" not in result.stderr
     return json.loads(html.unescape(found[1]))
+
+
+def test_the_page_is_small_and_every_figure_has_a_title(tmp_path: Path) -> None:
+    """As many evaluations as the reference study's largest experiment."""
+    experiment = fake.experiment(tmp_path, 5, evaluations=200, agents=("uniform", "random", "ddpg", "bo", "tpe"))
+    text = report_page.write(Results([experiment])).read_text()
+    assert len(text) < 375_000  # four of them: below 1.5 MB
+    titles = re.findall(r"<figure><h4>([^<]+)</h4>", text)
+    assert titles[0] == "Accuracy over the search"
+    assert len(titles) == text.count("<figure>") > 3
+    first = [text.index(part) for part in ('<ul class="verdicts">', '-table"', titles[0])]
+    assert first == sorted(first)

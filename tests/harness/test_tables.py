@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import fake
+import pandas as pd
 import pytest
 from toy_runs import FACTS
 
+from prunebench.envs.errors import TaskError
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import read_json, write_json, write_text
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report.tables import table_list
+from prunebench.harness.report.tables import table_claims, table_list, table_seeds
+from prunebench.harness.report.tables.latex import latex
 
 
 def line(index: int, accuracy: float, macs: int, agent: float, feasible: bool = True) -> dict[str, Any]:
@@ -60,7 +64,8 @@ def experiment(tmp_path: Path) -> Experiment:
     timed = [{"seconds": s, "dense_seconds": 2.0, "images": 50, "threads": 1} for s in (1.0, 1.4)]
     first = [line(0, 0.95, 900_000, 1.0, False), line(1, 0.70, 500_000, 2.0), line(2, 0.60, 400_000, 3.0)]
     put("one_two", 0, first, **done, latency=timed[0], incumbent=1, test={"accuracy": 0.68, "loss": 1.0})
-    second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), line(2, 0.10, 200_000, 1.0)]
+    again = line(2, 0.10, 200_000, 1.0) | {"repeat_of": 1}
+    second = [line(0, 0.74, 300_000, 1.0), line(1, 0.10, 400_000, 1.0), again]
     put("one_two", 1, second, **done, latency=timed[1], incumbent=0, test={"accuracy": 0.72, "loss": 1.0})
     notes = {"remarks": ["too short to learn", "and too cold"]}
     put(
@@ -97,6 +102,8 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
     assert list(Results([experiment]).runs["latency_ms"])[:2] == pytest.approx([20, 28])
     assert row["agent_seconds"] == pytest.approx((6.5 + 3.5) / 2)
     assert row["evaluation_seconds"] == pytest.approx(10.5)
+    assert row["distinct"] == 2.5
+    assert row["test_accuracy_variance"] == pytest.approx(8)
     assert row["seconds_mean"] == pytest.approx(15.5)  # of 17 and 14
     assert row["seconds_std"] == pytest.approx(4.5**0.5)
     half = table.loc["half_done"]
@@ -109,19 +116,19 @@ def test_numbers_against_hand_computation(experiment: Experiment) -> None:
 def test_the_terminal_table(experiment: Experiment) -> None:
     text = render(experiment, "terminal")
     rows = {fields[0]: fields for fields in (re.split(r"\s{2,}", row.strip()) for row in text.splitlines()) if fields}
-    dense = ["dense", "-", "-", "90.00", "-", "80.00", "100.0", "100.0", "100.0", "-", "-", "-"]
-    assert rows["dense"] == dense
-    one = ["one_two", "2", "3", "72.00 ± 2.83", "8.00", "70.00 ± 2.83", "40.0", "20.0", "60.0"]
-    assert rows["one_two"] == [*one, "15.5 ± 2.1", "5.0", "10.5"]
-    assert rows["half_done"][:5] == ["half_done", "1 of 2", "1", "50.00", "-"]
-    assert rows["a&b"][:4] == ["a&b", "0 of 2", "-", "-"]
+    assert rows["dense"] == ["dense", "80.00", "-", "90.00", "100.0", "100.0", "100.0", "-", "-", "-", "-", "-"]
+    one = ["one_two", "70.00 ± 2.83", "8.00", "72.00 ± 2.83", "40.0", "20.0", "60.0", "15.5 ± 2.1", "5.0", "10.5"]
+    assert rows["one_two"] == [*one, "2.5 of 3", "2"]
+    assert rows["half_done"][:4] == ["half_done", "40.00", "-", "50.00"]
+    assert rows["half_done"][-2:] == ["1", "1 of 2"]
+    assert rows["a&b"][-2:] == ["-", "0 of 2"]
     assert [name for name in rows if name in ("dense", "one_two")] == ["dense", "one_two"]
     assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
 def test_what_is_missing_is_named(experiment: Experiment, form: str) -> None:
-    text = " ".join(render(experiment, form).split()).replace("\\", "")
+    text = " ".join(render(experiment, form).replace("\\allowbreak{}", "").split()).replace("\\", "")
     assert "half_done seed 1: unfinished, 1 of 3 evaluations" in text
     assert "half_done seed 1: nondeterministic" in text
     assert "half_done seed 0: too short to learn; and too cold" in text
@@ -179,7 +186,7 @@ def test_markdown_has_one_row_per_agent(experiment: Experiment) -> None:
     grid = [row for row in render(experiment, "markdown").splitlines() if row.startswith("|")]
     assert len(grid) == 2 + 4
     assert {row.count("|") for row in grid} == {13}
-    assert "evaluations" in grid[0]
+    assert "distinct evals" in grid[0]
 
 
 def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
@@ -189,11 +196,65 @@ def test_latex_is_escaped_and_balanced(experiment: Experiment) -> None:
     assert "one\\_two" in text
     assert "72.00 $\\pm$ 2.83" in text
     assert text.isascii()
-    assert text.startswith("% needs \\usepackage{booktabs,graphicx}\n")
+    assert text.startswith("% needs \\usepackage{array,booktabs,graphicx}\n")
     assert not re.findall(r"(?<!\\)(?<!\{)[%#_]", text[1:])
     body = text.split("\\midrule")[1].split("\\bottomrule")[0]
     assert all(len(re.findall(r"(?<!\\)&", row)) == 11 for row in body.strip().splitlines())
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
+
+
+def test_columns_and_a_label_are_chosen(experiment: Experiment) -> None:
+    results = Results([experiment])
+    text = table_list.render(results, "latex", columns=["macs", "test"], label_as="tab:mine")
+    assert "agent & MACs, \\% & test, \\%" in " ".join(text.split())
+    assert "\\label{tab:mine}" in text
+    assert text.count("\\textbf{") == 1  # of the columns that are there
+    with pytest.raises(TaskError, match=r"column 'tset' is unknown: expected one of .*; did you mean 'test'\?"):
+        table_list.render(results, "terminal", columns=["tset"])
+    with pytest.raises(ConfigError, match="csv always has all"):
+        table_list.render(results, "csv", columns=["test"])
+
+
+def test_every_latex_table_has_its_own_label(experiment: Experiment, tmp_path: Path) -> None:
+    other = fake.experiment(tmp_path / "an other_one", 2)
+    made = [*table_list.tables(Results([experiment])).values(), *table_list.tables(Results([other])).values()]
+    labels = [re.search(r"\\label\{(.*)\}", latex(table)) for table in made]
+    found = [label[1] for label in labels if label]
+    assert len(set(found)) == len(found) == len(made)
+    assert "tab:an-other-one:claims" in found
+
+
+def test_claims_fit_a_page(experiment: Experiment) -> None:
+    """By arithmetic, where no LaTeX is installed: a letter of 7 points is about 3.6 points wide, a line 8 high."""
+    claim = "Clustered BO takes less time than the RL agent (here for the same number of evaluations)."
+    agents = ("clustered_bo", "clustered_bo:preset=paper", "adaptive_clustered_bo")
+    rows = [
+        {"id": str(n), "source": "Fan, Mu, Zhang, ECCV 2022 (BOCR), abstract", "claim": f"{claim} {n}", "agent": agent}
+        | {"measured": "x" * 300, "outcome": "not enough seeds", "effect": "+0.8 points [0.2, 1.4]"}
+        for n in range(8)
+        for agent in agents
+    ]
+    results = Results([experiment])
+    results.findings = pd.DataFrame(rows)
+    table = table_claims.table(results)
+    columns = [column for column in table.columns if not column.detail]
+    widths = [column.share * 345 for column in columns]
+    assert sum(widths) + 2 * 2.5 * len(columns) <= 345
+    lines = 0
+    for row in table.grouped():
+        cells = [cell for cell, column in zip(row, table.columns, strict=True) if not column.detail]
+        lines += max(-(-int(3.6 * len(cell)) // int(width)) for cell, width in zip(cells, widths, strict=True))
+    assert 8 * lines <= 460  # of 550, with the caption
+    text = latex(table)
+    assert text.count(claim) == 8
+    assert "xxx" not in text
+    assert "adaptive\\_\\allowbreak{}clustered\\_\\allowbreak{}bo" in text
+
+
+def test_seed_by_seed(experiment: Experiment) -> None:
+    table = table_seeds.table(Results([experiment]))
+    assert table.cells() == [["one_two", "68.00", "72.00"], ["half_done", "40.00", "-"], ["a&b", "-", "-"]]
+    assert [column.line for column in table.columns] == ["agent", "seed 0", "seed 1"]
 
 
 def test_csv_has_full_precision(experiment: Experiment) -> None:
@@ -207,8 +268,9 @@ def test_csv_has_full_precision(experiment: Experiment) -> None:
 def test_the_files_hold_every_run(experiment: Experiment) -> None:
     table_list.write(Results([experiment]))
     names = {path.name for path in experiment.tables_folder.iterdir()}
-    kinds = ("table", "statistics", "differences", "variances", "anytime", "claims")
-    assert names == {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")} | {"runs.csv"}
+    kinds = ("table", "statistics", "differences", "variances", "anytime", "seeds", "claims")
+    files = {f"{kind}.{suffix}" for kind in kinds for suffix in ("md", "csv", "tex")}
+    assert names == files | {"runs.csv", "methods.bib"}
     rows = list(csv.DictReader((experiment.tables_folder / "runs.csv").open()))
     assert [(row["agent"], row["seed"], row["status"]) for row in rows] == [
         ("one_two", "0", "done"),
@@ -233,7 +295,7 @@ def test_a_run_with_a_damaged_line_is_named_and_the_others_reported(experiment: 
     text = " ".join(render(experiment, "terminal").split())
     assert "one_two seed 0: left out, its files are damaged: DamagedError: " in text
     assert "line 2 has index 7: expected 1" in text
-    assert "one_two 1 of 2 3 74.00" in text
+    assert "one_two 72.00 - 74.00" in text
 
 
 def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:

@@ -61,6 +61,7 @@ def _keys() -> list[Line2D]:
 
 FINAL_ACCURACY = Drawing(
     "final_accuracy",
+    "Accuracy of every run",
     "Accuracy of every run's incumbent on the test split: a dot per seed, a stroke at the mean, the dense network "
     f"where it is not far off; {style.AXIS}.",
     _draw,

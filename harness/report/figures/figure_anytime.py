@@ -90,11 +90,13 @@ _MEAN = (
 _CUT = f"{style.AXIS}, and the lowest of the early ones are cut off."
 ANYTIME_EVALUATIONS = Drawing(
     "anytime_evaluations",
+    "Accuracy over the search",
     f"Accuracy of the incumbent on the reward split against finished evaluations: {_MEAN}; {_CUT}",
     _evaluations,
 )
 ANYTIME_SECONDS = Drawing(
     "anytime_seconds",
+    "Accuracy over time",
     f"Accuracy of the incumbent on the reward split against the search's wall-clock time: {_MEAN}; a run that has "
     f"ended holds its last value; {_CUT}",
     _seconds,

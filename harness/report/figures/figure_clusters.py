@@ -121,6 +121,7 @@ def _stage_name(stage: int, labels: list[int], begins: Mapping[int, int]) -> str
 
 CLUSTERS = Drawing(
     "clusters",
+    "Clusters of layers",
     "How layers are clustered: the tree (distances on a log scale), coloured by the first stage's clusters, and the "
     "clusters of every stage of the best run, with the evaluation after which it rolled back to them.",
     _draw,

@@ -13,8 +13,10 @@ from prunebench.harness.report.figures.figure_accuracy import FINAL_ACCURACY
 from prunebench.harness.report.figures.figure_anytime import ANYTIME_EVALUATIONS, ANYTIME_SECONDS
 from prunebench.harness.report.figures.figure_clusters import CLUSTERS
 from prunebench.harness.report.figures.figure_pareto import PARETO
+from prunebench.harness.report.figures.figure_profiles import PROFILES
 from prunebench.harness.report.figures.figure_ratios import PRESERVE_RATIOS
 from prunebench.harness.report.figures.figure_times import TIME_SPLIT
+from prunebench.harness.report.figures.figure_tradeoff import TRADEOFF
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
@@ -29,16 +31,20 @@ FIGURES: Sequence[Drawing] = (
     CLUSTERS,
     PARETO,
 )
-"""To add one: its module, and an entry here."""
-TITLES = {drawing.name: drawing.title for drawing in FIGURES}
+"""Of one experiment. To add one: its module, and an entry here."""
+TOGETHER: Sequence[Drawing] = (TRADEOFF, PROFILES)
+"""Of several experiments."""
+DRAWINGS = {drawing.name: drawing for drawing in (*FIGURES, *TOGETHER)}
+"""All of them by name."""
 
 
 def draw(results: Results) -> dict[str, Figure]:
-    """The figures of one experiment for which there are data, by name, in the order of :data:`FIGURES`.
+    """The figures for which there are data, by name, in the order of :data:`FIGURES` or :data:`TOGETHER`.
 
     Raises:
         StoreError: a file of the experiment is damaged.
     """
     with matplotlib.rc_context(style.settings()):
-        drawn = {drawing.name: drawing.draw(results) for drawing in FIGURES}
+        wanted = FIGURES if len(results.parts) == 1 else TOGETHER
+        drawn = {drawing.name: drawing.draw(results) for drawing in wanted}
     return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -90,6 +90,7 @@ def _padded(values: Iterable[float]) -> tuple[float, float]:
 
 PARETO = Drawing(
     "pareto",
+    "Accuracy against cost, all evaluations",
     "Accuracy on the reward split against the limited cost, as a fraction of the dense network's: all evaluations of "
     "all runs, the best at every cost, and the budget; what is beyond it has a scale of its own; "
     f"{style.AXIS}, and the lowest twentieth is cut off.",

@@ -39,14 +39,15 @@ _CONTROL_MARKERS = ("|", "x", "+")
 
 
 AXIS = "accuracies are spaced by the logarithm of the error"
-"""What a title says of :func:`accuracy_axis`."""
+"""What a caption says of :func:`accuracy_axis`."""
 
 
 class Drawing(NamedTuple):
-    """A figure: its name, what it shows, in one sentence, and what draws it; None where there are no data for it."""
+    """A figure: its name, a title, what it shows, and what draws it; None where there are no data for it."""
 
     name: str
     title: str
+    caption: str
     draw: Callable[[Results], Figure | None]
 
 

@@ -43,6 +43,7 @@ def _draw(results: Results) -> Figure | None:
 
 TIME_SPLIT = Drawing(
     "time_split",
+    "Where the time went",
     "Wall-clock seconds of a run by what they were spent on, and in all: mean over the seeds that are done.",
     _draw,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from prunebench.envs.errors import check_choice
 from prunebench.harness.report.tables import caption as captions
 from prunebench.harness.report.tables.tabular import (
     AGENT,
@@ -19,6 +20,7 @@ from prunebench.harness.report.tables.tabular import (
     number,
     plain,
     rows,
+    said_once,
     shown,
     text,
 )
@@ -37,7 +39,12 @@ def _seeds(row: Row) -> str:
 
 
 def _evaluations(row: Row) -> str:
-    mean = row["evaluations"]
+    """How many were distinct; where some were not, of how many."""
+    distinct, evaluations = (_count(row[key]) for key in ("distinct", "evaluations"))
+    return distinct if distinct == evaluations else f"{distinct} of {evaluations}"
+
+
+def _count(mean: Any) -> str:
     return number(0 if pd.isna(mean) or float(mean).is_integer() else 1)(mean)
 
 
@@ -50,55 +57,78 @@ def _finetuned(row: Row) -> str:
 _TASK = Column("task", "network,\nbudget", "network, budget", text("task"), left=True)
 _COLUMNS = (
     AGENT,
-    Column("seeds", "seeds", "seeds", _seeds),
-    Column("evaluations", "evalu-\nations", "evals", _evaluations),
+    Column("test", "test split\naccuracy, %", "test, %", mean_std("test_accuracy", 2), ranked="test_accuracy"),
+    Column("variance", "var.,\n%²", "var., %²", plain("test_accuracy_variance", 2)),
+    Column("finetuned", "fine-\ntuned, %", "tuned, %", _finetuned, ranked="finetuned_accuracy", optional=True),
     Column(
         "reward", "reward split\naccuracy, %", "reward, %", mean_std("reward_accuracy", 2), ranked="reward_accuracy"
     ),
-    Column("variance", "var.,\n%²", "var., %²", plain("reward_accuracy_variance", 2)),
-    Column("test", "test split\naccuracy, %", "test, %", mean_std("test_accuracy", 2), ranked="test_accuracy"),
-    Column("finetuned", "fine-\ntuned, %", "tuned, %", _finetuned, ranked="finetuned_accuracy", optional=True),
     Column("macs", "MACs\nkept, %", "MACs, %", plain("macs_kept", 1)),
     Column("parameters", "params\nkept, %", "params, %", plain("parameters_kept", 1)),
     Column("latency", "latency\nkept, %", "latency, %", plain("latency_kept", 1)),
     Column("time", "time,\ns", "time, s", mean_std("seconds", 1)),
     Column("agent_time", "agent,\ns", "agent, s", plain("agent_seconds", 1)),
     Column("evaluation_time", "eval.,\ns", "eval., s", plain("evaluation_seconds", 1)),
+    Column("evaluations", "distinct\nevals", "evals", _evaluations, common=True),
+    Column("seeds", "seeds", "seeds", _seeds, common=True),
 )
+KEYS = tuple(column.key for column in _COLUMNS if column is not AGENT)
+"""The columns that can be asked for, besides those that say what a row is."""
 _LEGEND = (
-    "Columns: top-1 accuracy on the reward split (mean, standard deviation and variance) and on the test split; "
+    "Columns: top-1 accuracy on the test split (mean, standard deviation and variance) and on the reward split; "
     "MACs, parameters and latency kept; wall-clock time, of which the agent's own and that of the evaluations"
 )
+_DISTINCT = "Distinct evaluations: those that did not repeat a policy that the run had already scored."
 _BEST = "Bold: the best mean"
 _TIED = "underlined: may be the best too (95 % confidence)"
 
 
-def table(results: Results, caption: str | None = None) -> Table:
+def table(results: Results, caption: str | None = None, chosen: Sequence[str] = ()) -> Table:
     """Rows are agents, or networks and agents where there are several experiments.
 
     Args:
         results: of at least one experiment.
-        caption: without it, one is generated. What was measured and how stands among the notes.
+        caption: without it, one is generated. What was measured and how stands below it.
+        chosen: of :data:`KEYS`, in order; the default are all that say something.
+
+    Raises:
+        TaskError: there is no such column.
     """
     several = len(results.parts) > 1
     frame = _frame(results)
     told = rows(frame)
-    marks = _marks(results)
     kept = frame.columns if several else frame.columns.drop("task")
+    columns = _chosen(chosen) if chosen else shown(_COLUMNS, told)
+    marks = _marks(results, columns)
     return Table(
         name=NAME,
         title="Agents",
-        columns=shown([_TASK, *_COLUMNS] if several else _COLUMNS, told),
+        columns=[_TASK, *columns] if several else columns,
         rows=told,
         frame=frame[kept],
         caption=captions.headline(results.experiments) if caption is None else caption,
-        notes=[*_missing(results), captions.protocol(list(results.readings.values()))],
+        notes=[*_explained(columns, told), *_missing(results)],
+        how=captions.protocol(list(results.readings.values())),
         warning=captions.warning(list(results.readings.values())),
         marks=marks,
         legend=_legend(marks),
         group="task" if several else "",
         explained=_LEGEND if marks else "",
     )
+
+
+def _chosen(keys: Sequence[str]) -> list[Column]:
+    known = {column.key: column for column in _COLUMNS}
+    for key in keys:
+        check_choice("column", key, KEYS)
+    return [AGENT, *(known[key] for key in dict.fromkeys(keys))]
+
+
+def _explained(columns: Sequence[Column], told: Sequence[Row]) -> list[str]:
+    """What all rows have in common, and what a distinct evaluation is."""
+    left_out = [column for column in _COLUMNS if column not in columns]
+    evaluations = any(column.key == "evaluations" for column in columns)
+    return [*said_once(left_out, told), *([_DISTINCT] if evaluations else [])]
 
 
 def _frame(results: Results) -> pd.DataFrame:
@@ -120,12 +150,12 @@ def _missing(results: Results) -> list[str]:
     ]
 
 
-def _marks(results: Results) -> dict[tuple[int, str], Mark]:
+def _marks(results: Results, columns: Sequence[Column]) -> dict[tuple[int, str], Mark]:
     """Of every task the best agent, and those that may be the best too, by row and column."""
     marks: dict[tuple[int, str], Mark] = {}
     row = 0
     for part in results.parts:
-        for column in filter(lambda column: column.ranked, _COLUMNS):
+        for column in filter(lambda column: column.ranked, columns):
             best, possible = part.best(column.ranked)
             marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in possible}
             marks |= {(row + 1 + n, column.key): "best" for n, agent in enumerate(part.agents) if agent == best}

@@ -1,8 +1,7 @@
-"""One table in several forms: for a terminal, for a page (Markdown), for a paper (LaTeX) and for programs (CSV)."""
+"""One table in several forms: for a terminal, for a page (Markdown) and for programs (CSV); for a paper see latex."""
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ Mark = Literal["best", "tied"]
 
 DASH = "-"
 _WIDTH = 110
-_MARKS = {"best": ("\ue000", "\\textbf{"), "tied": ("\ue001", "\\underline{")}  # placeholders that nothing escapes
-_END = "\ue002"
 
 
 class Column(NamedTuple):
@@ -36,6 +33,8 @@ class Column(NamedTuple):
     share: float = 0.0  # of a LaTeX line, for text that has to be broken
     ranked: str = ""  # column of the runs by which the best agent is marked here
     optional: bool = False  # left out where no row has anything in it
+    common: bool = False  # left out where all rows say the same: a note says it once
+    detail: bool = False  # what a page unfolds, and a paper leaves out
 
     @property
     def line(self) -> str:
@@ -55,6 +54,7 @@ class Table:
         frame: the numbers in full precision, for the CSV.
         caption: what is shown, in a sentence or a paragraph.
         notes: what has to be known besides; a line each.
+        how: what was measured and how, at length: below the notes, on a page folded up.
         warning: what has to be known before anything is read; a line above the table.
         marks: by index of a row and key of a column: ``best`` (bold in LaTeX and HTML), ``tied`` (underlined: not told
             apart from it by any test).
@@ -62,6 +62,8 @@ class Table:
         explained: what short headings mean, which LaTeX has to say.
         closing: whether a page shows it once, at its end, of all experiments together.
         group: key of the first column where it names several rows at once: said once where rows cannot be sorted.
+        label: what a paper refers to it by; the default is made from its name.
+        appendix: whether it is for papers alone: a page shows the same elsewhere.
     """
 
     name: str
@@ -71,12 +73,20 @@ class Table:
     frame: pd.DataFrame
     caption: str
     notes: Sequence[str] = ()
+    how: str = ""
     warning: str = ""
     marks: Mapping[tuple[int, str], Mark] = field(default_factory=dict)
     legend: str = ""
     explained: str = ""
     closing: bool = False
     group: str = ""
+    label: str = ""
+    appendix: bool = False
+
+    @property
+    def below(self) -> list[str]:
+        """The notes, and what was measured."""
+        return [*self.notes, *filter(None, [self.how])]
 
     def cells(self) -> list[list[str]]:
         """The text of every cell, row by row."""
@@ -144,8 +154,22 @@ def rows(frame: pd.DataFrame) -> list[Row]:
 
 
 def shown(columns: Sequence[Column], told: Sequence[Row]) -> list[Column]:
-    """The columns, without optional ones that say nothing of these rows."""
-    return [c for c in columns if not c.optional or any(c.cell(row) != DASH for row in told)]
+    """The columns, without optional ones that say nothing of these rows and common ones that say one thing of all."""
+    return [c for c in columns if not (c.optional and not _said(c, told)) and not _same(c, told)]
+
+
+def said_once(columns: Sequence[Column], told: Sequence[Row]) -> list[str]:
+    """What common columns say of all rows, in a line; none where each differs from row to row."""
+    parts = [f"{column.line}: {_said(column, told).pop()}" for column in columns if _same(column, told)]
+    return [f"The same in every row: {'; '.join(parts)}."] if parts else []
+
+
+def _same(column: Column, told: Sequence[Row]) -> bool:
+    return column.common and len(_said(column, told)) == 1
+
+
+def _said(column: Column, told: Sequence[Row]) -> set[str]:
+    return {column.cell(row) for row in told} - {DASH}
 
 
 AGENT = Column("agent", "agent", "agent", text("agent"), left=True)
@@ -177,93 +201,25 @@ def terminal(table: Table) -> str:
     console = Console(width=1000, color_system=None)  # as wide as the table is, also where nobody knows the width
     with console.capture() as capture:
         console.print(shown)
-    notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.notes] if line]
+    notes = [textwrap.fill(line, _WIDTH) for line in [table.caption, *table.below] if line]
     lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*_above(table), *filter(None, lines), "", *notes, ""])
+    return "\n".join([*above(table), *filter(None, lines), "", *notes, ""])
 
 
 def markdown(table: Table) -> str:
     """A pipe table, its caption and its notes."""
-    notes = [f"- {note}".replace("<", "&lt;") for note in table.notes]
+    notes = [f"- {note}".replace("<", "&lt;") for note in table.below]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in table.grouped()]
-    grid = _tabulate(table, cells, "pipe", [c.line for c in table.columns])
-    return "\n".join([*_above(table), grid, "", table.caption, "", *notes])
+    grid = gridded(table.columns, cells, "pipe", [c.line for c in table.columns])
+    return "\n".join([*above(table), grid, "", table.caption, "", *notes])
 
 
-def latex(table: Table) -> str:
-    """A ``table`` environment for booktabs: caption above, notes below. What is wider than a line is scaled to it."""
-    cells = [
-        [_marked(cell, table.marks.get((number, column.key))) for column, cell in zip(table.columns, row, strict=True)]
-        for number, row in enumerate(table.grouped())
-    ]
-    body = _tabulate(table, cells, "latex_booktabs", [column.short for column in table.columns])
-    body = re.sub(r"(?<=\\begin\{tabular\}){[lr]*}", lambda _: f"{{{_sides(table)}}}", body, count=1)
-    if not any(column.share for column in table.columns):
-        body = f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n{body}}}"
-    for placeholder, command in [*_MARKS.values(), (_END, "}")]:
-        body = body.replace(placeholder, command)
-    told = [*table.notes, *filter(None, (table.explained, table.legend))]
-    notes = [f"\\par\\smallskip\n\\parbox{{\\linewidth}}{{{_escaped(_sentences(told))}}}"] if told else []
-    lines = [
-        "% needs \\usepackage{booktabs,graphicx}",
-        "\\begin{table}",
-        "\\centering",
-        f"\\caption{{{_escaped(table.caption)}}}",
-        f"\\label{{tab:{table.name}}}",
-        "\\scriptsize",
-        "\\setlength{\\tabcolsep}{2.5pt}",
-        *(f"\\textbf{{{_escaped(line)}}}\\par\\smallskip" for line in filter(None, _above(table))),
-        body,
-        *notes,
-        "\\end{table}",
-        "",
-    ]
-    return _symbols("\n".join(lines))
-
-
-def _above(table: Table) -> list[str]:
+def above(table: Table) -> list[str]:
+    """The lines that come before everything."""
     return [table.warning, ""] if table.warning else []
 
 
-def _sides(table: Table) -> str:
-    """How LaTeX aligns the columns."""
-
-    def side(column: Column) -> str:
-        if column.share:
-            return f"p{{{column.share:g}\\linewidth}}"
-        return "l" if column.left else "r"
-
-    return "".join(map(side, table.columns))
-
-
-def _tabulate(table: Table, cells: list[list[str]], form: str, headings: list[str]) -> str:
-    sides = ["left" if column.left else "right" for column in table.columns]
+def gridded(columns: Sequence[Column], cells: list[list[str]], form: str, headings: list[str]) -> str:
+    """Cells and headings in a form of tabulate."""
+    sides = ["left" if column.left else "right" for column in columns]
     return tabulate(cells, headings, tablefmt=form, colalign=sides, disable_numparse=True)
-
-
-def _marked(cell: str, mark: Mark | None) -> str:
-    return cell if mark is None or cell == DASH else f"{_MARKS[mark][0]}{cell}{_END}"
-
-
-def _sentences(notes: Sequence[str]) -> str:
-    return " ".join(note if note.endswith(".") else f"{note}." for note in notes)
-
-
-def _symbols(text: str) -> str:
-    for symbol, command in (("±", "$\\pm$"), ("²", "$^2$"), ("≥", "$\\ge$"), ("∞", "$\\infty$")):
-        text = text.replace(symbol, command)
-    return text
-
-
-def _escaped(text: str) -> str:
-    """Text for LaTeX; a backslash first, or the others would be escaped twice."""
-    text = text.replace("\\", "\\textbackslash ")
-    for special in "&%$#_{}":
-        text = text.replace(special, "\\" + special)
-    for symbol, command in (("~", "\\textasciitilde "), ("^", "\\textasciicircum "), ("<", "$<$"), (">", "$>$")):
-        text = text.replace(symbol, command)
-    return text
-
-
-FORMS: dict[str, Callable[[Table], str]] = {"terminal": terminal, "markdown": markdown, "csv": csv, "latex": latex}
-"""By name: what a table can be printed as."""
