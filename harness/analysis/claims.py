@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
@@ -151,6 +152,11 @@ def read(path: Path) -> tuple[Claim, ...]:
         raise ConfigError(
             f"claims {str(path)!r}: expected a list of claims, each with id, source, claim and test"
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file of claims, which :func:`read` has read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _parsed(content: Any) -> tuple[Claim, ...]:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, several, verdicts
-from prunebench.harness.analysis.claims import findings, published, read
+from prunebench.harness.analysis.claims import findings, published, read, sha256
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
 from prunebench.harness.errors import ConfigError
@@ -57,6 +57,7 @@ class Results:
         self._wanted = reference
         self.claims_file = claims
         self._claims = published() if claims is None else read(claims)
+        self.claims_sha256 = "" if claims is None else sha256(claims)
         self.best = cache(self._best)
 
     @cached_property
@@ -110,7 +111,18 @@ class Results:
         """Of :func:`prunebench.harness.analysis.comparison.differences`; where looks were fixed, as these decided."""
         if len(self.experiments) == 1 and self.experiments[0].config.looks:
             return sequential.differences(self.runs, self.experiments[0].config.looks, self.reference)
-        return comparison.differences(self.runs, self.reference)
+        return comparison.differences(self.runs[self.runs["task"].isin(self.pooled)], self.reference)
+
+    @cached_property
+    def pooled(self) -> list[str]:
+        """The tasks that count together: those with scores, where there are two; of others all."""
+        scored = self.scores.tasks if len(self.readings) > 1 else []
+        return scored if len(scored) > 1 else list(self.readings)
+
+    @cached_property
+    def matrix(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.several.matrix`."""
+        return several.matrix(self.runs)
 
     @cached_property
     def components(self) -> pd.DataFrame:
@@ -132,10 +144,10 @@ class Results:
         """Of :func:`prunebench.harness.analysis.several.scores`."""
         return several.scores(self.readings, self.runs)
 
-    @property
+    @cached_property
     def joint_verdicts(self) -> list[str]:
-        """What a report of several tasks says first: nothing yet."""
-        return []
+        """The first thing that a report says of several tasks."""
+        return verdicts.joint(self.differences, self.pooled, self.scores)
 
     # What follows is of one experiment alone: of one of the parts.
 

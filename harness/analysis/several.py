@@ -167,6 +167,27 @@ def summary(scored: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["agent", "runs", "mean", "iqm", "iqm_low", "iqm_high"])
 
 
+def matrix(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per agent, a column per agent: on how many tasks its mean is higher / as high / lower, as ``2/1/0``.
+
+    As high is what differs by at most :data:`prunebench.harness.analysis.comparison.SMALLEST_EFFECT` points.
+    """
+    means = runs[runs["status"] == "done"].groupby(["task", "agent"], sort=False)[HEADLINE].mean().unstack("task")
+    agents = [agent for agent in comparison.agents_of(runs) if agent in means.index]
+    return pd.DataFrame(
+        [{"agent": one} | {other: _record(means.loc[one], means.loc[other]) for other in agents} for one in agents]
+    )
+
+
+def _record(mine: pd.Series, theirs: pd.Series) -> str | None:
+    """None for an agent and itself, and for agents without a task in common."""
+    gains = (mine - theirs).dropna()
+    if mine.name == theirs.name or gains.empty:
+        return None
+    wins, losses = (int((sign * gains > comparison.SMALLEST_EFFECT).sum()) for sign in (1, -1))
+    return f"{wins}/{len(gains) - wins - losses}/{losses}"
+
+
 def profiles(scored: pd.DataFrame) -> pd.DataFrame:
     """Performance profiles (Dolan and Moré 2002, of scores): the share of runs that reach a score, mean over tasks.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from prunebench.harness.analysis import comparison
+from prunebench.harness.analysis import comparison, several
 from prunebench.harness.analysis.comparison import (
     BETTER,
     EQUAL,
@@ -21,6 +21,7 @@ from prunebench.harness.analysis.comparison import (
     WORSE,
     Best,
 )
+from prunebench.harness.analysis.several import Scores
 
 
 def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.DataFrame, best: Best) -> list[str]:
@@ -42,6 +43,36 @@ def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.Data
         *_optimism(done, dense),
         *_finetuned(done),
     ]
+
+
+def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores) -> list[str]:
+    """The verdicts on several tasks together.
+
+    Args:
+        differences: of these tasks, see :func:`prunebench.harness.analysis.comparison.differences`.
+        tasks: that count.
+        scores: of :func:`prunebench.harness.analysis.several.scores`.
+    """
+    rivals = differences[differences["verdict"] != NO_RUNS].sort_values("difference", ascending=False, kind="stable")
+    return [*_best_score(scores), *_left_out(tasks, scores), *against_rivals(rivals)]
+
+
+def _best_score(scores: Scores) -> Iterator[str]:
+    found = several.summary(scores.frame)
+    if len(scores.tasks) < 2 or found.empty:
+        return
+    best, *_ = found.sort_values("iqm", ascending=False, kind="stable").to_dict("records")
+    inside = "" if math.isnan(best["iqm_low"]) else f" [{best['iqm_low']:.2f}, {best['iqm_high']:.2f}]"
+    yield (
+        f"Over {len(scores.tasks)} tasks the highest score is that of {best['agent']}: {best['iqm']:.2f}{inside} of "
+        "the way from the uniform policy to the dense network."
+    )
+
+
+def _left_out(tasks: Sequence[str], scores: Scores) -> Iterator[str]:
+    for task, why in scores.without.items():
+        if task not in tasks:
+            yield f"{task} does not count here: {why}."
 
 
 def _by_mean(rivals: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:

@@ -58,11 +58,22 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
 
 def _plan(file: str | None, given: dict[str, Any]) -> Plan:
     _fix_looks(given)
+    _register(given)
     if not given.pop("add_agents", False):
         return plans.plan(None if file is None else Path(file), given)
     if file is not None:
         raise ConfigError(f"add-agents: the settings are those of the experiment in --out: leave out {file!r}")
     return plans.extension(given)
+
+
+def _register(given: dict[str, Any]) -> None:
+    """Keep the hash of a file of claims."""
+    if "claims" in given:
+        from prunebench.harness.analysis import claims  # pandas takes a second
+
+        path = Path(given["claims"])
+        claims.read(path)
+        given["claims"] = claims.sha256(path)
 
 
 def _fix_looks(given: dict[str, Any]) -> None:

@@ -119,6 +119,12 @@ SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="The most seeds of --until-decided.",
     ),
     click.option(
+        "--claims",
+        metavar="FILE",
+        type=click.Path(),
+        help="A YAML file of your own claims: its hash is kept, so that a report can say they came before the runs.",
+    ),
+    click.option(
         "--evaluations",
         type=int,
         metavar="N",

@@ -46,6 +46,7 @@ class ExperimentConfig:
             differ a mapping from each label, which is kept as pairs. They may grow later, and so may the agents.
         looks: numbers of seeds at which is looked whether more are needed, fixed before the first run; empty where
             seeds are not added by what is seen, see :mod:`prunebench.harness.analysis.sequential`.
+        claims: hash of a file of claims that were registered before the first run; empty for none.
         shard: ``i/n``: of all these runs every n-th only, see :func:`prunebench.harness.seeds.of_shard`.
     """
 
@@ -62,6 +63,7 @@ class ExperimentConfig:
     threads: int = 1
     seeds: sets.PerAgent = 5
     looks: tuple[int, ...] = ()
+    claims: str = ""
     shard: str = "1/1"
 
     def __post_init__(self) -> None:
@@ -229,7 +231,7 @@ def added(old: ExperimentConfig, new: ExperimentConfig) -> list[str]:
 def task_differences(first: ExperimentConfig, second: ExperimentConfig) -> list[str]:
     """The settings that decide numbers and differ: all but agents, seeds, and paths, of which hashes know more."""
     before, after = _flat(first), _flat(second)
-    aside = ("agents", "shard", *PATHS)
+    aside = ("agents", "shard", "looks", "claims", *PATHS)
     return _told(before, after, [name for name in before if name not in aside and before[name] != after[name]])
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from prunebench.harness.display import Display, display
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments import config as configs
 from prunebench.harness.processes.local import Function, JobCrash, Processes
 from prunebench.harness.running import bench as benches
-from prunebench.harness.running import looking
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.checking import CHECK_AHEAD, check_ahead
 
@@ -100,12 +100,34 @@ def _tables(tables: Callable[[Path], Results], experiment: Experiment, session: 
 
 def _more(results: Results | None, session: Session, shown: Display) -> ExperimentConfig | None:
     """The experiment with more seeds, where its looks ask for them."""
-    found = None if results is None or session.failed else looking.next_runs(results)
+    found = None if results is None or session.failed else next_runs(results)
     if found is None:
         return None
     config, told = found
     shown.say(told)
     return config
+
+
+def next_runs(results: Results) -> tuple[ExperimentConfig, str] | None:
+    """The experiment with the seeds of its next look, for agents whose comparisons are open, and a line about it.
+
+    None where all is decided, the last look is over, or there was none to come.
+
+    Args:
+        results: of the experiment, all of whose runs have ended.
+    """
+    from prunebench.harness.analysis import sequential  # pandas takes a second: not before runs are on their way
+
+    config = results.experiment.config
+    waiting = sequential.open_agents(results.differences) if config.looks else []
+    if not waiting:
+        return None
+    reached = min(len(config.all_seeds_of(label)) for label in waiting)
+    later = [look for look in config.looks if look > reached]
+    if not later:
+        return None
+    told = f"look at {reached} seeds: not decided for {', '.join(waiting)}; they go on to {later[0]} seeds"
+    return configs.grown(config, {label: range(later[0]) for label in waiting}), told
 
 
 def _check(unfinished: list[ExperimentConfig], check: Function, shown: Display) -> None:

@@ -54,7 +54,7 @@ def test_the_tables_compile(experiment: Experiment, tmp_path: Path) -> None:
 
 
 def test_the_best_is_bold_and_what_is_not_told_apart_underlined(tmp_path: Path) -> None:
-    few = table_list.render(Results([fake.experiment(tmp_path / "few", 3)]), "latex")
+    few = table_list.render(Results([fake.experiment(tmp_path / "few", 2)]), "latex")
     assert few.count("\\textbf{") == 2  # reward and test accuracy
     assert "underlined: may be the best too" in few
     made = fake.experiment(tmp_path / "many", 10, agents=("uniform", "random", "bo"))

@@ -1,4 +1,4 @@
-"""Published claims against what was measured here."""
+"""Claims against what was measured here: published ones or a user's, and the same asked of our own agent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from prunebench.harness.analysis.claim_rules import NOT_TESTED
 from prunebench.harness.report.tables.tabular import DASH, Column, Row, Table, rows, shown, text
 
 if TYPE_CHECKING:
@@ -28,15 +29,44 @@ _COLUMNS = (
     Column("source", "source", "source", text("source"), left=True, detail=True),
 )
 _CAPTION = (
-    "Published claims, each tested by the comparison written down for it in claims.yaml, with accuracies on the test "
-    "split, at 5 %, not corrected for their number. Rows for adaptive_clustered_bo put the same question to our own "
-    "agent; they say nothing about the published method."
+    "Each tested by the comparison written down for it, with accuracies on the test split, at 5 %, not corrected for "
+    "their number. Refuted: an equivalence test shows that the effect is smaller than the smallest that matters."
 )
+_OURS = "adaptive_clustered_bo"  # no paper speaks of it
 
 
 def table(results: Results) -> Table:
-    """Every claim that was tested, and those that none of the agents here can test."""
+    """Every claim that was tested, and those that none of the agents here can test; our own agent has another table."""
     frame = results.findings
+    titled = "Published claims" if results.claims_file is None else "Claims"
+    return _shown(NAME, titled, frame[~_ours(frame)], [_registered(results)] if results.claims_file else [])
+
+
+def own(results: Results) -> Table | None:
+    """The questions of published claims, put to our own agent; None where it took no part."""
+    frame = results.findings
+    if results.claims_file is not None or not (_ours(frame) & (frame["outcome"] != NOT_TESTED)).any():
+        return None
+    note = "These rows say nothing about the published method."
+    return _shown(OWN, f"The same questions about {_OURS}, our own agent", frame[_ours(frame)], [note])
+
+
+OWN = "own_claims"
+
+
+def _ours(frame: pd.DataFrame) -> pd.Series:
+    return frame["agent"].str.partition(":")[0] == _OURS
+
+
+def _shown(name: str, title: str, frame: pd.DataFrame, notes: list[str]) -> Table:
     told = rows(frame)
     caption = f"{_CAPTION} Sources: {'; '.join(dict.fromkeys(frame['source']))}."
-    return Table(NAME, "Published claims", shown(_COLUMNS, told), told, frame, caption, closing=True, group="claim")
+    return Table(name, title, shown(_COLUMNS, told), told, frame, caption, notes, closing=True, group="claim")
+
+
+def _registered(results: Results) -> str:
+    """Whether the claims were there before the runs."""
+    known = {experiment.config.claims for experiment in results.experiments}
+    if known == {results.claims_sha256}:
+        return "These claims were registered before the first run: experiment.yaml has their hash."
+    return "These claims were not registered before the runs (bench --claims): they may have been made to fit."

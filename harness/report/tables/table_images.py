@@ -45,13 +45,13 @@ def table(results: Results) -> Table | None:
 
 
 def _notes(results: Results) -> list[str]:
-    """The leading agent's case in words, and how many runs tell nothing."""
+    """The strongest rival's case in words, and how many runs tell nothing."""
     frame, done = results.images, int((results.runs["status"] == "done").sum())
-    leading = frame.sort_values("accuracy").iloc[-1]
+    rivals = frame[frame["agent"] != results.reference].sort_values("accuracy")
     missing = done - int(frame["runs"].sum())
     lost = f"{missing} of {done} runs are of an older version, which did not keep on which images they were right."
-    said = images.sentence(leading, results.reference, results.reading.images)
-    return [*filter(None, [said]), *([lost] if missing else [])]
+    said = [images.sentence(row, results.reference, results.reading.images) for _, row in rivals.tail(1).iterrows()]
+    return [*filter(None, said), *([lost] if missing else [])]
 
 
 def _signed(row: Row) -> str:

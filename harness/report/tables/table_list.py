@@ -20,6 +20,8 @@ from prunebench.harness.report.tables import (
     table_components,
     table_differences,
     table_images,
+    table_matrix,
+    table_own_claims,
     table_scores,
     table_seeds,
     table_statistics,
@@ -50,12 +52,14 @@ TABLES: Sequence[Home] = (
     table_tradeoff,
     table_statistics,
     table_differences,
+    table_matrix,
     table_variances,
     table_images,
     table_anytime,
     table_components,
     table_seeds,
     table_claims,
+    table_own_claims,
 )
 """In the order of the page. To add one: its module, and an entry here."""
 
