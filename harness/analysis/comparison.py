@@ -36,7 +36,9 @@ NO_RUNS = "no runs to compare"
 
 
 def reference_agent(runs: pd.DataFrame, wanted: str | None = None) -> str:
-    """The agent that the others are compared with: the one asked for, else the last one named that has a result.
+    """The agent that the others are compared with: the one asked for, else the last one named.
+
+    That is, of those that have results on the most tasks.
 
     Raises:
         TaskError: there is no such agent here.
@@ -44,8 +46,9 @@ def reference_agent(runs: pd.DataFrame, wanted: str | None = None) -> str:
     if wanted is not None:
         check_choice("reference", wanted, agents_of(runs))
         return wanted
-    with_results = agents_of(runs[(runs["status"] == "done") & runs[HEADLINE].notna()])
-    return (with_results or agents_of(runs))[-1]
+    known = runs[(runs["status"] == "done") & runs[HEADLINE].notna()]
+    tasks = known.groupby("agent")["task"].nunique()
+    return [agent for agent in agents_of(runs) if tasks.get(agent, 0) == tasks.max() or tasks.empty][-1]
 
 
 def own_reference(runs: pd.DataFrame, wanted: str) -> str:

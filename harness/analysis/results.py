@@ -147,7 +147,7 @@ class Results:
     @cached_property
     def joint_verdicts(self) -> list[str]:
         """The first thing that a report says of several tasks."""
-        return verdicts.joint(self.differences, self.pooled, self.scores)
+        return verdicts.joint(self.differences, self.pooled, self.scores, several.summary(self.scores.frame))
 
     # What follows is of one experiment alone: of one of the parts.
 

@@ -170,22 +170,22 @@ def summary(scored: pd.DataFrame) -> pd.DataFrame:
 def matrix(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per agent, a column per agent: on how many tasks its mean is higher / as high / lower, as ``2/1/0``.
 
-    As high is what differs by at most :data:`prunebench.harness.analysis.comparison.SMALLEST_EFFECT` points.
+    As high is what differs by at most :data:`prunebench.harness.analysis.comparison.SMALLEST_EFFECT` points. Empty for
+    an agent and itself, and for two without a task in common.
     """
-    means = runs[runs["status"] == "done"].groupby(["task", "agent"], sort=False)[HEADLINE].mean().unstack("task")
-    agents = [agent for agent in comparison.agents_of(runs) if agent in means.index]
-    return pd.DataFrame(
-        [{"agent": one} | {other: _record(means.loc[one], means.loc[other]) for other in agents} for one in agents]
-    )
+    means = runs[runs["status"] == "done"].groupby(["agent", "task"], sort=False)[HEADLINE].mean()
+    by_task = {str(agent): own.droplevel("agent").dropna() for agent, own in means.groupby("agent", sort=False)}
+    told = {one: [_record(mine, theirs) for theirs in by_task.values()] for one, mine in by_task.items()}
+    frame = pd.DataFrame.from_dict(told, orient="index", columns=list(by_task))
+    for agent in by_task:
+        frame.loc[agent, agent] = None
+    return frame.rename_axis("agent").reset_index()
 
 
 def _record(mine: pd.Series, theirs: pd.Series) -> str | None:
-    """None for an agent and itself, and for agents without a task in common."""
     gains = (mine - theirs).dropna()
-    if mine.name == theirs.name or gains.empty:
-        return None
     wins, losses = (int((sign * gains > comparison.SMALLEST_EFFECT).sum()) for sign in (1, -1))
-    return f"{wins}/{len(gains) - wins - losses}/{losses}"
+    return f"{wins}/{len(gains) - wins - losses}/{losses}" if len(gains) else None
 
 
 def profiles(scored: pd.DataFrame) -> pd.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from prunebench.harness.analysis import comparison, several
+from prunebench.harness.analysis import comparison
 from prunebench.harness.analysis.comparison import (
     BETTER,
     EQUAL,
@@ -21,7 +21,9 @@ from prunebench.harness.analysis.comparison import (
     WORSE,
     Best,
 )
-from prunebench.harness.analysis.several import Scores
+
+if TYPE_CHECKING:
+    from prunebench.harness.analysis.several import Scores
 
 
 def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.DataFrame, best: Best) -> list[str]:
@@ -45,26 +47,26 @@ def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.Data
     ]
 
 
-def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores) -> list[str]:
+def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores, summary: pd.DataFrame) -> list[str]:
     """The verdicts on several tasks together.
 
     Args:
         differences: of these tasks, see :func:`prunebench.harness.analysis.comparison.differences`.
         tasks: that count.
         scores: of :func:`prunebench.harness.analysis.several.scores`.
+        summary: of :func:`prunebench.harness.analysis.several.summary`.
     """
     rivals = differences[differences["verdict"] != NO_RUNS].sort_values("difference", ascending=False, kind="stable")
-    return [*_best_score(scores), *_left_out(tasks, scores), *against_rivals(rivals)]
+    return [*_best_score(summary, len(scores.tasks)), *_left_out(tasks, scores), *against_rivals(rivals)]
 
 
-def _best_score(scores: Scores) -> Iterator[str]:
-    found = several.summary(scores.frame)
-    if len(scores.tasks) < 2 or found.empty:
+def _best_score(found: pd.DataFrame, tasks: int) -> Iterator[str]:
+    if tasks < 2 or found.empty:
         return
     best, *_ = found.sort_values("iqm", ascending=False, kind="stable").to_dict("records")
     inside = "" if math.isnan(best["iqm_low"]) else f" [{best['iqm_low']:.2f}, {best['iqm_high']:.2f}]"
     yield (
-        f"Over {len(scores.tasks)} tasks the highest score is that of {best['agent']}: {best['iqm']:.2f}{inside} of "
+        f"Over {tasks} tasks the highest score is that of {best['agent']}: {best['iqm']:.2f}{inside} of "
         "the way from the uniform policy to the dense network."
     )
 

@@ -19,7 +19,7 @@ SPLITS = {"reward": 200, "test": 100}
 def test_repeats_and_the_incumbent_follow_from_the_lines(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, seeds=1, agents=("bo",))
     run = made.run("bo", 0)
-    lines = [line.model_dump() for line in run.lines()]
+    lines = [line.model_dump() | {"repeat_of": None} for line in run.lines()]
     scored = {name: lines[2][name] for name in ("channels", "accuracy", "loss", "feasible")}
     lines[5] |= scored | {"repeat_of": 2}
     lines[7] |= scored | {"repeat_of": 5, "loss": scored["loss"] + 0.1, "feasible": False}

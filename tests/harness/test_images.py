@@ -104,7 +104,7 @@ def test_the_table(tmp_path: Path) -> None:
     told = table_images.table(results)
     assert told is not None
     assert told.notes == [images.sentence(random, "bo", 100)]
-    assert "of bo's lead over random" in told.notes[0]
+    assert "of random's distance behind bo" in told.notes[0]
 
     run = experiment.run("bo", 1)
     fake.amend(run, test={"accuracy": 0.9, "loss": 1.0})

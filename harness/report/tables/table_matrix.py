@@ -18,12 +18,15 @@ def table(results: Results) -> Table | None:
     if len(results.readings) < 2 or len(results.agents) < 2:
         return None
     frame = results.matrix
-    others = [
-        Column(agent, agent.replace("_", "_\n").replace(":", ":\n"), agent, text(agent)) for agent in frame["agent"]
-    ]
+    others = [_column(name) for name in frame["agent"]]
     caption = (
         f"Wins / ties / losses of the row's agent against the column's, over the tasks that both have runs on, by mean "
         f"test accuracy; a tie is a difference of at most {SMALLEST_EFFECT:g} points. No test: that is the table of "
         "differences."
     )
     return Table(NAME, "Wins, ties and losses", [AGENT, *others], rows(frame), frame, caption)
+
+
+def _column(agent: str) -> Column:
+    """Its heading broken where a name may be, for there are many columns."""
+    return Column(agent, agent.replace("_", "_\n").replace(":", ":\n"), agent, text(agent))
