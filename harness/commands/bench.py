@@ -78,11 +78,17 @@ def _register(given: dict[str, Any]) -> None:
 
 def _fix_looks(given: dict[str, Any]) -> None:
     """The looks of an experiment that is to go on until it is decided, and the seeds of the first one."""
-    until, most = given.pop("until_decided", False), given.pop("max_seeds", LOOKS[-1])
+    until, most = given.pop("until_decided", False), given.pop("max_seeds", None)
+    if not until and most is not None:
+        raise ConfigError(f"max-seeds {most}: expected --until-decided beside it, or --seeds in its place")
     if not until:
         return
-    if "seeds" in given:
-        raise ConfigError(f"seeds {given['seeds']!r}: --until-decided chooses them; expected --max-seeds, or neither")
+    most = LOOKS[-1] if most is None else most
+    for name in ("seeds", "shard", "add_agents"):
+        if name in given:
+            raise ConfigError(
+                f"until-decided: seeds are added by what all runs show; leave out --{name.replace('_', '-')}"
+            )
     check_count("max-seeds", most)
     given["looks"] = looks_up_to(most)
     given["seeds"] = given["looks"][0]

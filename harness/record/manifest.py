@@ -44,6 +44,7 @@ def session(config: ExperimentConfig, command: str, jobs: int | None, engine: st
         "command": command,
         "jobs": jobs,
         "engine": engine,
+        "runs": len(config.runs()),
         **origin(config.agents),
     }
 

@@ -13,6 +13,8 @@ import pytest
 import toy_runs
 
 from prunebench.harness import cli
+from prunebench.harness.analysis import comparison, sequential
+from prunebench.harness.analysis.results import Results
 from prunebench.harness.commands import bench as bench_command
 from prunebench.harness.experiments import ahead, registry
 from prunebench.harness.record import store
@@ -54,6 +56,10 @@ def run(*arguments: str) -> int:
         ("bench --shard 3/2", "shard '3/2': expected which part of how many"),
         ("bench --shard 9/9", "shard '9/9': none of the experiment's runs is in it"),
         ("bench --add-agents", "add-agents: expected --out"),
+        ("bench --max-seeds 8", "max-seeds 8: expected --until-decided beside it"),
+        ("bench --until-decided --seeds 3", "until-decided: seeds are added by what all runs show; leave out --seeds"),
+        ("bench --until-decided --max-seeds 0", "max-seeds 0: expected"),
+        ("bench --claims nowhere.yaml", "claims 'nowhere.yaml': "),
         ("bench --add-agents --out nowhere", "folder 'nowhere' holds no experiment"),
         ("bench more.yaml --add-agents", "leave out 'more.yaml'"),
         ("merge nowhere elsewhere --out all", "'nowhere' holds no experiment"),
@@ -170,6 +176,55 @@ def test_agents_are_added_where_that_is_asked_for(
     assert run(*first) == 0
     captured = capsys.readouterr().err
     assert "has sampler, global, seeds 2 to 3, 7 (not every agent has all): all of them are kept" in captured
+
+
+def test_seeds_are_added_until_it_is_decided(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:
+    words = ["bench", "--agents", "sampler,global", "--evaluations", "2", "--out", "x", "--until-decided"]
+    assert run(*words, "--max-seeds", "6") == 0
+    told = capsys.readouterr().err
+    made = store.load(Path("x"))
+    assert made.config.looks == (5, 6)
+    results = Results([made])
+    first = results.runs[results.runs["seed"] < 5]
+    (verdict,) = comparison.differences(first, "global", alpha=0.025)["verdict"]
+    went_on = verdict not in sequential.DECIDED
+    assert ("look at 5 seeds: not decided for global, sampler; they go on to 6 seeds" in told) == went_on
+    assert made.config.seeds == (6 if went_on else 5)
+    stamps = {path: path.stat().st_mtime_ns for path in Path("x").rglob("*.jsonl")}
+    assert run(*words, "--max-seeds", "6") == 0  # and nothing is run again
+    assert {path: path.stat().st_mtime_ns for path in Path("x").rglob("*.jsonl")} == stamps
+    capsys.readouterr()
+    assert run(*words, "--max-seeds", "8") == 2
+    assert "looks is (5, 6), not (5, 8)" in capsys.readouterr().err
+    text = (Path("x") / "tables" / "differences.md").read_text()
+    assert "at looks fixed beforehand (5, 6 seeds). Each may err in 2.5 %" in text
+
+
+def test_a_users_claims_are_registered_before_the_runs(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:
+    entry = "- {id: mine, source: us, claim: One is better, test: {kind: difference, column: test_accuracy, "
+    Path("my.yaml").write_text(f"{entry}agent: global, reference: sampler, expect: higher, relevant: 0.5}}}}\n")
+    Path("late.yaml").write_text(Path("my.yaml").read_text().replace("0.5", "0.1"))
+    assert (
+        run(
+            "bench",
+            "--agents",
+            "sampler,global",
+            "--seeds",
+            "1",
+            "--evaluations",
+            "1",
+            "--out",
+            "x",
+            "--claims",
+            "my.yaml",
+        )
+        == 0
+    )
+    for file, words in (("my.yaml", "were registered before the first run"), ("late.yaml", "were not registered")):
+        assert run("report", "x", "--claims", file) == 0
+        text = (Path("x") / "tables" / "claims.md").read_text()
+        assert words in text
+        assert "One is better" in text
 
 
 def test_a_shard_alone_lacks_nothing(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:

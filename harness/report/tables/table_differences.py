@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prunebench.harness.analysis.comparison import NO_RUNS, SMALLEST_EFFECT, VARIES
+from prunebench.harness.analysis.statistics.inference import ALPHA
 from prunebench.harness.report.tables.tabular import AGENT, Column, Row, Table, interval, p_value, plain, rows, text
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
+    from prunebench.harness.record.store import Experiment
 
 NAME = "differences"
 _SEVERAL = (
@@ -31,9 +33,24 @@ def table(results: Results) -> Table | None:
         f"all of it is within {SMALLEST_EFFECT:g} points. P(better): how often a run of the agent beats one of "
         f"{results.reference}, ties as halves."
     )
-    return Table(
-        NAME, f"Against {results.reference}", _columns(tasks), rows(frame), frame, caption, [_SEVERAL] * (tasks > 1)
-    )
+    notes = [_SEVERAL] * (tasks > 1) + [said for part in results.experiments for said in _looked(part)]
+    return Table(NAME, f"Against {results.reference}", _columns(tasks), rows(frame), frame, caption, notes)
+
+
+def _looked(experiment: Experiment) -> Iterator[str]:
+    """How seeds were added, where results were seen before."""
+    looks = experiment.config.looks
+    if looks:
+        yield (
+            f"Seeds were added until it was decided, at looks fixed beforehand ({', '.join(map(str, looks))} seeds). "
+            f"Each may err in {100 * ALPHA / len(looks):.2g} % of experiments; a row is as of the look that decided it."
+        )
+    counts = {session["runs"] for session in experiment.manifest()["sessions"] if "runs" in session}
+    if len(counts) > 1 and not looks:
+        yield (
+            f"Runs were added to this experiment (it had {' and '.join(map(str, sorted(counts)))}): if its results had "
+            "been looked at before, p values do not allow for that."
+        )
 
 
 def _columns(tasks: int) -> Sequence[Column]:
