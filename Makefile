@@ -56,7 +56,7 @@ study: $(READY)  ## run or resume the reference study (hours), and write its tab
 	  $(BIN)/prunebench bench "results/reference/$$part.yaml" || code=$$?; \
 	  case $$code in 0|1|2) ;; *) exit $$code;; esac; done; \
 	there=$$(ls -d $(PARTS_OF_STUDY:%=results/reference/%) 2>/dev/null); \
-	[ -z "$$there" ] || $(BIN)/prunebench report $$there --reference ddpg --html results/reference/report.html; exit $$code
+	[ -z "$$there" ] || $(BIN)/prunebench report $$there --html results/reference/report.html; exit $$code
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder

@@ -183,20 +183,30 @@ class Best(NamedTuple):
     possible: list[str]
 
 
-def best(runs: pd.DataFrame, column: str = HEADLINE) -> Best:
+def best(runs: pd.DataFrame, column: str = HEADLINE, told: pd.DataFrame | None = None) -> Best:
     """Of one task.
 
-    An agent is left out where another one's mean is higher by a one-sided test at 5 %, divided by the number of other
-    agents: so the best is left out with a chance of 5 % at most (Hsu, J. Am. Stat. Assoc. 79, 1984, of whose multiple
-    comparisons with the best this is Bonferroni's form).
+    An agent is left out where another one's mean is higher by a one-sided test at 2.5 %, divided by the number of other
+    agents (Hsu, J. Am. Stat. Assoc. 79, 1984; of his multiple comparisons with the best this is Bonferroni's form), or
+    where a verdict says so, which it does of the best with a chance of 2.5 % at most.
+
+    Args:
+        runs: of one task.
+        column: of values of which more is better.
+        told: of :func:`differences` in this column, where there are verdicts.
     """
     means = runs[runs["status"] == "done"].groupby("agent", sort=False)[column].mean().dropna()
     if means.empty:
         return Best(None, [])
     samples = {str(agent): values(runs, str(agent), column).to_numpy() for agent in means.index}
-    level = ALPHA / max(1, len(samples) - 1)
+    level = ALPHA / 2 / max(1, len(samples) - 1)
     beaten = {low for low, high in permutations(samples, 2) if _higher(samples[high], samples[low], level)}
+    beaten |= set() if told is None else _told_worse(told)
     return Best(str(means.idxmax()), [agent for agent in samples if agent not in beaten])
+
+
+def _told_worse(told: pd.DataFrame) -> set[str]:
+    return {*told.loc[told["verdict"] == WORSE, "agent"], *told.loc[told["verdict"] == BETTER, "reference"]}
 
 
 def _higher(ours: np.ndarray, theirs: np.ndarray, level: float) -> bool:

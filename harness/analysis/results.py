@@ -168,7 +168,7 @@ class Results:
         return frames.summary(self.runs)
 
     def _best(self, column: str = HEADLINE) -> Best:
-        return comparison.best(self.runs, column)
+        return comparison.best(self.runs, column, self.differences if column == HEADLINE else None)
 
     @cached_property
     def variances(self) -> pd.DataFrame:

@@ -157,14 +157,15 @@ def _scored(reading: Reading, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(scored: pd.DataFrame) -> pd.DataFrame:
-    """A row per agent: agent, runs, mean, iqm, and of the latter's stratified bootstrap interval iqm_low, iqm_high."""
+    """A row per agent: agent, runs, mean (over tasks), of its 95 % interval mean_low, mean_high, and iqm (of runs)."""
     rows = []
     for agent, own in scored.groupby("agent", sort=False):
         strata = [task["score"].to_numpy(dtype=np.float64) for _, task in own.groupby("task", sort=False)]
-        values, interval = np.concatenate(strata), inference.iqm_interval(strata)
-        found = {"mean": float(values.mean()), "iqm": float(inference.iqm(values))}
-        rows.append({"agent": agent, "runs": len(values)} | found | {"iqm_low": interval[0], "iqm_high": interval[1]})
-    return pd.DataFrame(rows, columns=["agent", "runs", "mean", "iqm", "iqm_low", "iqm_high"])
+        values, interval = np.concatenate(strata), inference.mean_interval(*strata)
+        mean = float(np.mean([task.mean() for task in strata]))
+        spread = {"mean_low": interval.low, "mean_high": interval.high, "iqm": float(inference.iqm(values))}
+        rows.append({"agent": agent, "runs": len(values), "mean": mean} | spread)
+    return pd.DataFrame(rows, columns=["agent", "runs", "mean", "mean_low", "mean_high", "iqm"])
 
 
 def matrix(runs: pd.DataFrame) -> pd.DataFrame:

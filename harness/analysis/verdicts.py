@@ -63,10 +63,10 @@ def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores, summa
 def _best_score(found: pd.DataFrame, tasks: int) -> Iterator[str]:
     if tasks < 2 or found.empty:
         return
-    best, *_ = found.sort_values("iqm", ascending=False, kind="stable").to_dict("records")
-    inside = "" if math.isnan(best["iqm_low"]) else f" [{best['iqm_low']:.2f}, {best['iqm_high']:.2f}]"
+    best, *_ = found.sort_values("mean", ascending=False, kind="stable").to_dict("records")
+    inside = "" if math.isnan(best["mean_low"]) else f" [{best['mean_low']:.2f}, {best['mean_high']:.2f}]"
     yield (
-        f"Over {tasks} tasks the highest score is that of {best['agent']}: {best['iqm']:.2f}{inside} of "
+        f"Over {tasks} tasks the highest mean score is that of {best['agent']}: {best['mean']:.2f}{inside} of "
         "the way from the uniform policy to the dense network."
     )
 

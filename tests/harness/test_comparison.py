@@ -121,6 +121,11 @@ def test_the_best_and_what_may_be_it() -> None:
     found = comparison.best(frame(1, 10, random=50, bo=60, ddpg=40, tpe=60.2))
     assert (found.agent in found.possible, set(found.possible)) == (True, {"bo", "tpe"})
     assert comparison.best(frame(1, 2, random=50, bo=60, ddpg=40)) == ("bo", ["random", "bo", "ddpg"])
+    runs = frame(1, 3, random=50, bo=60, ddpg=59)
+    told = comparison.differences(runs, "bo").assign(verdict=["no difference shown", "worse"])
+    assert "ddpg" in comparison.best(runs).possible
+    assert "ddpg" not in comparison.best(runs, told=told).possible
+    assert comparison.best(runs, told=told.assign(verdict="better")).possible == ["ddpg"]
     assert comparison.best(frame(1, 3, bo=60)) == ("bo", ["bo"])
     assert comparison.best(frame(1, 3, bo=60).assign(status="running")) == (None, [])
     without = frame(1, 10, random=50, bo=60)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from prunebench.harness.analysis.statistics import inference
@@ -65,32 +66,14 @@ def test_probability_over_tasks_is_the_mean_of_theirs() -> None:
     assert found == pytest.approx((1 + 0.5) / 2)
 
 
-def percentiles(drawn: list[float]) -> tuple[float, float]:
-    ordered = sorted(drawn)
-    return ordered[round(0.025 * len(ordered))], ordered[round(0.975 * len(ordered)) - 1]
-
-
-def test_bootstrap_intervals_against_a_loop() -> None:
-    rng = np.random.default_rng(3)
-    first, second = rng.normal(0, 1, 12), rng.normal(2, 3, 9)
-
-    def again(values: np.ndarray) -> np.ndarray:
-        return values[rng.integers(len(values), size=len(values))]
-
-    def iqm(values: np.ndarray) -> float:
-        cut = int(0.25 * len(values))
-        return float(np.mean(sorted(values)[cut : len(values) - cut]))
-
-    expected = percentiles([iqm(np.concatenate([again(first), again(second)])) for _ in range(4000)])
-    assert inference.iqm_interval([first, second]) == pytest.approx(expected, abs=0.15)
-
-
-def test_no_interval_of_few_values() -> None:
-    assert math.isnan(inference.iqm_interval([[1, 2, 3, 4]]).low)
-    assert inference.iqm_interval([[2, 2, 2, 2, 2]]) == (2, 2)
-    assert math.isnan(inference.iqm_interval([]).low)
+def test_intervals_of_means() -> None:
     assert math.isnan(inference.mean_interval([3]).low)
+    assert math.isnan(inference.mean_interval().low)
     assert inference.mean_interval([1, 3]) == pytest.approx((2 - 12.706205, 2 + 12.706205))
+    assert inference.mean_interval([2, 2], [4, 4]) == (3, 3)
+    first, second = [1.0, 2, 4], [10.0, 11, 15, 16]  # half the sum of means: as of a difference, with one sign turned
+    expected = stats.ttest_ind(first, [-v for v in second], equal_var=False).confidence_interval(0.95)
+    assert inference.mean_interval(first, second) == pytest.approx((expected.low / 2, expected.high / 2))
 
 
 def test_variance_components_by_hand() -> None:

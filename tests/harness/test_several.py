@@ -106,7 +106,7 @@ def test_scores_and_what_is_left_out(made: list[Experiment], tmp_path: Path) -> 
     values = [v for experiment in made for v in independent.score(Disk(experiment.folder), "bo")]
     assert rows["bo"]["iqm"] == pytest.approx(independent.iqm(values))
     assert rows["bo"]["mean"] == pytest.approx(independent.mean(values))
-    assert rows["bo"]["iqm_low"] < rows["bo"]["iqm"] < rows["bo"]["iqm_high"]
+    assert rows["bo"]["mean_low"] < rows["bo"]["mean"] < rows["bo"]["mean_high"]
     assert rows["uniform"]["mean"] == pytest.approx(0)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prunebench.harness.analysis import several
-from prunebench.harness.analysis.statistics.inference import RESAMPLED_RUNS
 from prunebench.harness.report.tables.tabular import AGENT, Column, Table, interval, plain, rows, said_once, shown
 
 if TYPE_CHECKING:
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
 NAME = "scores"
 _COLUMNS = (
     AGENT,
-    Column("iqm", "IQM of\nthe score", "IQM", plain("iqm", 2)),
-    Column("interval", "95 % interval\nof the IQM", "95 % interval", interval("iqm_low", "iqm_high", 2)),
     Column("mean", "mean\nscore", "mean", plain("mean", 2)),
+    Column("interval", "95 % interval\nof the mean", "95 % interval", interval("mean_low", "mean_high", 2)),
+    Column("iqm", "IQM of\nthe score", "IQM", plain("iqm", 2)),
     Column("runs", "runs", "runs", plain("runs"), common=True),
 )
 
 
 def table(results: Results) -> Table | None:
-    """Interquartile means of the scores; None where fewer than two tasks have any."""
+    """Means of the scores; None where fewer than two tasks have any."""
     scores = results.scores
     if len(scores.tasks) < 2 or scores.frame.empty:
         return None
@@ -30,8 +29,8 @@ def table(results: Results) -> Table | None:
     told = rows(frame)
     caption = (
         f"Normalised score over {len(scores.tasks)} tasks: 0 is the uniform policy's test accuracy in a task, 1 the "
-        "dense network's. Interquartile mean (IQM) over all runs, with a percentile-bootstrap interval, stratified by "
-        f"task, from {RESAMPLED_RUNS} runs on."
+        "dense network's. Mean over tasks, with Student's interval for these tasks, and interquartile mean (IQM) of "
+        "all runs."
     )
     notes = [*said_once(_COLUMNS, told), *(f"{task} is left out: {why}." for task, why in scores.without.items())]
     if scores.absent:
