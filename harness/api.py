@@ -141,6 +141,7 @@ def report(
     *,
     reference: str | None = None,
     targets: Sequence[float] = (),
+    claims: str | Path | None = None,
 ) -> Path:
     """Write tables, figures and the report of one or several experiments.
 
@@ -149,7 +150,8 @@ def report(
     from prunebench.harness.analysis.results import Results
     from prunebench.harness.report import page as reports
 
-    return reports.write(Results(_several(experiments), reference, targets), None if path is None else Path(path))
+    results = Results(_several(experiments), reference, targets, None if claims is None else Path(claims))
+    return reports.write(results, None if path is None else Path(path))
 
 
 def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from prunebench.harness.analysis import claim_rules, comparison
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
@@ -49,12 +49,28 @@ class Where(BaseModel):
         return None
 
 
-class Difference(BaseModel):
+Accuracy = Literal["test_accuracy", "reward_accuracy", "finetuned_accuracy"]
+"""Columns of the runs, in per cent."""
+
+
+class _Pair(BaseModel):
+    """Two agents, which are not one."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if getattr(self, "agent", "") == getattr(self, "reference", None):
+            raise ValueError("agent and reference are the same")
+        if getattr(self, "column", "") == "seconds" and not getattr(self, "relevant", 0.5) < 1:
+            raise ValueError("relevant: of seconds expected a share below 1, as 0.05")
+        return self
+
+
+class Difference(_Pair):
     """One agent's values are higher, or lower, than another's, by what matters."""
 
     model_config = _STRICT
     kind: Literal["difference"]
-    column: str
+    column: Accuracy | Literal["seconds"]
     agent: str
     reference: str
     expect: Literal["higher", "lower"]
@@ -66,12 +82,12 @@ class Difference(BaseModel):
         return _saved(self.relevant) if self.column == "seconds" else self.relevant
 
 
-class Variance(BaseModel):
+class Variance(_Pair):
     """One agent's values vary less than another's."""
 
     model_config = _STRICT
     kind: Literal["variance"]
-    column: str
+    column: Accuracy | Literal["seconds"]
     agent: str
     reference: str
     expect: Literal["lower"]
@@ -83,7 +99,7 @@ class Variance(BaseModel):
         return _saved(self.relevant)
 
 
-class Target(BaseModel):
+class Target(_Pair):
     """One agent needs less time than another to an accuracy on the reward split that every run of both reaches."""
 
     model_config = _STRICT
@@ -110,9 +126,9 @@ class Value(BaseModel):
 
     model_config = _STRICT
     kind: Literal["value"]
-    column: str
+    column: Accuracy
     agent: str
-    published: tuple[float, float]
+    published: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]]
     expect: Literal["equals", "reaches"]
 
 
@@ -148,7 +164,7 @@ def read(path: Path) -> tuple[Claim, ...]:
         raise ConfigError(f"claims {str(path)!r}: {where}: {first['msg']}") from error
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"claims {str(path)!r}: {plain_line(str(error))}") from error
-    except (TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise ConfigError(
             f"claims {str(path)!r}: expected a list of claims, each with id, source, claim and test"
         ) from error
@@ -160,6 +176,8 @@ def sha256(path: Path) -> str:
 
 
 def _parsed(content: Any) -> tuple[Claim, ...]:
+    if not content:
+        raise TypeError("none")
     return tuple(Claim.model_validate(claim) for entry in content for claim in _pair_by_pair(entry))
 
 
@@ -171,22 +189,32 @@ def _pair_by_pair(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry | {"test": test | {"agent": agent, "reference": reference}} for agent, reference in pairs]
 
 
-def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) -> Finding:
+def evaluate(
+    claim: Claim,
+    readings: Mapping[str, Reading],
+    runs: pd.DataFrame,
+    others: Sequence[Claim] = (),
+    counting: Collection[str] = (),
+) -> Finding:
     """Test a claim on those experiments that can test it.
 
     Args:
         claim: from :func:`published` or :func:`read`.
         readings: of at least one experiment, by task.
         runs: of these experiments, see :class:`prunebench.harness.analysis.results.Results`.
+        others: claims beside which it is tested; the published ones where there are none.
+        counting: tasks whose accuracies count where there are others that do not.
     """
     lacking = {task: claim.where.missing(reading) for task, reading in readings.items()}
     able = {task: readings[task] for task, lack in lacking.items() if lack is None}
     if not able:
         nearest = min(filter(None, lacking.values()), key=lambda lack: lack.startswith("needs the network"))
         return claim_rules.not_tested(nearest)
+    if "accuracy" in claim.test.column:
+        able = {task: reading for task, reading in able.items() if task in counting} or able
     mine = runs[runs["task"].isin(able) & (runs["status"] == "done")].dropna(subset=[claim.test.column])
     named = [claim.test.agent, *([claim.test.reference] if not isinstance(claim.test, Value) else [])]
-    labels = [_label(comparison.agents_of(mine), name) for name in named]
+    labels = [_label(comparison.agents_of(mine), name, others or published()) for name in named]
     known = [label for label in labels if label is not None]
     if len(known) < len(named):
         absent = named[labels.index(None)]
@@ -195,23 +223,30 @@ def evaluate(claim: Claim, readings: Mapping[str, Reading], runs: pd.DataFrame) 
     return claim_rules.run(claim.test, able, mine, *known)
 
 
-def _label(labels: Sequence[str], name: str) -> str | None:
-    """The agent by its name, or else the first one of that name with options that no published claim names."""
+def _label(labels: Sequence[str], name: str, claims: Sequence[Claim]) -> str | None:
+    """The agent by its name, or else the first one of that name with options that no claim names."""
     if name in labels:
         return name
-    named = {agent for claim in published() for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
+    named = {agent for claim in claims for agent in (claim.test.agent, getattr(claim.test, "reference", ""))}
     return next((label for label in labels if label.partition(":")[0] == name and label not in named), None)
 
 
-def findings(claims: Sequence[Claim], readings: Mapping[str, Reading], runs: pd.DataFrame) -> pd.DataFrame:
+def findings(
+    claims: Sequence[Claim], readings: Mapping[str, Reading], runs: pd.DataFrame, counting: Collection[str]
+) -> pd.DataFrame:
     """The claims' rows: id, source, claim, agent, measured, effect, outcome.
 
     Of a claim's pairs of agents those that took part; of one that no pair can test, the first.
     """
     labels = comparison.agents_of(runs)
     rows = [
-        {"id": c.id, "source": c.source, "claim": c.claim, "agent": _label(labels, c.test.agent) or c.test.agent}
-        | evaluate(c, readings, runs)._asdict()
+        {
+            "id": c.id,
+            "source": c.source,
+            "claim": c.claim,
+            "agent": _label(labels, c.test.agent, claims) or c.test.agent,
+        }
+        | evaluate(c, readings, runs, claims, counting)._asdict()
         for c in claims
     ]
     tested = {row["id"] for row in rows if row["outcome"] != NOT_TESTED}

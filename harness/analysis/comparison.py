@@ -7,7 +7,6 @@ done. Runs of one seed have nothing in common but its number: they are not paire
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -108,8 +107,9 @@ class _Compared:
     def __init__(self, runs: pd.DataFrame, agent: str, other: str, column: str) -> None:
         self.agent, self.other = agent, other
         self.strata = scaled(runs, agent, other, column)
-        both = strata(runs, agent, other, column).values()
-        self.probability = inference.probability_of_improvement(both)
+        self._plain_strata = list(strata(runs, agent, other, column).values())
+        self._plain = Difference(self._plain_strata)
+        self.probability = inference.probability_of_improvement(self._plain_strata)
         self._test = Difference(self.strata)
         self.p = self._test.p
 
@@ -131,21 +131,32 @@ class _Compared:
             "p": test.p,
             "p_holm": corrected.p,
             "interaction_p": test.interaction_p,
-            "verdict": self._verdict(corrected.p <= alpha, agreeing, test.interaction_p <= ALPHA),
+            "verdict": self._verdict(corrected, alpha),
             "probability": self.probability,
         }
 
-    def _verdict(self, decided: bool, interval: Sequence[float], interacts: bool) -> str:
+    def _verdict(self, corrected: inference.Corrected, alpha: float) -> str:
         if not self.strata:
             return NO_RUNS
         if math.isnan(self.p):
             return UNDECIDABLE
-        signs = {np.sign(ours.mean() - theirs.mean()) for ours, theirs in self.strata}
-        if interacts and not (decided and len(signs) == 1):
+        if self._varies():
             return VARIES
-        if decided:
+        if corrected.p <= alpha:
             return BETTER if self._test.effect > 0 else WORSE
-        return EQUAL if max(map(abs, interval)) <= SMALLEST_EFFECT else OPEN
+        return EQUAL if self._equal(corrected.level) else OPEN
+
+    def _varies(self) -> bool:
+        """Whether the difference has both signs, and matters on a task."""
+        effects = [ours.mean() - theirs.mean() for ours, theirs in self._plain_strata]
+        signs = {np.sign(effect) for effect in effects}
+        matters = max(map(abs, effects)) > SMALLEST_EFFECT
+        return self._test.interaction_p <= ALPHA and {1.0, -1.0} <= signs and matters
+
+    def _equal(self, level: float) -> bool:
+        """Whether all that is not rejected is too small to matter: of points as they are, for tasks' spreads differ."""
+        ends = (*self._test.interval(level), *self._plain.interval(level))
+        return max(map(abs, ends)) <= SMALLEST_EFFECT
 
 
 def strata(runs: pd.DataFrame, agent: str, other: str, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -132,7 +132,7 @@ class Results:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
-        return findings(self._claims, self.readings, self.runs)
+        return findings(self._claims, self.readings, self.runs, self.pooled)
 
     @cached_property
     def tradeoff(self) -> pd.DataFrame:

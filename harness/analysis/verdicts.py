@@ -57,7 +57,7 @@ def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores, summa
         summary: of :func:`prunebench.harness.analysis.several.summary`.
     """
     rivals = differences[differences["verdict"] != NO_RUNS].sort_values("difference", ascending=False, kind="stable")
-    return [*_best_score(summary, len(scores.tasks)), *_left_out(tasks, scores), *against_rivals(rivals)]
+    return [*_best_score(summary, len(scores.tasks)), *_left_out(tasks, scores), *against_rivals(rivals, len(tasks))]
 
 
 def _best_score(found: pd.DataFrame, tasks: int) -> Iterator[str]:
@@ -83,14 +83,16 @@ def _by_mean(rivals: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
     return rivals.assign(mean=rivals["agent"].map(means)).sort_values("mean", ascending=False, kind="stable")
 
 
-def against_rivals(differences: pd.DataFrame) -> Iterator[str]:
+def against_rivals(differences: pd.DataFrame, tasks: int = 1) -> Iterator[str]:
     """A sentence per rival of the reference: the decision, the effect and its interval.
 
     Args:
         differences: of :func:`prunebench.harness.analysis.comparison.differences`.
+        tasks: how many they are of; what is of fewer says so.
     """
     for row in differences.to_dict("records"):
-        yield f"{_WORDS[row['verdict']].format(ours=row['reference'], rival=row['agent'])}{_effect(row)}."
+        some = f" (on {row['tasks']} of {tasks} tasks)" if row["tasks"] < tasks else ""
+        yield f"{_WORDS[row['verdict']].format(ours=row['reference'], rival=row['agent'])}{_effect(row)}{some}."
 
 
 _WORDS = {
@@ -105,11 +107,11 @@ _WORDS = {
 
 def _effect(row: Mapping[Hashable, Any]) -> str:
     """How much the reference has more than the rival."""
-    points = f": {-row['difference']:+.2f} points"
+    points = f": {0 - row['difference']:+.2f} points"
     if math.isnan(row["p"]):
         return points
     p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-    return f"{points} [{-row['corrected_high']:+.2f}, {-row['corrected_low']:+.2f}], {p}"
+    return f"{points} [{0 - row['corrected_high']:+.2f}, {0 - row['corrected_low']:+.2f}], {p}"
 
 
 def _unfinished(runs: pd.DataFrame) -> Iterator[str]:
@@ -123,16 +125,18 @@ def _best(done: pd.DataFrame, dense: float, best: Best) -> Iterator[str]:
     control = ", which is a control" if comparison.is_control(str(best.agent)) else ""
     yield (
         f"Best mean on the test split: {best.agent}{control}, {_mean_std(*means.loc[best.agent])} % "
-        f"(the dense network: {dense:.2f} %). {_possible(best, len(means))}"
+        f"(the dense network: {dense:.2f} %).{_possible(best, len(means))}"
     )
 
 
 def _possible(best: Best, agents: int) -> str:
+    if agents == 1:
+        return ""
     if len(best.possible) == agents:
-        return "Any of the agents may be the best."
+        return " Any of the agents may be the best."
     if best.possible == [best.agent]:
-        return "With 95 % confidence it is the best of them."
-    return f"With 95 % confidence the best is among {_and(best.possible)}."
+        return " With 95 % confidence it is the best of them."
+    return f" With 95 % confidence the best is among {_and(best.possible)}."
 
 
 def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:

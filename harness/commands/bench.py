@@ -11,7 +11,7 @@ import click
 
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
-from prunebench.harness.errors import ConfigError, check_count
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
 from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
     from prunebench.harness.running.plan import Plan
     from prunebench.harness.running.sessions import Outcome
+
+
+_FEWEST = 3  # runs that a test needs
 
 
 @click.command("bench")
@@ -89,7 +92,8 @@ def _fix_looks(given: dict[str, Any]) -> None:
             raise ConfigError(
                 f"until-decided: seeds are added by what all runs show; leave out --{name.replace('_', '-')}"
             )
-    check_count("max-seeds", most)
+    if most < _FEWEST:
+        raise ConfigError(f"max-seeds {most}: expected {_FEWEST} or more, since fewer runs are not tested")
     given["looks"] = looks_up_to(most)
     given["seeds"] = given["looks"][0]
 

@@ -32,7 +32,7 @@ _FORMATS = ("terminal", "markdown", "csv", "latex")
     "--reference",
     metavar="AGENT",
     shell_complete=completion.agent,
-    help="Agent that the others are compared with.  [default: random, or the first]",
+    help="Agent that the others are compared with.  [default: the last one named]",
 )
 def command(
     folders: tuple[str, ...],

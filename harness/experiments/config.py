@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -154,6 +155,17 @@ def check(config: ExperimentConfig) -> None:
             raise ConfigError(f"agents: {agent.label!r} is named twice; to repeat a search ask for more seeds")
     if list(config.looks) != sorted({look for look in config.looks if look > 0}):
         raise ConfigError(f"looks {list(config.looks)}: expected numbers of seeds that rise, as [5, 8, 12]")
+    if config.looks and config.shard != "1/1":
+        raise ConfigError(f"shard {config.shard}: looks are at all runs; expected no shard beside looks")
+    for agent in config.agents if config.looks else ():
+        seeds = config.all_seeds_of(agent.label)
+        if len(seeds) < config.looks[0] or seeds != tuple(range(len(seeds))):
+            raise ConfigError(
+                f"seeds {sets.write(seeds)!r} of {agent.label}: expected the first {config.looks[0]} or more, which the "
+                "first look is at"
+            )
+    if config.claims and not re.fullmatch("[0-9a-f]{64}", config.claims):
+        raise ConfigError(f"claims {config.claims!r}: in a file of settings expected none; name it with --claims")
     if not config.runs():
         raise ConfigError(f"shard {config.shard!r}: none of the experiment's runs is in it: expected fewer shards")
     check_task(config.task)

@@ -81,7 +81,16 @@ def _config(parts: Sequence[Experiment], runs: Mapping[tuple[str, int], object])
     own = {label: [seed for other, seed in runs if other == label] for label in known}
     seeds = {label: sets.write(found) for label, found in own.items() if found}
     agents = tuple(known[label] for label in seeds)
-    return replace(parts[0].config, agents=agents, seeds=sets.in_short(seeds, list(seeds)), shard="1/1")
+    # What all parts were begun with is kept; what one was, says nothing of the others' runs.
+    looks, claims = ({getattr(part.config, name) for part in parts} for name in ("looks", "claims"))
+    return replace(
+        parts[0].config,
+        agents=agents,
+        seeds=sets.in_short(seeds, list(seeds)),
+        shard="1/1",
+        looks=looks.pop() if len(looks) == 1 else (),
+        claims=claims.pop() if len(claims) == 1 else "",
+    )
 
 
 def _counting(copies: Sequence[Run]) -> Run:

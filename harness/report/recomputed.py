@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from prunebench.harness.analysis.claims import published
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import StoreError
 from prunebench.harness.record.findings import Finding
@@ -39,6 +40,8 @@ def compare(experiment: Experiment) -> Recomputed:
     except StoreError as error:
         return Recomputed([], 0, [f"no table was made again: {error}"])
     there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+    others = _of_other_claims(folder)
+    there -= others
     findings = [
         finding
         for name in sorted(there & set(made))
@@ -51,7 +54,16 @@ def compare(experiment: Experiment) -> Recomputed:
         "no tables of ours": sorted(there - table_list.possible() - set(made)),
     }
     said = [f"{folder}: {what}: {', '.join(names)}" for what, names in notes.items() if names]
+    said += [f"{folder}: not compared, of a user's claims: {', '.join(sorted(others))}"] if others else []
     return Recomputed(findings, len(there & set(made)), said)
+
+
+def _of_other_claims(folder: Path) -> set[str]:
+    """The files of claims, where they are not of the published ones."""
+    path = folder / "claims.csv"
+    known = {claim.id for claim in published()}
+    ids = {str(row.get("id")) for row in csv.DictReader(_text(path).splitlines())} if path.is_file() else set()
+    return {f"claims{suffix}" for suffix in (".csv", ".md", ".tex")} if ids and not ids & known else set()
 
 
 def _reference(experiment: Experiment) -> str | None:

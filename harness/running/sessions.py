@@ -100,6 +100,8 @@ def _tables(tables: Callable[[Path], Results], experiment: Experiment, session: 
 
 def _more(results: Results | None, session: Session, shown: Display) -> ExperimentConfig | None:
     """The experiment with more seeds, where its looks ask for them."""
+    if results is not None and results.experiment.config.looks and session.failed:
+        shown.say("no look: some of it failed; the same command goes on")
     found = None if results is None or session.failed else next_runs(results)
     if found is None:
         return None

@@ -95,7 +95,7 @@ def test_a_difference_has_three_ends(experiment: Experiment) -> None:
     assert evaluate(difference(), [experiment], same).outcome == UNDECIDED  # the interval holds more than half a point
     hardly = with_values(runs, ddpg=[50.0, 50.1, 50.2], clustered_bo=[50.3, 50.4, 50.5])
     assert evaluate(difference(relevant=0.3), [experiment], hardly).outcome == REPRODUCED
-    assert evaluate(difference(), [experiment], hardly).outcome == REFUTED  # there, and too small to matter
+    assert evaluate(difference(relevant=0.6), [experiment], hardly).outcome == REFUTED  # there, and too small to matter
     few = with_values(runs, ddpg=low[:2], clustered_bo=high[:2])
     found = evaluate(difference(), [experiment], few)
     assert found == ("clustered_bo minus ddpg, points: +10.50 (2 and 2 runs; too few for a test)", "+10.50", UNDECIDED)
@@ -170,6 +170,10 @@ def test_a_users_own_claims(tmp_path: Path, experiment: Experiment) -> None:
     for text, words in (
         (path.read_text().replace("relevant: 0.5", "relevant: 0"), "relevant: Input should be greater than 0"),
         ("- 3", "expected a list of claims"),
+        ("[]", "expected a list of claims"),
+        (path.read_text().replace("agent: bo", "agent: ddpg"), "agent and reference are the same"),
+        (path.read_text().replace("test_accuracy", "status"), "column"),
+        (path.read_text().replace("test_accuracy", "seconds").replace("0.5", "5"), "expected a share below 1"),
         ("a: [", "line 1"),
     ):
         path.write_text(text)

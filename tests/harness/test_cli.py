@@ -58,7 +58,7 @@ def run(*arguments: str) -> int:
         ("bench --add-agents", "add-agents: expected --out"),
         ("bench --max-seeds 8", "max-seeds 8: expected --until-decided beside it"),
         ("bench --until-decided --seeds 3", "until-decided: seeds are added by what all runs show; leave out --seeds"),
-        ("bench --until-decided --max-seeds 0", "max-seeds 0: expected"),
+        ("bench --until-decided --max-seeds 0", "max-seeds 0: expected 3 or more"),
         ("bench --claims nowhere.yaml", "claims 'nowhere.yaml': "),
         ("bench --add-agents --out nowhere", "folder 'nowhere' holds no experiment"),
         ("bench more.yaml --add-agents", "leave out 'more.yaml'"),

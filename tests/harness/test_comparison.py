@@ -76,6 +76,25 @@ def test_equal_is_what_is_within_the_smallest_effect() -> None:
     assert list(comparison.differences(runs, "random")["verdict"]) == [comparison.EQUAL]
 
 
+def test_equal_is_of_points_as_they_are() -> None:
+    """A task of little spread does not speak for one of much."""
+    runs = frame(2, 5, random=50, bo=50)
+    narrow = runs["task"] == "t0"
+    runs.loc[narrow, "test_accuracy"] = 50 + (runs.loc[narrow, "test_accuracy"] - 50) / 100
+    found = comparison.differences(runs, "random").iloc[0]
+    assert abs(found["corrected_high"]) < comparison.SMALLEST_EFFECT
+    assert found["verdict"] in (comparison.OPEN, comparison.VARIES)
+
+
+def test_constant_agents() -> None:
+    runs = frame(2, 3, random=50, bo=50)
+    runs["test_accuracy"] = 100 * 1501 / 1800
+    assert list(comparison.differences(runs, "random")["verdict"]) == [comparison.EQUAL]
+    ours = runs["agent"] == "bo"
+    runs.loc[ours, "test_accuracy"] += runs.loc[ours, "task"].map({"t0": 2, "t1": -2})
+    assert list(comparison.differences(runs, "random")["verdict"]) == [comparison.VARIES]
+
+
 @pytest.mark.parametrize(("seeds", "words"), [(1, comparison.UNDECIDABLE), (2, comparison.UNDECIDABLE), (3, "better")])
 def test_three_runs_are_the_fewest_that_decide(seeds: int, words: str) -> None:
     found = against(frame(1, seeds, random=50, bo=70), "random").loc["bo"]
@@ -154,6 +173,21 @@ def test_looks_spend_the_level_and_keep_what_is_decided() -> None:
     assert sequential.open_agents(found.reset_index()) == ["random", "tpe"]
     unfinished = runs[~((runs["agent"] == "tpe") & (runs["seed"] == 7))]
     assert list(sequential.differences(unfinished, (4, 8), "random")["look"]) == [4, 4]
+    assert found.loc["tpe", "p_holm"] == pytest.approx(
+        min(1, 2 * comparison.differences(runs, "random", alpha=0.025).set_index("agent").loc["tpe", "p_holm"])
+    )
+
+
+def test_before_the_first_look_nothing_is_decided() -> None:
+    runs = frame(1, 10, late=55, random=50, bo=60, mid=55)
+    runs = runs[~((runs["agent"] == "late") & (runs["seed"] < 5))]
+    runs.loc[(runs["agent"] == "bo") & (runs["seed"] > 2), "status"] = "failed"
+    found = sequential.differences(runs, (5, 10), "random").set_index("agent")
+    assert dict(found["verdict"]) == {"late": comparison.UNDECIDABLE, "bo": comparison.UNDECIDABLE, "mid": "better"}
+    assert found.loc["bo", "difference"] == pytest.approx(10, abs=2)
+    assert found.loc["bo", ["p", "look", "corrected_low"]].isna().all()
+    none = runs[~((runs["agent"] == "bo") & (runs["status"] == "done"))]
+    assert sequential.open_agents(sequential.differences(none, (5, 10), "random")) == ["random", "late"]
     assert looks_up_to(10) == (5, 8, 10)
     assert looks_up_to(3) == (3,)
 

@@ -17,7 +17,8 @@ from scipy import stats
 
 FEWEST = 3
 """Runs of each agent, in every task, that a test needs."""
-_ROUNDING = 1e-9  # relative: a standard error below it is none
+_ROUNDING = 1e-9  # of the largest value: what varies less does not vary
+_CERTAIN = 1e6  # degrees of freedom of what does not vary
 
 Sample = NDArray[np.float64]
 Strata = Sequence[tuple[ArrayLike, ArrayLike]]
@@ -54,25 +55,23 @@ class Difference:
 
     def __init__(self, strata: Strata) -> None:
         both = [(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)) for x, y in strata]
-        self.effect = float(np.mean([x.mean() - y.mean() for x, y in both])) if both else math.nan
+        self._tasks = [_task(x, y) for x, y in both]
+        self.effect = float(np.mean([task.effect for task in self._tasks])) if both else math.nan
         testable = bool(both) and min(min(len(x), len(y)) for x, y in both) >= FEWEST
-        self._tasks = [_task(x, y) for x, y in both] if testable else []
         self.p = self._p() if testable else math.nan
-        self.interaction_p = _same(self._tasks) if len(self._tasks) > 1 else math.nan
+        self.interaction_p = _same(self._tasks) if testable and len(both) > 1 else math.nan
 
     @property
     def error(self) -> float:
-        """Standard error of the effect; NaN where there is no p."""
-        return math.sqrt(sum(task.variance for task in self._tasks)) / len(self._tasks) if self._tasks else math.nan
+        """Standard error of the effect."""
+        return math.sqrt(sum(task.variance for task in self._tasks)) / len(self._tasks)
 
     @property
     def _freedom(self) -> float:
         parts = sum(task.variance**2 / task.freedom for task in self._tasks)
-        return sum(task.variance for task in self._tasks) ** 2 / parts if parts else 1.0
+        return sum(task.variance for task in self._tasks) ** 2 / parts
 
     def _p(self) -> float:
-        if self.error <= _ROUNDING * abs(self.effect):  # nothing varies
-            return 1.0 if self.effect == 0 else 0.0
         return float(2 * stats.t.sf(abs(self.effect) / self.error, self._freedom))
 
     def interval(self, level: float) -> Interval:
@@ -84,21 +83,24 @@ class Difference:
 
 
 def _task(x: Sample, y: Sample) -> _Task:
-    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in (x, y)]
-    variance = sum(part for part, _ in parts)
-    squares = sum(part**2 / freedom for part, freedom in parts)
-    return _Task(float(x.mean() - y.mean()), float(variance), float(variance**2 / squares) if squares else 1.0)
+    """Of one task; where nothing varies, the variance is that of rounding, and what is not more than that no effect."""
+    rounding = _ROUNDING * max(float(np.abs(x).max()), float(np.abs(y).max()), np.finfo(float).tiny)
+    sizes = [
+        (sample.var(ddof=1) / len(sample) if len(sample) > 1 else 0.0, max(1, len(sample) - 1)) for sample in (x, y)
+    ]
+    variance = float(sum(part for part, _ in sizes))
+    effect = float(x.mean() - y.mean())
+    if variance <= rounding**2:
+        return _Task(effect if abs(effect) > rounding else 0.0, rounding**2, _CERTAIN)
+    return _Task(effect, variance, float(variance**2 / sum(part**2 / freedom for part, freedom in sizes)))
 
 
 def _same(tasks: Sequence[_Task]) -> float:
-    """p of equal effects; tasks in which nothing varies are left out."""
-    varied = [task for task in tasks if task.variance > 0]
-    count = len(varied)
-    if count < 2:
-        return math.nan
-    weights = np.array([1 / task.variance for task in varied])
-    effects = np.array([task.effect for task in varied])
+    """p of equal effects."""
+    count = len(tasks)
+    weights = np.array([1 / task.variance for task in tasks])
+    effects = np.array([task.effect for task in tasks])
     centre = weights @ effects / weights.sum()
-    loose = float(np.sum((1 - weights / weights.sum()) ** 2 / [task.freedom for task in varied])) / (count**2 - 1)
+    loose = float(np.sum((1 - weights / weights.sum()) ** 2 / [task.freedom for task in tasks])) / (count**2 - 1)
     statistic = (weights @ (effects - centre) ** 2) / (count - 1) / (1 + 2 * (count - 2) * loose)
     return float(stats.f.sf(statistic, count - 1, 1 / (3 * loose)))

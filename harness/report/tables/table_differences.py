@@ -33,27 +33,39 @@ def table(results: Results) -> Table | None:
         f"all of it is within {SMALLEST_EFFECT:g} points. P(better): how often a run of the agent beats one of "
         f"{results.reference}, ties as halves."
     )
-    notes = [_SEVERAL] * (tasks > 1) + [said for part in results.experiments for said in _looked(part)]
-    return Table(NAME, f"Against {results.reference}", _columns(tasks), rows(frame), frame, caption, notes)
+    notes = [_SEVERAL] * (tasks > 1) + list(_added(results))
+    return Table(
+        NAME, f"Against {results.reference}", _columns(tasks, "look" in frame), rows(frame), frame, caption, notes
+    )
 
 
-def _looked(experiment: Experiment) -> Iterator[str]:
+def _added(results: Results) -> Iterator[str]:
     """How seeds were added, where results were seen before."""
-    looks = experiment.config.looks
-    if looks:
+    parts = [part for experiment in results.experiments for part in experiment.parts or (experiment,)]
+    looks = results.experiments[0].config.looks
+    if looks and len(results.experiments) == 1:
         yield (
             f"Seeds were added until it was decided, at looks fixed beforehand ({', '.join(map(str, looks))} seeds). "
-            f"Each may err in {100 * ALPHA / len(looks):.2g} % of experiments; a row is as of the look that decided it."
+            f"Each may err in {100 * ALPHA / len(looks):.2g} % of experiments; a row is as of the look that decided "
+            "it, and p is corrected for the looks."
         )
-    counts = {session["runs"] for session in experiment.manifest()["sessions"] if "runs" in session}
-    if len(counts) > 1 and not looks:
+    elif any(part.config.looks for part in parts):
+        yield "Seeds were added by what was seen, which p values of several experiments together do not allow for."
+    for part in parts:
+        yield from _grown(part)
+
+
+def _grown(experiment: Experiment) -> Iterator[str]:
+    """That an experiment was given more runs after its first session."""
+    counts = {session.get("runs") for session in experiment.manifest().get("sessions", [])} - {None}
+    if len(counts) > 1 and not experiment.config.looks:
         yield (
-            f"Runs were added to this experiment (it had {' and '.join(map(str, sorted(counts)))}): if its results had "
+            f"Runs were added to the experiment in {experiment.folder.name} (it had {min(counts)}): if its results had "
             "been looked at before, p values do not allow for that."
         )
 
 
-def _columns(tasks: int) -> Sequence[Column]:
+def _columns(tasks: int, looked: bool) -> Sequence[Column]:
     same = Column("interaction", "p, same in\nall tasks", "p, same", p_value("interaction_p"))
     return [
         AGENT,
@@ -62,9 +74,10 @@ def _columns(tasks: int) -> Sequence[Column]:
         Column("interval", "interval,\ncorrected", "interval", interval("corrected_low", "corrected_high", 2)),
         Column("p", "p", "p", p_value("p")),
         Column("p_holm", "p,\nHolm", "p, Holm", p_value("p_holm")),
-        *([same] if tasks > 1 else []),
+        *([same, Column("tasks", "tasks", "tasks", plain("tasks"))] if tasks > 1 else []),
         Column("improvement", "P(better)", "P(better)", plain("probability", 2)),
         Column("verdict", "verdict", "verdict", text("verdict"), left=True),
+        *([Column("look", "look at\nseeds", "look", plain("look"))] if looked else []),
     ]
 
 
