@@ -24,8 +24,8 @@ DECIDED = (BETTER, WORSE, EQUAL)
 def differences(runs: pd.DataFrame, looks: Sequence[int], reference: str, column: str = HEADLINE) -> pd.DataFrame:
     """The rows of :func:`prunebench.harness.analysis.comparison.differences`, each as of the look that decided it.
 
-    A row that no look has decided stands as of the last look that all runs of both agents are done for. Before the first
-    one nothing is decided.
+    A row that no look has decided stands as of the last look that all runs of both agents are done for. Before the
+    first one nothing is decided.
 
     Args:
         runs: of one task, see :class:`prunebench.harness.analysis.results.Results`; seeds count from 0.

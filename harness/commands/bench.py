@@ -116,7 +116,9 @@ def _report(outcome: Outcome) -> None:
         click.echo(f"failed: {outcome.problem}", err=True)
         return
     session, experiment = outcome.session, outcome.session.experiment
-    click.echo(table_list.render(outcome.results or Results([experiment]), "terminal"))
+    results = outcome.results or Results([experiment])
+    click.echo(table_list.render(results, "terminal"))
+    click.echo("\n".join([*results.verdicts, ""]))
     click.echo(f"results in {experiment.folder}, tables in {experiment.tables_folder}")
     if session.seconds:
         click.echo(", ".join(f"{what} {seconds:.1f} s" for what, seconds in session.seconds.items()))

@@ -161,8 +161,8 @@ def check(config: ExperimentConfig) -> None:
         seeds = config.all_seeds_of(agent.label)
         if len(seeds) < config.looks[0] or seeds != tuple(range(len(seeds))):
             raise ConfigError(
-                f"seeds {sets.write(seeds)!r} of {agent.label}: expected the first {config.looks[0]} or more, which the "
-                "first look is at"
+                f"seeds {sets.write(seeds)!r} of {agent.label}: expected the first {config.looks[0]} or more, which "
+                "the first look is at"
             )
     if config.claims and not re.fullmatch("[0-9a-f]{64}", config.claims):
         raise ConfigError(f"claims {config.claims!r}: in a file of settings expected none; name it with --claims")

@@ -65,4 +65,4 @@ def _row(record: Recorded, asked: int) -> list[str]:
 def _table(results: Results) -> str:
     if not results.experiment.manifest_path.is_file():
         return "no table yet: nothing was prepared"
-    return table_list.render(results, "terminal")
+    return "\n".join([table_list.render(results, "terminal"), *results.verdicts])

@@ -137,6 +137,7 @@ def test_bench_and_table(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]
     captured = capsys.readouterr()
     (folder,) = Path("results").glob("mobilenetv2-digits-wall-0.4-4-*")
     assert "sampler" in captured.out
+    assert "Best mean on the test split: " in captured.out
     assert f"results in {folder}" in captured.out
     assert "start-up" in captured.out
     assert "failed: failing seed 0: ZeroDivisionError: on purpose" in captured.err

@@ -22,6 +22,7 @@ from prunebench.harness.files import read_json, write_json, write_text
 from prunebench.harness.record import merging, store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import page
+from prunebench.harness.report.tables import table_differences
 
 AGENTS = ("random", "bo", "ddpg")
 
@@ -98,6 +99,20 @@ def test_other_tasks_are_others(whole: Experiment) -> None:
     networks, budgets = part(whole, "a"), part(whole, "b", preserve=0.4)
     change(networks, weights_sha256="other")
     assert len(Results([whole, networks, budgets]).experiments) == 3
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_one_part_was_begun_with_says_nothing_of_the_other(whole: Experiment, turned: bool) -> None:
+    begun = {"looks": (2, 3), "claims": "a" * 64}
+    one, other = part(whole, "one", **begun), part(whole, "other")
+    (joint,) = Results([other, one] if turned else [one, other]).experiments
+    assert (joint.config.looks, joint.config.claims) == ((), "")
+    notes = table_differences.table(Results([one, other])).notes
+    assert notes == [
+        "Seeds were added by what was seen, which p values of several experiments together do not allow for."
+    ]
+    (joint,) = Results([one, part(whole, "again", **begun)]).experiments
+    assert (joint.config.looks, joint.config.claims) == ((2, 3), "a" * 64)
 
 
 def merged(parts: Sequence[Experiment], folder: Path) -> Experiment:
