@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from prunebench.envs.tasks.task import TaskConfig
+from prunebench.harness import cli
 from prunebench.harness.analysis import claims
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, REFUTED, REPRODUCED, UNDECIDED, VARIES, Finding
 from prunebench.harness.analysis.claims import Claim
@@ -331,3 +332,28 @@ def test_tasks_without_both_agents_do_not_count(tmp_path: Path) -> None:
     apart = [fake.experiment(tmp_path / "c", 3, agents=("clustered_bo",), preserve=0.5), made[1]]
     found = evaluate(difference(), apart)
     assert found == ("needs finished runs of clustered_bo and ddpg on one task", "", NOT_TESTED)
+
+
+def test_the_report_command_says_how_a_users_claims_ended(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path / "x", 8, agents=("uniform", "ddpg", "clustered_bo"))
+    runs = Results([made]).runs
+    values = {
+        agent: runs.loc[runs["agent"] == agent, "test_accuracy"].astype(float) for agent in ("ddpg", "clustered_bo")
+    }
+    gain = values["clustered_bo"].mean() - values["ddpg"].mean()
+    up, down = ("higher", "lower") if gain > 0 else ("lower", "higher")
+    test = "{{kind: difference, column: test_accuracy, {1}, relevant: 0.5}}"
+    claim = f"- {{{{id: {{0}}, source: us, claim: It is {{0}}, test: {test}}}}}"
+    pair = "agent: clustered_bo, reference: ddpg, expect: "
+    asked = {"reproduced": pair + up, "refuted": pair + down}
+    path = tmp_path / "my.yaml"
+    path.write_text("\n".join(claim.format(outcome, test) for outcome, test in asked.items()))
+    assert cli._exit_code(["report", str(made.folder), "--claims", str(path)]) == 0
+    told = pd.read_csv(made.tables_folder / "claims.csv")
+    assert list(told["outcome"]) == list(told["id"]) == list(asked)
+    for agent in ("ddpg", "clustered_bo"):  # two runs that agree about nothing
+        for run in made.runs():
+            if run.agent == agent and run.seed > 1:
+                fake.amend(run, status="failed", test=None)
+    assert cli._exit_code(["report", str(made.folder), "--claims", str(path)]) == 0
+    assert set(pd.read_csv(made.tables_folder / "claims.csv")["outcome"]) == {"undecided"}
