@@ -29,6 +29,8 @@ from prunebench.envs.pruning.small import SmallNetwork
 
 _CACHE_BYTES = 256 << 20
 
+Scored = tuple[Score, NDArray[np.bool_]]
+
 
 class Evaluator:
     """Scores realised policies of one network on fixed images.
@@ -97,11 +99,12 @@ class Evaluator:
         Raises:
             TaskError: a batch does not fit into the GPU's memory; says which would.
         """
-        return Score(*self._run(counts, self.reward)[:2])
+        return self._run(counts, self.reward)[0]
 
     def test(self, counts: Sequence[int]) -> FinalScore:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
-        return self._run(counts, self.test_split())
+        score, right = self._run(counts, self.test_split())
+        return FinalScore(*score, hits.packed(right))
 
     def test_split(self) -> Batches:
         """The test split as it is scored."""
@@ -162,13 +165,13 @@ class Evaluator:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""
         return unit.inputs.kept(counts, self._ranks)
 
-    def _run(self, counts: Sequence[int], batches: Batches) -> FinalScore:
+    def _run(self, counts: Sequence[int], batches: Batches) -> Scored:
         score = self._timed_score(counts, batches)
         if score is None:  # asked only now: while the error is handled, it keeps what it failed with in memory
             self._refuse_batch_size(batches)
         return score
 
-    def _timed_score(self, counts: Sequence[int], batches: Batches) -> FinalScore | None:
+    def _timed_score(self, counts: Sequence[int], batches: Batches) -> Scored | None:
         """The score, or None where the GPU's memory did not suffice."""
         started = time.perf_counter()
         try:
@@ -235,11 +238,11 @@ class Evaluator:
 
 def score_batches(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Score:
     """Top-1 accuracy and mean cross-entropy of a network on batches of images."""
-    return Score(*score_with_hits(model, batches)[:2])
+    return score_with_hits(model, batches)[0]
 
 
-def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> FinalScore:
-    """What :func:`score_batches` says, and on which images the network was right."""
+def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch]) -> Scored:
+    """What :func:`score_batches` says, and on which images the network was right, ``(N,)``."""
     right, loss = [], 0.0
     with torch.inference_mode():
         for images, labels in batches:
@@ -247,7 +250,7 @@ def score_with_hits(model: Callable[[Tensor], Tensor], batches: Iterable[Batch])
             right.append(logits.argmax(1) == labels)
             loss += float(nn.functional.cross_entropy(logits.double(), labels, reduction="sum"))
         found = torch.cat(right).cpu().numpy()
-    return FinalScore(int(found.sum()) / len(found), loss / len(found), hits.packed(found))
+    return Score(int(found.sum()) / len(found), loss / len(found)), found
 
 
 def recalibrate(model: nn.Module, norms: Iterable[BatchNorm], batches: Batches) -> None:

@@ -54,66 +54,57 @@ Accuracy = Literal["test_accuracy", "reward_accuracy", "finetuned_accuracy"]
 
 
 class _Pair(BaseModel):
-    """Two agents, which are not one."""
+    """One agent against another, and what matters."""
+
+    model_config = _STRICT
+    column: Accuracy | Literal["seconds"]
+    agent: str
+    reference: str
+    expect: Literal["lower"]
+    relevant: float = Field(gt=0, lt=1)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest effect that matters, in the unit that is tested: a logarithm."""
+        return _saved(self.relevant)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        if getattr(self, "agent", "") == getattr(self, "reference", None):
+        if self.agent == self.reference:
             raise ValueError("agent and reference are the same")
-        if getattr(self, "column", "") == "seconds" and not getattr(self, "relevant", 0.5) < 1:
-            raise ValueError("relevant: of seconds expected a share below 1, as 0.05")
         return self
 
 
 class Difference(_Pair):
     """One agent's values are higher, or lower, than another's, by what matters."""
 
-    model_config = _STRICT
     kind: Literal["difference"]
-    column: Accuracy | Literal["seconds"]
-    agent: str
-    reference: str
-    expect: Literal["higher", "lower"]
+    expect: Literal["higher", "lower"]  # type: ignore[assignment]
     relevant: float = Field(gt=0)
 
     @property
     def smallest(self) -> float:
-        """The smallest effect that matters, in the unit that is tested: points, of seconds a logarithm."""
-        return _saved(self.relevant) if self.column == "seconds" else self.relevant
+        """The smallest effect that matters: points, of seconds a logarithm."""
+        return super().smallest if self.column == "seconds" else self.relevant
+
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        if self.column == "seconds" and self.relevant >= 1:
+            raise ValueError("relevant: of seconds expected a share below 1, as 0.05")
+        return self
 
 
 class Variance(_Pair):
     """One agent's values vary less than another's."""
 
-    model_config = _STRICT
     kind: Literal["variance"]
-    column: Accuracy | Literal["seconds"]
-    agent: str
-    reference: str
-    expect: Literal["lower"]
-    relevant: float = Field(gt=0, lt=1)
-
-    @property
-    def smallest(self) -> float:
-        """The smallest effect that matters, a logarithm."""
-        return _saved(self.relevant)
 
 
 class Target(_Pair):
     """One agent needs less time than another to an accuracy on the reward split that every run of both reaches."""
 
-    model_config = _STRICT
     kind: Literal["target"]
     column: Literal["seconds"]
-    agent: str
-    reference: str
-    expect: Literal["lower"]
-    relevant: float = Field(gt=0, lt=1)
-
-    @property
-    def smallest(self) -> float:
-        """The smallest effect that matters, a logarithm."""
-        return _saved(self.relevant)
 
 
 def _saved(share: float) -> float:

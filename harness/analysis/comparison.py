@@ -46,8 +46,8 @@ def reference_agent(runs: pd.DataFrame, wanted: str | None = None) -> str:
         check_choice("reference", wanted, agents_of(runs))
         return wanted
     known = runs[(runs["status"] == "done") & runs[HEADLINE].notna()]
-    tasks = known.groupby("agent")["task"].nunique()
-    return [agent for agent in agents_of(runs) if tasks.get(agent, 0) == tasks.max() or tasks.empty][-1]
+    tasks = known.groupby("agent")["task"].nunique().reindex(agents_of(runs), fill_value=0)
+    return str(tasks[tasks == tasks.max()].index[-1])
 
 
 def own_reference(runs: pd.DataFrame, wanted: str) -> str:

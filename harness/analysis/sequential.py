@@ -2,7 +2,7 @@
 
 Looking after every seed and stopping at the first small p would find differences where there are none. Here the chance
 of any false verdict, 5 %, is spent in equal parts on the looks (Bonferroni's bound: it holds however looks depend on
-each other). docs/report.md has the simulated operating characteristics, beside those of other ways to spend it.
+each other). docs/report.md has the simulated operating characteristics.
 """
 
 from __future__ import annotations

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from prunebench.harness.running.sessions import Outcome
 
 
-_FEWEST = 3  # runs that a test needs
-
-
 @click.command("bench")
 @click.argument("file", required=False, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Only print what would run, and about how long it takes.")
@@ -86,14 +83,16 @@ def _fix_looks(given: dict[str, Any]) -> None:
         raise ConfigError(f"max-seeds {most}: expected --until-decided beside it, or --seeds in its place")
     if not until:
         return
+    from prunebench.harness.analysis.statistics.welch import FEWEST  # SciPy takes half a second
+
     most = LOOKS[-1] if most is None else most
     for name in ("seeds", "shard", "add_agents"):
         if name in given:
             raise ConfigError(
                 f"until-decided: seeds are added by what all runs show; leave out --{name.replace('_', '-')}"
             )
-    if most < _FEWEST:
-        raise ConfigError(f"max-seeds {most}: expected {_FEWEST} or more, since fewer runs are not tested")
+    if most < FEWEST:
+        raise ConfigError(f"max-seeds {most}: expected {FEWEST} or more, since fewer runs are not tested")
     given["looks"] = looks_up_to(most)
     given["seeds"] = given["looks"][0]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,9 @@ from scipy import stats
 from prunebench.envs.errors import TaskError
 from prunebench.harness.analysis import comparison, description, sequential
 from prunebench.harness.analysis.statistics import inference
+from prunebench.harness.experiments.agentspec import AgentSpec
+from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.running.sessions import next_runs
 from prunebench.harness.seeds import looks_up_to
 
 
@@ -176,6 +181,31 @@ def test_looks_spend_the_level_and_keep_what_is_decided() -> None:
     assert found.loc["tpe", "p_holm"] == pytest.approx(
         min(1, 2 * comparison.differences(runs, "random", alpha=0.025).set_index("agent").loc["tpe", "p_holm"])
     )
+
+
+class _Results(NamedTuple):
+    """What :func:`next_runs` takes of results."""
+
+    experiment: Any
+    differences: pd.DataFrame
+
+
+def test_only_what_is_open_goes_on_to_the_next_look() -> None:
+    names, looks = ("bo", "tpe", "random"), (5, 8, 12)
+    config = ExperimentConfig(agents=tuple(map(AgentSpec, names)), seeds=5, looks=looks)
+
+    def go_on(config: ExperimentConfig, runs: pd.DataFrame) -> tuple[ExperimentConfig, str] | None:
+        return next_runs(_Results(SimpleNamespace(config=config), sequential.differences(runs, looks, "random")))  # type: ignore[arg-type]
+
+    runs = frame(1, 12, bo=60, tpe=50.1, random=50)
+    grown, told = go_on(config, runs[runs["seed"] < 5]) or (config, "")
+    assert told == "look at 5 seeds: not decided for random, tpe; they go on to 8 seeds"
+    assert dict(grown.seeds) == {"bo": 5, "tpe": 8, "random": 8}  # type: ignore[arg-type]
+    ragged = runs[(runs["agent"] != "bo") | (runs["seed"] < 5)]
+    last, told = go_on(grown, ragged[ragged["seed"] < 8]) or (config, "")
+    assert told.startswith("look at 8 seeds: not decided for random, tpe;")
+    assert dict(last.seeds) == {"bo": 5, "tpe": 12, "random": 12}  # type: ignore[arg-type]
+    assert go_on(last, ragged) is None  # undecided at the last look
 
 
 def test_before_the_first_look_nothing_is_decided() -> None:
