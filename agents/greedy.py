@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from prunebench.agents.base import Agent, run_episode
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import PER_SIZE, Seen
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 HIGHEST_PROBE = 0.9
@@ -28,11 +30,22 @@ class GreedyAgent(Agent):
        (where there are evaluations for it) at that ratio.
     2. The policy on budget of the least predicted loss: what the probes added, summed over the layers.
     3. What evaluations are left: some channels of one layer are exchanged for some of another, both drawn at random; an
-       exchange that scores better stays.
+       exchange that scores better stays. No policy is asked for twice.
 
     Args:
         seed: the seed of the exchanges.
+        signal: what exchanges are judged by, see :func:`prunebench.agents.parts.outcomes.outcome`.
+        preset: ``current``; or ``first``, the control of the first reference study: exchanges are judged by the reward,
+            may be of less than a channel, and may give a policy that was evaluated before.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "loss", preset: Literal["current", "first"] = "current") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        if preset not in ("current", "first"):
+            raise ValueError(f"preset {preset!r}: expected one of current, first")
+        self.first = preset == "first"
+        self.signal: Signal = "reward" if self.first else signal
 
     def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
         """Probe, allocate, exchange; ``evaluations`` episodes in all."""
@@ -48,16 +61,29 @@ class GreedyAgent(Agent):
     def _exchange(self, env: gymnasium.Env[Any, Any], budget: Budget, counts: Counts, evaluations: int) -> None:
         """Score ``counts`` and improve it; ``evaluations`` episodes."""
         rng = np.random.default_rng(self.seed)
-        best, size, failures = _score(env, budget.ratios(counts)), FIRST_EXCHANGE, 0
+        seen = Seen(budget, rng)
+        best, size, failures = self._score(env, budget, counts, seen), FIRST_EXCHANGE, 0
         for _ in range(evaluations - 1):
-            other = exchanged(budget, counts, size, rng)
-            score = _score(env, budget.ratios(other))
+            other = self._other(budget, counts, size, seen, rng)
+            score = self._score(env, budget, other, seen)
             if score > best:
                 counts, best, failures = other, score, 0
             else:
                 failures += 1
             if failures == PATIENCE:
                 size, failures = size / 2, 0
+
+    def _other(self, budget: Budget, counts: Counts, size: float, seen: Seen, rng: np.random.Generator) -> Counts:
+        if self.first:
+            return exchanged(budget, counts, size, 0, rng)
+        return seen.first(lambda tries: exchanged(budget, counts, size, 1 + tries // PER_SIZE, rng))
+
+    def _score(self, env: gymnasium.Env[Any, Any], budget: Budget, counts: Counts, seen: Seen) -> tuple[float, float]:
+        """The signal, and of equals the smaller loss first."""
+        env.reset()
+        evaluation = run_episode(env, budget.ratios(counts))
+        seen.add(evaluation["channels"])
+        return outcome(evaluation, self.signal), outcome(evaluation, "loss")
 
 
 def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
@@ -136,23 +162,18 @@ def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
     return budget.project(grid[place, layers])
 
 
-def exchanged(budget: Budget, counts: Counts, size: float, rng: np.random.Generator) -> Counts:
-    """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more."""
+def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.random.Generator) -> Counts:
+    """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more.
+
+    At least ``least`` channels of either.
+    """
     ratios = budget.ratios(counts)
-    giver, taker = rng.choice(len(counts), 2, replace=len(counts) == 1)
-    change = rng.uniform(0, size)
-    ratios[giver] -= change
-    ratios[taker] += change
+    pair = rng.choice(len(counts), 2, replace=len(counts) == 1)
+    change = np.maximum(rng.uniform(0, size), least / budget.channels[pair])
+    ratios[pair] += change * [-1, 1]
     return budget.project(np.clip(ratios, budget.lower_bound, 1.0))
 
 
 def _probe_one(env: gymnasium.Env[Any, Any], policy: Ratios) -> float:
     env.reset(options={"budget": "none"})
     return float(run_episode(env, policy)["loss"])
-
-
-def _score(env: gymnasium.Env[Any, Any], policy: Ratios) -> tuple[float, float]:
-    """Reward, and of equal rewards the smaller loss first."""
-    env.reset()
-    evaluation: Mapping[str, Any] = run_episode(env, policy)
-    return evaluation["reward"], -evaluation["loss"]

@@ -56,7 +56,8 @@ class PolicySpace:
         return np.asarray(policies, dtype=np.float64) @ (members / members.sum(axis=0))
 
     def on_budget(self, points: ArrayLike) -> Ratios:
-        """Points ``(..., k)`` shifted until their unrounded cost meets the budget.
+        """Points ``(..., k)`` shifted until their unrounded cost meets the budget; cheaper ones only where it is to be
+        filled.
 
         The shift is along the logits of the ratios' place in [low, high], so the bounds hold. Where even
         ``low`` everywhere is too much, or ``high`` everywhere too little, the result is near that corner.
@@ -68,7 +69,8 @@ class PolicySpace:
         def shifted(by: NDArray[np.float64]) -> Ratios:
             return self.low + (self.high - self.low) * expit(logits + by[..., None])
 
-        down, up = np.full(logits.shape[:-1], -reach), np.full(logits.shape[:-1], reach)
+        down = np.full(logits.shape[:-1], -reach)
+        up = np.full(logits.shape[:-1], reach if self.budget.fill else 0.0)
         for _ in range(_BISECTIONS):
             middle = (down + up) / 2
             fits = self.budget.cost(self.expand(shifted(middle)) * self.budget.channels) <= self.budget.limit

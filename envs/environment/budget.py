@@ -20,6 +20,7 @@ Counts = NDArray[np.int64]
 _LOGIT_MARGIN = 1e-3  # ratios are moved this far off 0 and 1, where a shift along the logits has no effect
 _MAX_SHIFT = 40.0  # sigmoid(logit(margin) + 40) is 1 in float64
 _BISECTIONS = 60
+_HAIR = 1e-9
 _ROUNDING = 2.0**-50  # of a product of two fractions, relative: the ratio's own and the product's, and a little more
 
 
@@ -36,6 +37,7 @@ class Budget:
         channels: ``(D,)``, channels of each prunable layer in the dense network.
         lower_bound: the smallest preserve ratio, in (0, 1].
         limit: the largest allowed cost, in the cost's own unit.
+        fill: whether what is left of the budget is to be spent; not where the reward weighs the cost itself.
 
     Raises:
         BudgetError: even the smallest policy exceeds ``limit``.
@@ -45,6 +47,7 @@ class Budget:
     channels: Counts
     lower_bound: float
     limit: float
+    fill: bool = True
 
     def __post_init__(self) -> None:
         least = float(self.cost(self.lower_counts))
@@ -56,7 +59,7 @@ class Budget:
             )
 
     @classmethod
-    def of(cls, cost: CostModel, channels: ArrayLike, lower_bound: float, preserve: float) -> Budget:
+    def of(cls, cost: CostModel, channels: ArrayLike, lower_bound: float, preserve: float, fill: bool = True) -> Budget:
         """The budget that allows a fraction of the dense network's cost: all of it where ``preserve`` is 1.
 
         Where costs are counted, the limit is the largest whole number that is no larger: 41 for 0.41 of 100, although
@@ -65,7 +68,7 @@ class Budget:
         channels = np.asarray(channels, dtype=np.int64)
         dense = float(cost(channels))
         limit = preserve * dense * (1 + _ROUNDING)
-        return cls(cost, channels, lower_bound, float(np.floor(limit)) if dense.is_integer() else limit)
+        return cls(cost, channels, lower_bound, float(np.floor(limit)) if dense.is_integer() else limit, fill)
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> Budget:
@@ -76,6 +79,7 @@ class Budget:
             np.asarray(cost["channels"], dtype=np.int64),
             float(cost["lower_bound"]),
             float(cost["limit"]),
+            bool(cost["fill"]),
         )
 
     @property
@@ -117,7 +121,8 @@ class Budget:
         return low + max(fitting - 1, 0)
 
     def shift(self, ratios: ArrayLike) -> Ratios:
-        """Shift policies along their logits until the unrounded cost meets the budget.
+        """Shift policies along their logits until the unrounded cost meets the budget; those below it only where it is
+        to be filled.
 
         Args:
             ratios: ``(..., D)``.
@@ -133,7 +138,7 @@ class Budget:
             return np.clip(1 / (1 + np.exp(-(logits + by[..., None]))), lowest, 1.0)
 
         low = np.full(start.shape[:-1], -_MAX_SHIFT)
-        high = np.full(start.shape[:-1], _MAX_SHIFT)
+        high = np.full(start.shape[:-1], _MAX_SHIFT if self.fill else 0.0)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
             fits = self.cost(shifted(middle) * self.channels) <= self.limit
@@ -143,20 +148,37 @@ class Budget:
     def project(self, ratios: ArrayLike) -> Counts:
         """The on-budget channel counts of a policy ``(D,)``: shifted along its logits, rounded down, then filled.
 
-        The result never exceeds the budget and no single further channel would fit. A policy that
-        already has both properties is returned unchanged, so the projection is idempotent.
+        Where the budget need not be filled a policy that meets it is only rounded. The result never exceeds the
+        budget and no single further channel would fit. A policy that already has both properties is returned
+        unchanged, so the projection is idempotent.
         """
         rounded = np.maximum(self.counts(ratios), self.lower_counts)
-        if self.feasible(rounded) and not self._fitting(rounded).any():
+        if self.feasible(rounded) and not (self.fill and self._fitting(rounded).any()):
             return rounded
         ideal = self.shift(ratios) * self.channels
         counts = np.maximum(np.floor(ideal).astype(np.int64), self.lower_counts)
         while (fits := self._fitting(counts)).any():
-            shortfall = np.where(fits, ideal - counts, -np.inf)
-            counts[int(np.argmax(shortfall))] += 1
+            self._fill(counts, ideal, fits)
         return counts
+
+    def _fill(self, counts: Counts, ideal: Ratios, fits: NDArray[np.bool_]) -> None:
+        """Give ``counts`` ``(D,)`` single channels more, in place, first where ``ideal`` is furthest above them.
+
+        What a channel more of each layer costs is kept up to date, not computed anew for every layer. Where sums are
+        rounded that is done up to a hair below the limit.
+        """
+        limit = self.limit if self.cost.whole else self.limit * (1 - _HAIR)
+        cost, step = float(self.cost(counts)), self.cost.next_channel(counts)
+        while fits.any():
+            layer = int(np.argmax(np.where(fits, ideal - counts, -np.inf)))
+            counts[layer] += 1
+            cost, step = cost + step[layer], step + self.cost.coupling[layer]
+            fits = (counts < self.channels) & (cost + step <= limit)
 
     def _fitting(self, counts: Counts) -> NDArray[np.bool_]:
         """``(D,)``: which layers could keep one channel more."""
-        one_more = counts + np.eye(len(counts), dtype=np.int64)
-        return (counts < self.channels) & (self.cost(one_more) <= self.limit)
+        if self.cost.whole:
+            more = self.cost(counts) + self.cost.next_channel(counts)
+        else:
+            more = self.cost(counts + np.eye(len(counts), dtype=np.int64))  # to the bit as `feasible` will see it
+        return (counts < self.channels) & (more <= self.limit)

@@ -97,7 +97,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     **reset's info**: ``layers``, per prunable layer: name, type (``conv`` or ``linear``), channels, c_in, c_out,
     kernel, stride, height, width, macs, parameters, and importance (one array per layer, a value per channel);
     ``cost``: what :meth:`prunebench.envs.environment.budget.Budget.from_info` needs (coefficients, channels,
-    lower_bound, limit).
+    lower_bound, limit, and fill: whether a policy is to cost all that it may, which pays with ``accuracy`` alone).
 
     **The last step's info**: ``evaluation``, a dict of plain values: ``requested`` (ratios), ``realised``
     (ratios), ``channels`` (counts), ``accuracy``, ``loss``, ``reward``, ``macs``, ``parameters``, ``cost``
@@ -144,7 +144,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._dense_macs = float(self._macs(self._channels))
         self._cost = evaluator.costs[cost]
         self._dense_cost = float(self._cost(self._channels))
-        self.budget = Budget.of(self._cost, self._channels, lower_bound, preserve)
+        fill = reward == "accuracy"  # the other one weighs the cost itself: less of it may be better
+        self.budget = Budget.of(self._cost, self._channels, lower_bound, preserve, fill)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (11,), np.float32)
         self._static, self._later = self._layer_observations()
@@ -173,6 +174,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "channels": self._channels,
             "lower_bound": self.budget.lower_bound,
             "limit": self.budget.limit,
+            "fill": self.budget.fill,
         }
         info = copy.deepcopy({"layers": self._layers, "cost": cost})  # callers may keep and change what they get
         return self._observation(), info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,9 +35,31 @@ class CostModel:
     def __call__(self, counts: ArrayLike) -> Any:
         """Cost of channel counts ``(..., D)``; returns ``(...)``. Fractional counts are allowed."""
         n = np.asarray(counts, dtype=np.float64)
-        n_in = self.inputs[:, 0] + n @ self.inputs[:, 1:].T
-        n_out = self.outputs[:, 0] + n @ self.outputs[:, 1:].T
-        return (n_in * n_out) @ self.weight
+        constant, linear, products = self._quadratic
+        return constant + n @ linear + np.einsum("...d,...d", n @ products, n)
+
+    def next_channel(self, counts: ArrayLike) -> NDArray[np.float64]:
+        """What one channel more in each layer alone would add to the cost of ``counts`` ``(D,)``: ``(D,)``."""
+        _, linear, products = self._quadratic
+        added: NDArray[np.float64] = linear + self.coupling @ np.asarray(counts, dtype=np.float64) + np.diag(products)
+        return added
+
+    @cached_property
+    def coupling(self) -> NDArray[np.float64]:
+        """``(D, D)``: what a channel more of one layer adds to :meth:`next_channel` of another."""
+        products = self._quadratic[2]
+        return products + products.T
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether it is a whole number for whole channels: then no sum of it is rounded."""
+        return all(bool((part == np.floor(part)).all()) for part in (self.weight, self.inputs, self.outputs))
+
+    @cached_property
+    def _quadratic(self) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """The terms added up: constant, linear part ``(D,)`` and products ``(D, D)``; there are fewer than terms."""
+        whole = (self.inputs * self.weight[:, None]).T @ self.outputs
+        return float(whole[0, 0]), whole[0, 1:] + whole[1:, 0], whole[1:, 1:]
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
         """The coefficients as plain arrays, as they stand in ``info["cost"]``."""

@@ -126,10 +126,38 @@ def test_exchanges_move_two_layers_and_stay_on_budget() -> None:
     counts = budget.project(np.full(8, 0.5))
     rng = np.random.default_rng(0)
     for _ in range(50):
-        other = exchanged(budget, counts, 0.25, rng)
+        other = exchanged(budget, counts, 0.25, 1, rng)
         assert budget.feasible(other)
         assert (np.abs(other - counts) > 4).sum() <= 2
-    assert exchanged(budget_of([1.0]), np.array([6]), 0.25, rng).tolist() == [6]
+    assert exchanged(budget_of([1.0]), np.array([6]), 0.25, 1, rng).tolist() == [6]
+
+
+def test_an_exchange_is_of_a_channel_at_least_and_gives_no_policy_twice() -> None:
+    """The control of the first study had neither rule: half of a long search were repeats."""
+    repeats = {}
+    for preset in ("current", "first"):
+        env = ChannelPruningEnv(Sensitive(6), preserve=0.4)
+        GreedyAgent(seed=0, preset=preset).search(env, 200)  # type: ignore[arg-type]
+        repeats[preset] = 200 - len(env.memory)
+    assert repeats["current"] == 0
+    assert repeats["first"] > 20
+
+
+def test_exchanges_are_judged_by_the_loss_or_by_the_reward() -> None:
+    def best(signal: Any) -> float:
+        env = Misled(Sensitive(6), preserve=0.4)
+        GreedyAgent(seed=0, signal=signal).search(env, 60)
+        return min(score.loss for counts, score in env.memory.items() if env.budget.feasible(counts))
+
+    assert best("loss") < best("reward") - 0.01
+
+
+class Misled(ChannelPruningEnv):
+    """Accuracies that fall where the loss does."""
+
+    def _evaluate(self) -> dict[str, Any]:
+        found = super()._evaluate()
+        return found | {"accuracy": 1 - np.exp(-found["loss"]), "reward": 1 - np.exp(-found["loss"])}
 
 
 def test_it_finds_the_optimum_of_an_additive_task_and_improves_on_its_allocation() -> None:

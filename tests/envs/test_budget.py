@@ -157,3 +157,40 @@ def test_a_measured_cost_is_limited_as_it_is(channels: int, weight: float, prese
     assert Budget.of(cost, [channels], 1e-9, 1.0).feasible([channels])
     if preserve * channels >= 1 and not dense.is_integer():
         assert Budget.of(cost, [channels], 1e-9, preserve).limit == pytest.approx(preserve * dense, rel=1e-14)
+
+
+@given(chains(), st.data(), st.booleans())
+@settings(max_examples=200)
+def test_the_budget_is_filled_as_if_every_channel_were_priced_anew(
+    budget: Budget, data: st.DataObject, rounded: bool
+) -> None:
+    weight = budget.cost.weight / 7 if rounded else budget.cost.weight  # sevenths are rounded, whole numbers are not
+    cost = CostModel(weight, budget.cost.inputs, budget.cost.outputs)
+    budget = Budget(cost, budget.channels, budget.lower_bound, float(cost(budget.lower_counts)) + budget.limit / 7)
+    wanted = policy(data, budget)
+    counts = budget.project(wanted)
+    ideal = budget.shift(wanted) * budget.channels
+    slow = np.maximum(np.floor(ideal).astype(int), budget.lower_counts)
+    while fitting := [i for i in range(len(slow)) if slow[i] < budget.channels[i] and fits_one_more(budget, slow, i)]:
+        slow[max(fitting, key=lambda i: (ideal[i] - slow[i], -i))] += 1
+    already = np.maximum(budget.counts(wanted), budget.lower_counts)
+    assert counts.tolist() in (slow.tolist(), already.tolist())
+    assert budget.feasible(counts)
+    assert not any(counts[i] < budget.channels[i] and fits_one_more(budget, counts, i) for i in range(len(counts)))
+
+
+def fits_one_more(budget: Budget, counts: np.ndarray, layer: int) -> bool:
+    return bool(budget.cost(counts + np.eye(len(counts), dtype=int)[layer]) <= budget.limit)
+
+
+@given(chains(), st.data())
+def test_a_budget_that_need_not_be_filled_is_an_upper_bound(budget: Budget, data: st.DataObject) -> None:
+    loose = Budget(budget.cost, budget.channels, budget.lower_bound, budget.limit, fill=False)
+    wanted = policy(data, budget)
+    rounded = np.maximum(budget.counts(wanted), budget.lower_counts)
+    counts = loose.project(wanted)
+    if budget.feasible(rounded):
+        assert counts.tolist() == rounded.tolist()
+    else:
+        assert counts.tolist() == budget.project(wanted).tolist()
+    assert (budget.cost(loose.shift(wanted) * budget.channels) <= budget.limit * (1 + 1e-9)).all()
