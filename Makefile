@@ -79,7 +79,7 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 perf: $(READY)  ## measure an evaluation against eager PyTorch and the arithmetic; AGAINST=results/perf-....json: and against then
-	@$(BIN)/python -m prunebench.harness.perf.evaluations $(call flag,AGAINST) && $(BIN)/python -m prunebench.harness.perf.runs && $(BIN)/python -W ignore -m prunebench.harness.perf.agent_steps
+	@$(BIN)/python -m prunebench.harness.perf.evaluations $(call flag,AGAINST) && $(BIN)/python -m prunebench.harness.perf.runs && $(BIN)/python -W ignore -m prunebench.harness.perf.agent_steps && $(BIN)/python -W ignore -m prunebench.harness.perf.agents_own
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts
 	@$(BIN)/python -m prunebench.harness.perf.latency $(call flag,MODEL) $(call flag,SCOPE)

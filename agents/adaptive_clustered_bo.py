@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from prunebench.agents.base import AskTellAgent
 from prunebench.agents.clustered_bo import default_clusters
 from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
 from prunebench.agents.parts.moves import climb, realised, stepped
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.policy_model import PolicyModel
 from prunebench.agents.parts.proposal import log_expected_improvement
 from prunebench.agents.parts.refinement import gains, refined
+from prunebench.agents.parts.seen import TRIES, Seen
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 SPREAD = 0.25  # of the initial design's clusters, in log ratio; its layers have half as much on their own
@@ -26,29 +27,18 @@ PER_LAYER = 0.4  # so many evaluations per layer after the initial design, every
 LATEST = 0.3  # but no later than after this part of the run's evaluations
 SHARE = 0.5  # of the clusters are split at a time
 FIRST_FIT, REFIT, EVERY = 40, 15, 5  # iterations of a fit: up to 20 evaluations; then; at every fifth evaluation
-TRIES = 20  # where all candidates were evaluated before
-LEAST_LOSS = 1e-6
+WORST, LEAST_LOSS = 1e-6, 1e-3  # outcomes and losses beyond them are taken as these
 _STREAM = 7  # of random numbers: none that the settings above were chosen on
 
 
-def signal(rewards: NDArray[np.float64], losses: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """The outcomes that the model learns: rewards ``(n,)`` blended with losses ``(n,)``, a smoother sign of the same.
+def transformed(outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the model learns: outcomes ``(n,)`` in [0, 1] as ``-log(-log(outcome))``, others as they are.
 
-    Rewards in [0, 1] are taken as log odds, of losses the negative logarithm, brought to the rewards' units by
-    regression.
-
-    Args:
-        rewards: the rewards, to be maximised.
-        losses: not negative.
-        share: share of the losses, 0 to 1.
+    Of a likelihood that is the negative logarithm of the loss, which is nearly a sum over the layers.
     """
-    if rewards.min() >= 0 and rewards.max() <= 1:
-        rewards = logit(0.01 + 0.98 * rewards)
-    rewards = rewards - rewards.mean()
-    smooth = -np.log(np.maximum(losses, LEAST_LOSS))
-    smooth = smooth - smooth.mean()
-    slope = (smooth @ rewards) / max(smooth @ smooth, 1e-12)
-    return (1 - share) * rewards + share * slope * smooth
+    if outcomes.min() < 0 or outcomes.max() > 1:
+        return outcomes
+    return -np.log(-np.log(np.clip(outcomes, WORST, 1 - LEAST_LOSS)))
 
 
 class AdaptiveClusteredBOAgent(AskTellAgent):
@@ -74,7 +64,7 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
             no fewer than 3.
         rollback: the evaluation after which every layer is on its own at the latest. Default: those
             of the initial design and 0.4 per layer, but no more than three tenths of the run's.
-        loss: its share in what the model learns, 0 (rewards alone) to 1.
+        signal: what the model learns, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
 
     def __init__(
@@ -84,8 +74,8 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         similarity: Similarity = "EU",
         clusters: int | None = None,
         initial: int | None = None,
-        loss: float = 0.5,
         rollback: int | None = None,
+        signal: Signal = "loss",
     ) -> None:
         super().__init__(seed=seed)
         if similarity not in DISTANCES:
@@ -93,18 +83,18 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         for name, number in (("clusters", clusters), ("initial", initial), ("rollback", rollback)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} {number}: expected at least 1")
-        if not 0 <= loss <= 1:
-            raise ValueError(f"loss {loss:g}: expected a share, 0 to 1")
+        check_signal(signal)
         self.similarity, self.clusters, self.initial = similarity, clusters, initial
-        self.loss, self.rollback = loss, rollback
+        self.rollback, self.signal = rollback, signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Cluster the layers and lay out the initial design."""
         self._budget = Budget.from_info(info)
         self._rng = np.random.default_rng([_STREAM, self.seed])
         self._model = PolicyModel()
-        self._records: list[Mapping[str, Any]] = []
-        self._seen: set[tuple[int, ...]] = set()
+        self._realised: list[list[float]] = []
+        self._outcomes: list[float] = []
+        self._seen = Seen(self._budget, self._rng)
         self._tree = ward(info["layers"], self.similarity)
         layers = len(self._tree) + 1
         self._labels = cut(self._tree, self.clusters or default_clusters(layers)[0])
@@ -127,8 +117,8 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``, on budget."""
-        if len(self._records) < len(self._design):
-            return self._design[len(self._records)]
+        if len(self._outcomes) < len(self._design):
+            return self._design[len(self._outcomes)]
         self._learn()
         best = self._best()
         self._refine(best[0])
@@ -138,8 +128,9 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the evaluation."""
-        self._records.append(evaluation)
-        self._seen.add(tuple(evaluation["channels"]))
+        self._realised.append(evaluation["realised"])
+        self._outcomes.append(outcome(evaluation, self.signal))
+        self._seen.add(evaluation["channels"])
 
     def _initial_design(self, count: int) -> list[Ratios]:
         uniform = self._budget.ratios(self._budget.project(np.full(len(self._budget.channels), 0.5)))
@@ -152,11 +143,10 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
 
     def _learn(self) -> None:
         """Fit the model to all evaluations."""
-        rewards, losses = (np.array([record[key] for record in self._records]) for key in ("reward", "loss"))
-        done = len(self._records)
-        self._policies = np.array([record["realised"] for record in self._records])
+        done = len(self._outcomes)
+        self._policies = np.array(self._realised)
         iterations = FIRST_FIT if done <= 20 else REFIT if done % EVERY == 0 else 0
-        self._model.fit(self._policies, signal(rewards, losses, self.loss), iterations)
+        self._model.fit(self._policies, transformed(np.array(self._outcomes)), iterations)
         self._means = self._model.mean(self._policies)
 
     def _best(self) -> Ratios:
@@ -176,17 +166,14 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         return stepped(centres, self._labels, count, STEP * size, self._alone, self._rng)
 
     def _another(self, centres: Ratios) -> Counts:
-        """Counts ``(D,)`` near ``centres`` ``(m, D)`` that are new, where a few tries find one."""
-        for policy in stepped(centres, self._labels, TRIES, STEP, True, self._rng):
-            counts = self._budget.project(policy)
-            if tuple(counts.tolist()) not in self._seen:
-                break
-        return counts
+        """Counts ``(D,)`` near ``centres`` ``(m, D)`` that are new, where tries find one."""
+        policies = stepped(centres, self._labels, TRIES, STEP, True, self._rng)
+        return self._seen.first(lambda number: self._budget.project(policies[number]))
 
     def _refine(self, policy: Ratios) -> None:
         """Split clusters where progress has stalled; roll back to single layers when it is time."""
-        done = len(self._records)
-        stalled = done - 1 - max(int(np.argmax([record["reward"] for record in self._records])), self._since)
+        done = len(self._outcomes)
+        stalled = done - 1 - max(int(np.argmax(self._outcomes)), self._since)
         if self._alone:
             return
         if done >= self._latest:
@@ -196,6 +183,6 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
             self._enter(refined(self._labels, self._tree, gain, SHARE))
 
     def _enter(self, labels: NDArray[np.int64]) -> None:
-        self._labels, self._since = labels, len(self._records) - 1
+        self._labels, self._since = labels, len(self._outcomes) - 1
         self._stages.append(labels.tolist())
-        self._events.append({"evaluation": len(self._records), "stage": len(self._stages) - 1})
+        self._events.append({"evaluation": len(self._outcomes), "stage": len(self._stages) - 1})

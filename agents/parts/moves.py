@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 FIRST, LATER, KEPT, ROUNDS = 600, 300, 8, 4
@@ -65,11 +66,11 @@ def climb(budget: Budget, score: Score, step: Callable[[Ratios, int, float], Rat
     return found[np.argsort(-values, kind="stable")]
 
 
-def realised(budget: Budget, score: Score, policies: Ratios, seen: set[tuple[int, ...]]) -> Counts | None:
+def realised(budget: Budget, score: Score, policies: Ratios, seen: Seen) -> Counts | None:
     """The channel counts ``(D,)`` whose realised policy scores best, of the first few ``policies`` ``(n, D)``.
 
     None where all of them are in ``seen``.
     """
     counts = [budget.project(policy) for policy in policies[:REALISED]]
-    new = [c for c in counts if tuple(c.tolist()) not in seen]
+    new = [c for c in counts if c not in seen]
     return new[int(np.argmax(score(budget.ratios(np.array(new)))))] if new else None

@@ -12,12 +12,13 @@ from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 from searches import Recording
 
-from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, signal
+from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, transformed
 from prunebench.agents.parts import policy_model
 from prunebench.agents.parts.clustering import cut
 from prunebench.agents.parts.moves import climb, on_budget, realised, stepped
 from prunebench.agents.parts.policy_model import PolicyModel
 from prunebench.agents.parts.refinement import gains, refined
+from prunebench.agents.parts.seen import Seen
 from prunebench.agents.random_search import RandomSearchAgent
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
@@ -100,12 +101,12 @@ def test_equal_outcomes_and_a_single_one_tell_nothing() -> None:
         assert model.mean(policies(4, seed=1)).tolist() == [0] * 4
 
 
-def test_the_signal_of_equal_rewards_and_of_rewards_outside_the_unit_interval() -> None:
-    losses = np.array([0.0, 1.0, 2.0])
-    assert signal(np.full(3, 0.5), losses, 0.5).tolist() == [0, 0, 0]
+def test_outcomes_in_the_unit_interval_are_learned_as_logarithms_of_losses() -> None:
+    losses = np.array([0.01, 0.5, 2.0])
+    np.testing.assert_allclose(transformed(np.exp(-losses)), -np.log(losses))
+    assert np.isfinite(transformed(np.array([0.0, 1.0]))).all()
     rewards = np.array([-3.0, -4.0, -5.0])
-    assert signal(rewards, losses, 0.0).tolist() == [1, 0, -1]
-    assert (np.diff(signal(rewards, losses, 0.5)) < 0).all()
+    assert transformed(rewards).tolist() == rewards.tolist()
 
 
 # Where it looks
@@ -134,12 +135,14 @@ def test_a_climb_ends_on_budget_near_the_best() -> None:
     found = climb(budget, score, step, budget.ratios(budget.project(np.full(6, 0.5)))[None])
     assert (budget.cost(found * budget.channels) <= budget.limit * (1 + 1e-9)).all()
     assert np.abs(found[0] - target).max() < 0.1
-    counts = realised(budget, score, found, set())
+    seen = Seen(budget, rng)
+    counts = realised(budget, score, found, seen)
     assert counts is not None
     assert budget.project(budget.ratios(counts)).tolist() == counts.tolist()
-    known = {tuple(budget.project(policy).tolist()) for policy in found[:12]}
-    assert tuple(counts.tolist()) in known
-    assert realised(budget, score, found, known) is None
+    for policy in found[:12]:
+        seen.add(budget.project(policy).tolist())
+    assert counts in seen
+    assert realised(budget, score, found, seen) is None
 
 
 # Splits
@@ -231,7 +234,7 @@ def test_a_reward_of_another_kind() -> None:
     [
         ({"clusters": 0}, "clusters 0"),
         ({"initial": 0}, "initial 0"),
-        ({"loss": 1.5}, "loss 1.5"),
+        ({"signal": "luck"}, "signal 'luck'"),
         ({"rollback": 0}, "rollback 0"),
         ({"similarity": "other"}, "similarity 'other'"),
     ],
