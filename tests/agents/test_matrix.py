@@ -27,8 +27,8 @@ class Failing(ToyEvaluator):
 
     def score(self, counts: tuple[int, ...]) -> Score:
         accuracy, loss = super().score(counts)
-        broken = sum(counts) % 3 == 0
-        return Score(1.0 if broken else accuracy, [math.nan, math.inf][sum(counts) % 2] if broken else loss)
+        kind = hash(counts) % 6  # not a sum of counts: on budget that may be the same for all policies
+        return Score(accuracy if kind > 1 else 1.0, [math.nan, math.inf][kind] if kind < 2 else loss)
 
 
 def searched(name: str, evaluations: int, *, failing: bool = False, seed: int = 0, **settings: Any) -> Recording:
@@ -57,7 +57,7 @@ def test_depths_and_short_searches(name: str, layers: int, evaluations: int, bud
     "settings",
     [
         {"constant": True},
-        {"preserve": 0.4, "lower_bound": 0.4},  # nothing to choose but which layers keep what is left over
+        {"preserve": 0.41, "lower_bound": 0.4},  # nothing to choose but which layers keep what is left over
         {"preserve": 1.0, "lower_bound": 1.0},  # nothing to choose
         {"cost": "parameters"},
         {"preserve": 1.0},
@@ -83,9 +83,8 @@ def test_a_loss_that_is_no_number_is_the_worst_and_learning_goes_on(name: str) -
     finite = [record["reward"] for record in env.records if math.isfinite(record["loss"]) and record["feasible"]]
     assert len(finite) > 30
     halves = finite[: len(finite) // 2], finite[len(finite) // 2 :]
-    assert max(finite) > 0.8
     if name not in ("random", *SLOW_STEPS):  # 80 episodes teach an actor little
-        assert np.mean(halves[1]) > np.mean(halves[0])
+        assert np.mean(halves[1]) > np.mean(halves[0]) + 0.01
 
 
 @pytest.mark.parametrize("name", OURS)
