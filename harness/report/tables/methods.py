@@ -24,6 +24,8 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "cmaes": ("hansen2016cma", "auger2005ipop", "nomura2024cmaes"),
     "tpe": ("bergstra2011tpe", "falkner2018bohb", "akiba2019optuna"),
     "turbo": ("eriksson2019turbo", "balandat2020botorch"),
+    "evolution": ("sieberling2025evopress", "liu2019metapruning"),
+    "spdy": ("frantar2022spdy", "li2017pruning"),
 }
 """By agent: keys of ``methods.bib``. An agent of ours without an entry fails a test."""
 _GPYOPT = {("bo", "gpyopt2021"), ("clustered_bo", "gpyopt2021"), ("clustered_bo", "paper")}
