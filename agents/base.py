@@ -90,7 +90,8 @@ class GeneratorAgent(AskTellAgent):
         self.budget = Budget.from_info(info)
         self.rng = np.random.default_rng(self.seed)
         self.seen = Seen(self.budget, self.rng)
-        self._search, self._answer = self.policies(info, evaluations), None
+        self._search = self.policies(info, evaluations)
+        self._answer: float | None = None
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""

@@ -12,9 +12,9 @@ from prunebench.agents.base import GeneratorAgent
 from prunebench.agents.parts.outcomes import Signal
 from prunebench.envs.environment.budget import Budget, Counts
 
-LEVELS = 16  # of a layer: a switch moves it by one
+LEVELS = 8  # of a layer: a switch moves it by one
 MOST_SWITCHES = 3
-OFFSPRING = 4
+OFFSPRING = 1  # of one parent: measured, docs/agents/evolution.md
 GENERATIONS = 10  # of a population
 FIFTH = 5  # of a population is kept
 MUTATED = 0.1  # of a mutant's layers, and at least one
@@ -135,18 +135,15 @@ def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts
     How many go up is the smaller one of two uniform draws. As many go down, and more until the budget is met.
     """
     step, lower = np.maximum(1, budget.channels // LEVELS), budget.lower_counts
-    wanted, ups = counts.copy(), int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
-    raised = np.zeros(len(counts), dtype=bool)
+    wanted, raised = counts.copy(), np.zeros(len(counts), dtype=bool)
+    ups = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
     for _ in range(ups):
         if len(able := np.flatnonzero(wanted < budget.channels)):
             layer = rng.choice(able)
             wanted[layer], raised[layer] = min(wanted[layer] + step[layer], budget.channels[layer]), True
     downs = 0
-    while downs < ups or not budget.feasible(wanted):
-        if not (able := (wanted > lower) & ~raised).any():
-            able = wanted > lower
-        if not able.any():
-            break
-        layer = rng.choice(np.flatnonzero(able))
+    while (downs < ups or not budget.feasible(wanted)) and (wanted > lower).any():
+        able = (wanted > lower) & ~raised
+        layer = rng.choice(np.flatnonzero(able if able.any() else wanted > lower))
         wanted[layer], downs = max(wanted[layer] - step[layer], lower[layer]), downs + 1
     return budget.project(budget.ratios(wanted))
