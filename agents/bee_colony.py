@@ -13,8 +13,8 @@ from prunebench.agents.base import GeneratorAgent
 from prunebench.envs.environment.budget import Counts, Ratios
 
 SOURCES = 10  # at most
-CYCLES = 10  # of employed bees and onlookers, that a run is to have at least
-LIMIT = 5  # failures in a row, after which a source is given up
+CYCLES = 15  # of employed bees and onlookers, that a run is to have at least
+LIMIT = 20  # failures in a row, after which a source is given up
 CHANGED = 2  # layers of a neighbour
 CERTAIN, SHARED = 0.1, 0.9  # a source is visited with probability 0.1 + 0.9 of its fitness over the best one's
 
@@ -37,11 +37,11 @@ class Source:
 class BeeColonyAgent(GeneratorAgent):
     """Bees look for better policies beside those they know, the more bees the better a policy is.
 
-    1. Random policies on budget are the sources.
+    1. The uniform policy and random ones, on budget, are the sources.
     2. Employed bees: beside each source a policy is tried whose ratios differ in two layers; it takes the source's
        place where it is better.
     3. Onlookers do the same, as many as there are sources, at sources drawn by their fitness.
-    4. A scout replaces the source of the most failures in a row by a random policy, where they are five.
+    4. A scout replaces the source of the most failures in a row by a random policy, where they are 20.
 
     Args:
         seed: the seed of everything random.
@@ -50,8 +50,9 @@ class BeeColonyAgent(GeneratorAgent):
 
     def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:
         """The sources, then cycle after cycle."""
-        sources: list[Source] = []
-        for _ in range(sources_of(evaluations)):
+        uniform = self.budget.project(np.full(len(self.budget.channels), 0.5))
+        sources = [Source(self.budget.ratios(uniform), (yield uniform))]
+        for _ in range(sources_of(evaluations) - 1):
             sources.append((yield from self._scout()))
         while True:
             for number in range(len(sources)):
@@ -85,7 +86,7 @@ class BeeColonyAgent(GeneratorAgent):
 
 
 def sources_of(evaluations: int) -> int:
-    """How many sources there are: ten, or fewer where a run would have fewer than ten cycles; at least two."""
+    """How many sources there are: ten, or fewer where a run would have fewer than 15 cycles; at least two."""
     return max(2, min(SOURCES, evaluations // (2 * CYCLES + 1)))
 
 
