@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
+
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import Seen
+from prunebench.envs.environment.budget import Budget, Counts
 
 
 class Agent(ABC):
@@ -59,6 +63,50 @@ class AskTellAgent(Agent):
         """The evaluation of the policy asked for last (see ``ChannelPruningEnv``). Maximise its ``reward``."""
 
 
+class GeneratorAgent(AskTellAgent):
+    """An agent whose search is one generator: it yields channel counts on budget and is sent what they scored.
+
+    Args:
+        seed: the seed of :attr:`rng`.
+        signal: what it is sent, see :func:`prunebench.agents.parts.outcomes.outcome`.
+
+    Attributes:
+        budget: that policies are put on.
+        rng: the generator of everything random.
+        seen: the policies that were evaluated.
+    """
+
+    def __init__(self, *, seed: int, signal: Signal = "loss") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
+
+    @abstractmethod
+    def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:
+        """Yield channel counts ``(D,)``, of which the first ``evaluations`` are evaluated; each is answered."""
+
+    def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
+        """Read the budget; make the generators."""
+        self.budget = Budget.from_info(info)
+        self.rng = np.random.default_rng(self.seed)
+        self.seen = Seen(self.budget, self.rng)
+        self._search = self.policies(info, evaluations)
+        self._answer: float | None = None
+
+    def ask(self) -> NDArray[np.float64]:
+        """The next policy ``(D,)``."""
+        return self.budget.ratios(self._search.send(self._answer))  # type: ignore[arg-type] # None begins it
+
+    def tell(self, evaluation: Mapping[str, Any]) -> None:
+        """Remember the policy, and the answer for the next ``ask``."""
+        self.seen.add(evaluation["channels"])
+        self._answer = outcome(evaluation, self.signal)
+
+    def new(self, draw: Callable[[int], Counts]) -> Counts:
+        """The first policy of ``draw(0)``, ``draw(1)`` and so on that was not evaluated, else one near the first."""
+        return self.seen.unseen(self.seen.first(draw))
+
+
 def run_episode(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> dict[str, Any]:
     """Step through a freshly reset episode with ``policy`` ``(D,)``; returns its evaluation."""
     low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
@@ -69,3 +117,9 @@ def run_episode(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> di
         raise ValueError(f"a policy of {len(policy)} ratios does not cover every prunable layer")
     evaluation: dict[str, Any] = info["evaluation"]
     return evaluation
+
+
+def run_probe(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> dict[str, Any]:
+    """The evaluation of ``policy`` ``(D,)`` in an episode that nothing limits, whatever it costs."""
+    env.reset(options={"budget": "none"})
+    return run_episode(env, policy)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
-from prunebench.agents.base import Agent, run_episode
+from prunebench.agents.base import Agent, run_episode, run_probe
 from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.seen import PER_SIZE, Seen
-from prunebench.envs.environment.budget import Budget, Counts, Ratios
+from prunebench.agents.parts.sensitivity import allocate, plan, probe
+from prunebench.envs.environment.budget import Budget, Counts
 
-HIGHEST_PROBE = 0.9
-LEAST_SENSITIVITY = 0.2  # of the layers' mean: what no layer is taken to be below, however little it lost
-STEPS = 32  # in which an allocation takes a layer from dense to its lower bound
 FIRST_EXCHANGE = 0.25  # of a layer's channels, at most
 PATIENCE = 10  # exchanges in vain, after which they become half as large
 
@@ -54,7 +49,8 @@ class GreedyAgent(Agent):
         counts = budget.project(np.full(len(budget.channels), 0.5))
         blocks, ratios = plan(budget, float(np.mean(budget.ratios(counts))), evaluations)
         if blocks:
-            counts = allocate(budget, probe(env, blocks, ratios, len(counts)), ratios)
+            added = probe(lambda policy: run_probe(env, policy)["loss"], blocks, ratios, len(counts))
+            counts = allocate(budget, added, ratios)
         probes = 1 + len(blocks) * len(ratios) if blocks else 0
         self._exchange(env, budget, counts, evaluations - probes)
 
@@ -86,82 +82,6 @@ class GreedyAgent(Agent):
         return outcome(evaluation, self.signal), outcome(evaluation, "loss")
 
 
-def plan(budget: Budget, uniform: float, evaluations: int) -> tuple[list[NDArray[np.intp]], Ratios]:
-    """Choose the probes: as many as fit so that one evaluation is left.
-
-    Args:
-        budget: gives layers and lower bound.
-        uniform: the uniform policy's ratio.
-        evaluations: their number in all; the dense network takes one.
-
-    Returns:
-        Blocks of layers, none where there are too few evaluations, and one or two ratios, ascending and below 1.
-    """
-    layers, probes = len(budget.channels), evaluations - 2
-    if probes < 1:
-        return [], np.empty(0)
-    high = min(uniform, HIGHEST_PROBE)
-    ratios = np.unique(np.maximum([high / 2, high], budget.lower_bound))
-    if ratios[-1] >= 1:  # the lower bound leaves nothing to choose
-        return [], np.empty(0)
-    blocks: list[NDArray[np.intp]] = list(np.array_split(np.arange(layers), min(layers, probes)))
-    return blocks, ratios if probes >= len(ratios) * layers else ratios[:1]
-
-
-def probe(env: gymnasium.Env[Any, Any], blocks: Sequence[NDArray[np.intp]], ratios: Ratios, layers: int) -> Ratios:
-    """The loss ``(D, L)`` that each ratio of each layer adds to the dense network's; a block's is shared out evenly."""
-    dense = _probe_one(env, np.ones(layers))
-    added = np.empty((layers, len(ratios)))
-    for block in blocks:
-        for level, ratio in enumerate(ratios):
-            policy = np.ones(layers)
-            policy[block] = ratio
-            added[block, level] = (_probe_one(env, policy) - dense) / len(block)
-    return added
-
-
-def curve(added: Ratios, ratios: Ratios, at: Ratios, least: float = 0.0) -> Ratios:
-    """One layer's added loss at the ratios ``at``, from what was measured at a few.
-
-    Linear in 1 / ratio between the measured points and 0 at ratio 1, rising ever more steeply towards small ratios: its
-    slopes are the isotonic regression of the measured ones. Beyond the smallest measured ratio it goes on as steeply.
-    (Linear in the ratio itself, one or two points a layer make an allocation that leaves a layer dense or at its lower
-    bound: docs/agents/greedy.md has the figures.)
-
-    Args:
-        added: ``(L,)``, the measured losses.
-        ratios: ``(L,)``, those measured at, ascending, below 1.
-        at: ratios, of any shape.
-        least: the smallest slope over 1 / ratio.
-    """
-    knots, values = 1 / np.append(ratios, 1.0)[::-1], np.append(added, 0.0)[::-1]
-    widths = np.diff(knots)
-    slopes = np.maximum(isotonic_regression(np.diff(values) / widths, weights=widths).x, least)
-    heights = np.append(0.0, np.cumsum(slopes * widths))
-    return np.interp(1 / at, knots, heights) + np.maximum(1 / at - knots[-1], 0.0) * slopes[-1]
-
-
-def allocate(budget: Budget, added: Ratios, ratios: Ratios) -> Counts:
-    """The on-budget counts ``(D,)`` of about the least sum of added losses ``(D, L)``.
-
-    From dense, again and again the step down that adds the least loss per cost saved, until the budget is met; for
-    convex curves and a cost that is linear in the counts that is optimal up to one step. Then the budget is filled.
-    """
-    lowest = budget.ratios(budget.lower_counts)
-    grid = np.linspace(np.ones(len(added)), lowest, STEPS + 1)  # (steps, D), its last row exactly the lower bound
-    least = max(LEAST_SENSITIVITY * float(np.abs(added / (1 / ratios - 1)).mean()), 1e-9)  # 0 where nothing matters
-    losses = np.stack([curve(row, ratios, grid[:, i], least) for i, row in enumerate(added)], axis=1)
-    layers = np.arange(len(added))
-    place = np.zeros(len(added), dtype=np.int64)
-    while budget.cost(now := grid[place, layers] * budget.channels) > budget.limit:
-        lower = np.minimum(place + 1, STEPS)
-        trials = np.where(np.eye(len(added), dtype=bool), grid[lower, layers] * budget.channels, now)
-        saved = budget.cost(now) - budget.cost(trials)
-        worse = losses[lower, layers] - losses[place, layers]
-        place[np.argmin(np.where(place < STEPS, worse / np.maximum(saved, 1e-9), np.inf))] += 1
-    return budget.project(grid[place, layers])
-
-
 def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.random.Generator) -> Counts:
     """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more.
 
@@ -172,8 +92,3 @@ def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.r
     change = np.maximum(rng.uniform(0, size), least / budget.channels[pair])
     ratios[pair] += change * [-1, 1]
     return budget.project(np.clip(ratios, budget.lower_bound, 1.0))
-
-
-def _probe_one(env: gymnasium.Env[Any, Any], policy: Ratios) -> float:
-    env.reset(options={"budget": "none"})
-    return float(run_episode(env, policy)["loss"])

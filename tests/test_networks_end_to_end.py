@@ -85,7 +85,7 @@ def test_torchvisions_imagenet_route(imagenet: Path, tmp_path: Path) -> None:
     assert facts(tmp_path)["splits"] == {"reward": 4, "test": 12, "calibration": 44}
     runs = pd.read_csv(tmp_path / "out" / "tables" / "runs.csv")
     assert dict(zip(runs["agent"], runs["status"], strict=True)) == dict.fromkeys(
-        ["greedy", "uniform", "random"], "done"
+        ["global", "greedy", "uniform", "random"], "done"
     )
     assert (runs["latency_kept_percent"] > 0).all()
     assert (tmp_path / "out" / "runs" / "torchvision-resnet18" / "random" / "seed-0.jsonl").exists()

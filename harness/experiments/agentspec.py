@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from prunebench.harness.errors import ConfigError
 
-CONTROLS = ("uniform", "random", "greedy")
+CONTROLS = ("uniform", "global", "random", "greedy")
 """The agents that stand in every table: one that does not beat them has not shown anything."""
 
 _TEXT = r'"(?:[^"\\]|\\.)*"'

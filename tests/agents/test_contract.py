@@ -36,12 +36,24 @@ def test_contract(check: Any, factory: Any) -> None:
 
 
 def test_the_agents_that_come_with_it_are_under_the_contract() -> None:
-    searching = {"ddpg", "bo", "clustered_bo", "adaptive_clustered_bo", "cmaes", "tpe", "turbo"}
-    assert set(OURS) == {"uniform", "random", "greedy", *searching}  # else: install the package again
+    searching = {
+        "ddpg",
+        "bo",
+        "clustered_bo",
+        "adaptive_clustered_bo",
+        "cmaes",
+        "tpe",
+        "turbo",
+        "evolution",
+        "spdy",
+        "abc",
+    }
+    assert set(OURS) == {"uniform", "global", "random", "greedy", *searching}  # else: install the package again
 
 
 VARIANTS = (
     *("bo:preset=botorch2021", "bo:preset=gpyopt2021", "clustered_bo:preset=paper", "ddpg:preset=paper"),
+    "evolution:variant=population",
     *("clustered_bo:similarity=JS,rollback=direct", "clustered_bo:similarity=ST,rollback=none"),
 )
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import Recording
 
-from prunebench.agents.greedy import GreedyAgent, allocate, curve, exchanged, plan
+from prunebench.agents.greedy import GreedyAgent, exchanged
+from prunebench.agents.parts.sensitivity import allocate, curve, plan
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
 from prunebench.envs.environment.cost import CostModel

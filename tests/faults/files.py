@@ -31,7 +31,7 @@ def copy(place: Workplace, out: str) -> Path:
 def mended(place: Workplace, out: str = "damaged") -> Iterator[Row]:
     """Three runs with a file each that is not what was written: one command mends them all."""
     copy(place, out)
-    names = dict(zip(("torn", "middle", "status"), HEALTHY[1:], strict=True))
+    names = dict(zip(("torn", "middle", "status"), HEALTHY[-3:], strict=True))
     paths = {kind: place.path(out, name, "seed-0.jsonl") for kind, name in names.items()}
     _tear(paths["torn"])
     _spoil(paths["middle"])

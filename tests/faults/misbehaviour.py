@@ -11,7 +11,7 @@ from faults.kit import Ended, Row, Workplace
 
 EVALUATIONS = 4
 UNDISTURBED, MISBEHAVING = "undisturbed", "misbehaving"
-HEALTHY = ("uniform", "random", "greedy", "faults.agents:Healthy")
+HEALTHY = ("uniform", "global", "random", "greedy", "faults.agents:Healthy")
 _LOG = (1 << 20) + 200  # bytes
 _STACK_IN_LOG = (agents.Segfaults, agents.Hangs, agents.HangsInC, agents.IgnoresSignals, agents.Stubborn)
 _NO_STACK = (  # they leave the process no time to say where it was

@@ -92,7 +92,7 @@ def test_other_things_in_an_experiment_file_are_refused(item: Any) -> None:
 def test_missing_controls_are_added_before_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # of the toys
     agents = with_controls(parse("bo random"))
-    assert [agent.label for agent in agents] == ["uniform", "greedy", "bo", "random"]
+    assert [agent.label for agent in agents] == ["uniform", "global", "greedy", "bo", "random"]
     assert with_controls(agents) == agents
 
 

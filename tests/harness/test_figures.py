@@ -246,12 +246,12 @@ def test_colours_stand_out_from_light_and_dark_pages() -> None:
 
 
 def test_looks_differ_and_do_not_depend_on_controls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "CONTROLS", ("uniform", "random", "greedy"))
+    monkeypatch.setattr(registry, "CONTROLS", ("uniform", "global", "random", "greedy"))
     others = tuple(f"agent{n}" for n in range(20))
-    looks = figure_style.looks(ExperimentConfig(agents=("uniform", "random", *others, "greedy")).agents)
-    assert len(set(looks.values())) == 23
+    looks = figure_style.looks(ExperimentConfig(agents=("uniform", "random", *others, "greedy", "global")).agents)
+    assert len(set(looks.values())) == 24
     assert looks["agent3"] == figure_style.looks(ExperimentConfig(agents=others).agents)["agent3"]
-    assert {looks[name].colour for name in ("uniform", "random", "greedy")} == set(figure_style.GREYS)
+    assert {looks[name].colour for name in ("uniform", "random", "greedy", "global")} == set(figure_style.GREYS)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 100), (93.1, 93.4), (78, 98), (10, 40), (99, 100), (50, 50.01)])

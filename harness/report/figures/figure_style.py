@@ -25,7 +25,7 @@ INK = "#010203"
 """Of text, axes and lines that belong to no agent: nearly black, and found again where it has to be replaced."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#c2649a", "#b8860b", "#8a63d2", "#2b95cf", "#7d8500")
 """After Okabe and Ito, in tones that stand out (3 to 1) from white and from a page as dark as #16181d."""
-GREYS = ("#7a7a7a", "#919191", "#6f6f6f")
+GREYS = ("#7a7a7a", "#919191", "#6f6f6f", "#858585")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 WIDTH = 5.8  # inches: a paper's text, and letters that can be read in half a page's width
 _LEGEND_ROW = 0.19  # inches
@@ -34,8 +34,8 @@ _ROUND = (50, 90, 80, 95, 98, 70, 99, 97, 60, 96, 85, 30, 40, 20, 10, 0, 75, 94,
 
 Dashes = str | tuple[int, tuple[float, ...]]
 _SOLID: Sequence[Dashes] = ("-", (0, (9, 2)), (0, (9, 2, 2, 2)))
-_DASHED: Sequence[Dashes] = ((0, (1, 1.4)), (0, (4, 1.6)), (0, (5, 1.4, 1, 1.4)))
-_CONTROL_MARKERS = ("|", "x", "+")
+_DASHED: Sequence[Dashes] = ((0, (1, 1.4)), (0, (4, 1.6)), (0, (5, 1.4, 1, 1.4)), (0, (5, 1.4, 1, 1.4, 1, 1.4)))
+_CONTROL_MARKERS = ("|", "x", "+", "1")
 
 
 AXIS = "accuracies are spaced by the logarithm of the error"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BOTORCH = ("balandat2020botorch", "hvarfner2024vanilla", "ament2023logei")
 SOURCES: Mapping[str, Sequence[str]] = {
     "uniform": (),
+    "global": ("fang2023depgraph",),
     "random": (),
     "greedy": ("li2017pruning",),
     "ddpg": ("he2018amc", "lillicrap2016ddpg", "raffin2021sb3"),
@@ -24,6 +25,9 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "cmaes": ("hansen2016cma", "auger2005ipop", "nomura2024cmaes"),
     "tpe": ("bergstra2011tpe", "falkner2018bohb", "akiba2019optuna"),
     "turbo": ("eriksson2019turbo", "balandat2020botorch"),
+    "evolution": ("sieberling2025evopress", "liu2019metapruning"),
+    "abc": ("lin2020abcpruner",),
+    "spdy": ("frantar2022spdy", "li2017pruning"),
 }
 """By agent: keys of ``methods.bib``. An agent of ours without an entry fails a test."""
 _GPYOPT = {("bo", "gpyopt2021"), ("clustered_bo", "gpyopt2021"), ("clustered_bo", "paper")}
