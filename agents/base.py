@@ -14,6 +14,8 @@ from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget, Counts
 
+VAIN = 5  # looks for a new policy in a row that found none, after which nobody looks any more
+
 
 class Agent(ABC):
     """A search for a good pruning policy.
@@ -92,6 +94,7 @@ class GeneratorAgent(AskTellAgent):
         self.seen = Seen(self.budget, self.rng)
         self._search = self.policies(info, evaluations)
         self._answer: float | None = None
+        self._vain = 0
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""
@@ -103,8 +106,15 @@ class GeneratorAgent(AskTellAgent):
         self._answer = outcome(evaluation, self.signal)
 
     def new(self, draw: Callable[[int], Counts]) -> Counts:
-        """The first policy of ``draw(0)``, ``draw(1)`` and so on that was not evaluated, else one near the first."""
-        return self.seen.unseen(self.seen.first(draw))
+        """The first policy of ``draw(0)``, ``draw(1)`` and so on that was not evaluated, else one near the first.
+
+        After a few times in a row that none was found it is taken that there is none: then it is ``draw(0)``.
+        """
+        if self._vain == VAIN:
+            return draw(0)
+        counts = self.seen.unseen(self.seen.first(draw))
+        self._vain = self._vain + 1 if counts in self.seen else 0
+        return counts
 
 
 def run_episode(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> dict[str, Any]:

@@ -138,8 +138,8 @@ def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts
     wanted, raised = counts.copy(), np.zeros(len(counts), dtype=bool)
     ups = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
     for _ in range(ups):
-        if len(able := np.flatnonzero(wanted < budget.channels)):
-            layer = rng.choice(able)
+        if (wanted < budget.channels).any():
+            layer = rng.choice(np.flatnonzero(wanted < budget.channels))
             wanted[layer], raised[layer] = min(wanted[layer] + step[layer], budget.channels[layer]), True
     downs = 0
     while (downs < ups or not budget.feasible(wanted)) and (wanted > lower).any():
