@@ -10,6 +10,7 @@ from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.proposal import PolicySpace, propose, propose_in_box
 from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, tolerant
 from prunebench.envs.environment.budget import Budget
@@ -26,16 +27,21 @@ class BOAgent(AskTellAgent):
             2021 in its place) or ``gpyopt2021`` (what the paper compared against: GPyOpt's, proposals in the box).
         initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget). Default: 10, but no more
             than a fifth of the run's evaluations and no fewer than 3.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
 
-    def __init__(self, *, seed: int, preset: PresetName = "modern", initial: int | None = None) -> None:
+    def __init__(
+        self, *, seed: int, preset: PresetName = "modern", initial: int | None = None, signal: Signal = "reward"
+    ) -> None:
         super().__init__(seed=seed)
+        check_signal(signal)
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
         if initial is not None and initial < 1:
             raise ValueError(f"initial {initial}: expected at least 1 evaluation")
         self.preset = PRESETS[preset]
         self.initial = initial
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Lay out the initial design; nothing is fitted before it is used up."""
@@ -43,7 +49,7 @@ class BOAgent(AskTellAgent):
         self._rng = np.random.default_rng(self.seed)
         self._requested: list[list[float]] = []
         self._realised: list[list[float]] = []
-        self._rewards: list[float] = []
+        self._outcomes: list[float] = []
         self._design: list[NDArray[np.float64]] = []
         self._enter(PolicySpace(self._budget, self._first_labels(info), self._budget.lower_bound, 1.0))
         initial = min(self.initial or min(10, max(3, evaluations // 5)), evaluations)
@@ -54,17 +60,17 @@ class BOAgent(AskTellAgent):
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""
-        number = len(self._rewards)
+        number = len(self._outcomes)
         if number < len(self._design):
             return self._design[number]
         with tolerant():
             return self._policy(self._best_candidate(self._fit()))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
-        """Remember the policy and its reward."""
+        """Remember the policy and its outcome."""
         self._requested.append(evaluation["requested"])
         self._realised.append(evaluation["realised"])
-        self._rewards.append(evaluation["reward"])
+        self._outcomes.append(outcome(evaluation, self.signal))
 
     def _first_labels(self, info: Mapping[str, Any]) -> NDArray[np.int64]:
         """The cluster of each layer ``(D,)`` to begin with: here every layer is one of its own."""
@@ -81,12 +87,12 @@ class BOAgent(AskTellAgent):
         return np.array(self._realised if self.preset.on_budget else self._requested)
 
     def _fit(self) -> SingleTaskGP:
-        return self._surrogate.fit(self._inputs(), self._rewards)
+        return self._surrogate.fit(self._inputs(), self._outcomes)
 
     def _best_candidate(self, model: SingleTaskGP) -> NDArray[np.float64]:
         if not self.preset.on_budget:
             return propose_in_box(model, self._space, self.preset.jitter, int(self._rng.integers(2**31)))
-        best = np.argsort(-np.array(self._rewards), kind="stable")[:INCUMBENTS]
+        best = np.argsort(-np.array(self._outcomes), kind="stable")[:INCUMBENTS]
         return propose(model, self._space, self._inputs()[best], self._rng)
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prunebench.agents.bo import BOAgent
 from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
+from prunebench.agents.parts.outcomes import Signal
 from prunebench.agents.parts.proposal import PolicySpace
 from prunebench.agents.parts.surrogate import PresetName
 
@@ -98,6 +99,7 @@ class ClusteredBOAgent(BOAgent):
         clusters: number of clusters in the first stage. Default: :func:`default_clusters`.
         bridge: clusters of the second stage of a gradual roll-back. Default: :func:`default_clusters`.
         initial: evaluations of the initial design. Default: as in :class:`prunebench.agents.bo.BOAgent`.
+        signal: as there.
     """
 
     def __init__(
@@ -110,8 +112,10 @@ class ClusteredBOAgent(BOAgent):
         clusters: int | None = None,
         bridge: int | None = None,
         initial: int | None = None,
+        signal: Signal = "reward",
     ) -> None:
-        super().__init__(seed=seed, preset="gpyopt2021" if preset == "paper" else preset, initial=initial)
+        model: PresetName = "gpyopt2021" if preset == "paper" else preset
+        super().__init__(seed=seed, preset=model, initial=initial, signal=signal)
         for name, value, choices in (("similarity", similarity, DISTANCES), ("rollback", rollback, SCHEDULES)):
             if value not in choices:
                 raise ValueError(f"{name} {value!r}: expected one of {', '.join(choices)}")
@@ -151,7 +155,7 @@ class ClusteredBOAgent(BOAgent):
         excess = evaluation["cost"] - self._budget.limit / float(self._budget.cost(self._budget.channels))
         self._off_budget.append(abs(excess))
         stage = len(self._events)
-        if stage < len(self._schedule) and self._schedule[stage].due(self._rewards):
+        if stage < len(self._schedule) and self._schedule[stage].due(self._outcomes):
             self._roll_back(stage + 1)
 
     def _stage_sizes(self, layers: int) -> list[int]:
@@ -162,10 +166,10 @@ class ClusteredBOAgent(BOAgent):
         return {"none": [first], "direct": [first, layers], "gradual": [first, second, layers]}[self.rollback]
 
     def _roll_back(self, stage: int) -> None:
-        found = elite_bounds(self._realised, self._rewards, self._off_budget)
+        found = elite_bounds(self._realised, self._outcomes, self._off_budget)
         low, high = found or (self._space.low, self._space.high)
         self._enter(PolicySpace(self._budget, self._stages[stage], low, high))
-        self._events.append({"evaluation": len(self._rewards), "stage": stage, "low": low, "high": high})
+        self._events.append({"evaluation": len(self._outcomes), "stage": stage, "low": low, "high": high})
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding."""

@@ -10,6 +10,7 @@ from cmaes import CMA
 from numpy.typing import NDArray
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.envs.environment.budget import Budget
 
 SIGMA = 0.1  # measured, for runs of a few generations: docs/agents/cmaes.md
@@ -22,7 +23,16 @@ class CMAESAgent(AskTellAgent):
     step size rest on points drawn from its own distribution. It starts at the uniform policy on budget;
     when the library finds it converged it starts again at a random policy, with twice the population
     (IPOP: Auger and Hansen, CEC 2005).
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Start at the uniform policy on budget, with the library's population: 4 + 3 ln D, rounded down."""
@@ -38,7 +48,7 @@ class CMAESAgent(AskTellAgent):
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the member; after the generation's last one tell them all."""
-        self._generation.append((self._asked, -evaluation["reward"]))
+        self._generation.append((self._asked, -outcome(evaluation, self.signal)))
         if len(self._generation) < self._strategy.population_size:
             return
         self._strategy.tell(self._generation)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.envs.environment.budget import Budget
 
 
@@ -20,7 +21,16 @@ class TPEAgent(AskTellAgent):
 
     The first evaluations are random policies: 10, but no more than a fifth of the run's and no fewer than 3. As in
     :class:`prunebench.agents.cma_es.CMAESAgent` the sampler is told the ratios that it asked for.
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Make a study in memory."""
@@ -44,5 +54,5 @@ class TPEAgent(AskTellAgent):
         return self._budget.ratios(self._budget.project(asked))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
-        """Tell the reward of the ratios asked for last."""
-        self._study.tell(self._trial, evaluation["reward"])
+        """Tell the outcome of the ratios asked for last."""
+        self._study.tell(self._trial, outcome(evaluation, self.signal))

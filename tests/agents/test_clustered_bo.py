@@ -109,7 +109,7 @@ def test_roll_back_bounds_are_those_of_the_elite_so_far() -> None:
     for event in agent.notes["events"]:
         n = int(event["evaluation"])
         assert (event["low"], event["high"]) == elite_bounds(
-            agent._realised[:n], agent._rewards[:n], agent._off_budget[:n]
+            agent._realised[:n], agent._outcomes[:n], agent._off_budget[:n]
         )
     point = agent._best_candidate(agent._fit())
     assert point.shape == (9,)

@@ -13,7 +13,8 @@ import torch
 from gymnasium import spaces
 from scipy.stats import truncnorm
 
-from prunebench.agents.ddpg import AMC, DDPGAgent, EpisodeRewardBuffer
+from prunebench.agents.ddpg import AMC, DDPGAgent
+from prunebench.agents.parts.episode_rewards import EpisodeRewardBuffer
 from prunebench.envs.environment.toy import toy_env
 
 LAYERS = 4

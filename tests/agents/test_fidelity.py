@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from searches import evaluation
 from torch import Tensor, nn
 
 from prunebench.agents.clustered_bo import ClusteredBOAgent
@@ -95,8 +96,8 @@ def test_roll_backs_of_recorded_histories(name: str) -> None:
     budget = Budget.from_info(info)
     agent = ClusteredBOAgent(seed=0, preset="paper")
     agent.setup(info, 200)
-    for evaluation in history:
-        agent.tell(evaluation | {"requested": evaluation["realised"]})
+    for past in history:
+        agent.tell(evaluation(requested=past["realised"], **past))
     limit = budget.limit / float(budget.cost(budget.channels))
     expected = events_by_definition(history, limit)
     assert len(expected) == 2
