@@ -23,7 +23,8 @@ ELITE_COST = 0.01  # how far their cost may lie from the budget, as a fraction o
 class RollBack(NamedTuple):
     """When a stage ends: at ``latest`` evaluations, but from ``earliest`` on also after ``patience`` stalled ones.
 
-    Stalled: without improvement on the best reward of the whole run.
+    Stalled: without improvement on the best outcome of the whole run, the newest evaluation left out: BOCR looks at its
+    counter before it counts.
     """
 
     earliest: int
@@ -36,8 +37,9 @@ class RollBack(NamedTuple):
 
     def due(self, rewards: ArrayLike) -> bool:
         """Whether to roll back now that ``rewards`` ``(n,)`` were earned."""
-        done = len(np.asarray(rewards))
-        stalled = done - 1 - int(np.argmax(rewards))
+        before = np.asarray(rewards)[:-1]
+        done = len(before) + 1
+        stalled = len(before) - 1 - int(np.argmax(before)) if len(before) else 0
         return done >= self.earliest and (done >= self.latest or stalled >= self.patience)
 
 
@@ -138,16 +140,17 @@ class ClusteredBOAgent(BOAgent):
         schedule = SCHEDULES[self.rollback]
         self._schedule = [stage.scaled(evaluations) if self.scaled else stage for stage in schedule]
         self._off_budget: list[float] = []
+        super().setup(info, evaluations)
+        remarks = list(self.notes["remarks"]) if self.notes else []
+        if self._schedule and evaluations <= self._schedule[0].latest:
+            remarks.append(f"{evaluations} evaluations may end before the first roll-back")
         self.notes = {
             "similarity": self.similarity,
             "tree": tree.tolist(),
             "stages": [labels.tolist() for labels in self._stages],
             "events": self._events,
-            "remarks": [],
+            "remarks": remarks,
         }
-        if self._schedule and evaluations <= self._schedule[0].latest:
-            self.notes["remarks"] = [f"{evaluations} evaluations may end before the first roll-back"]
-        super().setup(info, evaluations)
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the evaluation; roll back when it is time."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prunebench.agents.base import AskTellAgent
 from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 SIGMA = 0.1  # measured, for runs of a few generations: docs/agents/cmaes.md
@@ -38,16 +39,18 @@ class CMAESAgent(AskTellAgent):
         """Start at the uniform policy on budget, with the library's population: 4 + 3 ln D, rounded down."""
         self._budget = Budget.from_info(info)
         self._rng = np.random.default_rng(self.seed)
+        self._seen = Seen(self._budget, self._rng)
         self._generation: list[tuple[NDArray[np.float64], float]] = []
         self._strategy = self._around(np.full(len(self._budget.channels), 0.5), None)
 
     def ask(self) -> NDArray[np.float64]:
-        """The next member ``(D,)`` of the generation, on budget."""
+        """The next member ``(D,)`` of the generation, on budget, or in a known policy's place one near it."""
         self._asked = self._strategy.ask()
-        return self._budget.ratios(self._budget.project(self._asked))
+        return self._budget.ratios(self._seen.unseen(self._budget.project(self._asked)))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the member; after the generation's last one tell them all."""
+        self._seen.add(evaluation["channels"])
         self._generation.append((self._asked, -outcome(evaluation, self.signal)))
         if len(self._generation) < self._strategy.population_size:
             return

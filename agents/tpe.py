@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 
 from prunebench.agents.base import AskTellAgent
 from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 
@@ -35,6 +36,7 @@ class TPEAgent(AskTellAgent):
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Make a study in memory."""
         self._budget = Budget.from_info(info)
+        self._seen = Seen(self._budget, np.random.default_rng(self.seed))
         layers = range(len(self._budget.channels))
         self._ratios: dict[str, BaseDistribution] = {
             f"layer{i}": FloatDistribution(self._budget.lower_bound, 1.0) for i in layers
@@ -48,11 +50,12 @@ class TPEAgent(AskTellAgent):
         self._study = optuna.create_study(sampler=sampler, direction="maximize")
 
     def ask(self) -> NDArray[np.float64]:
-        """The next policy ``(D,)``, on budget."""
+        """The next policy ``(D,)``, on budget, or in a known one's place one near it."""
         self._trial = self._study.ask(self._ratios)
         asked = np.array([self._trial.params[name] for name in self._ratios])
-        return self._budget.ratios(self._budget.project(asked))
+        return self._budget.ratios(self._seen.unseen(self._budget.project(asked)))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Tell the outcome of the ratios asked for last."""
+        self._seen.add(evaluation["channels"])
         self._study.tell(self._trial, outcome(evaluation, self.signal))

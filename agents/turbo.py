@@ -21,6 +21,7 @@ from torch import Tensor
 from prunebench.agents.base import AskTellAgent
 from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.proposal import PolicySpace
+from prunebench.agents.parts.seen import Seen
 from prunebench.agents.parts.surrogate import Preset, Surrogate, tolerant
 from prunebench.envs.environment.budget import Budget, Ratios
 
@@ -116,28 +117,29 @@ class TuRBOAgent(AskTellAgent):
         self._rng = np.random.default_rng(self.seed)
         self._initial = min(10, max(3, evaluations // 5))
         self._tolerance = max(4, min(self._space.dimensions, evaluations // 10))
-        self._evaluated: set[tuple[int, ...]] = set()
+        self._seen = Seen(self._budget, self._rng)
         self._restart()
 
     def ask(self) -> NDArray[np.float64]:
-        """The next policy ``(D,)``; a policy that was evaluated before is asked for in an initial design only.
+        """The next policy ``(D,)``, where there is one none that was evaluated before.
 
         Where all draws are such policies, the region is smaller than a channel: it ends there.
         """
         if len(self._outcomes) >= self._initial:
             for winner in self._winners():
                 counts = self._budget.project(winner)
-                if tuple(counts.tolist()) not in self._evaluated:
+                if counts not in self._seen:
                     return self._budget.ratios(counts)
             self._restart()
-        return self._budget.ratios(self._budget.project(self._design[len(self._outcomes)]))
+        wanted = self._budget.project(self._design[len(self._outcomes)])
+        return self._budget.ratios(self._seen.unseen(wanted))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the policy and its outcome; resize the region, or start afresh where it is exhausted."""
         value = outcome(evaluation, self.signal)
         if len(self._outcomes) >= self._initial:
             self._region.update(value, max(self._outcomes))
-        self._evaluated.add(tuple(evaluation["channels"]))
+        self._seen.add(evaluation["channels"])
         self._realised.append(evaluation["realised"])
         self._outcomes.append(value)
         if self._region.exhausted:

@@ -36,7 +36,7 @@ def test_contract(check: Any, factory: Any) -> None:
 
 
 def test_the_agents_that_come_with_it_are_under_the_contract() -> None:
-    searching = {"ddpg", "bo", "clustered_bo", "adaptive_clustered_bo", "cmaes", "tpe", "turbo"}
+    searching = {"ddpg", "sac", "bo", "clustered_bo", "adaptive_clustered_bo", "cmaes", "tpe", "turbo"}
     assert set(OURS) == {"uniform", "random", "greedy", *searching}  # else: install the package again
 
 

@@ -60,6 +60,16 @@ def test_the_baseline_is_a_moving_average_that_includes_the_batch() -> None:
     assert target.rewards[:4, 0].tolist() == pytest.approx([0.4, 0.4, 0.8, 0.8])  # stored ones stay
 
 
+def test_batches_are_drawn_without_replacement_where_there_are_enough() -> None:
+    target = buffer(8)
+    target.observations[:, 0, 0] = np.arange(8)
+    target.pos = 5
+    assert sorted(target.sample(5).observations[:, 0].tolist()) == [0, 1, 2, 3, 4]
+    assert set(target.sample(40).observations[:, 0].tolist()) == {0, 1, 2, 3, 4}
+    target.full = True
+    assert sorted(target.sample(8).observations[:, 0].tolist()) == list(range(8))
+
+
 def trained(episodes: int, warmup: int = 2, seed: int = 0) -> AMC:
     model = AMC(toy_env(LAYERS, preserve=0.5), layers=LAYERS, warmup=warmup, seed=seed)
     model.learn(episodes * LAYERS)

@@ -19,7 +19,7 @@ from prunebench.agents.sac import SACAgent
 from prunebench.agents.tpe import TPEAgent
 from prunebench.agents.turbo import TuRBOAgent
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
-from prunebench.envs.environment.toy import ToyEvaluator, toy_env
+from prunebench.envs.environment.toy import ToyEvaluator
 
 BLACK_BOX = [BOAgent, ClusteredBOAgent, TuRBOAgent, CMAESAgent, TPEAgent]
 LAYERWISE = [DDPGAgent, SACAgent]
