@@ -47,12 +47,16 @@ def test_where_there_is_no_other_the_policy_itself() -> None:
 @pytest.mark.parametrize("mode", ["wall", "project"])
 def test_a_request_repeats_what_the_environment_makes_of_it(mode: str) -> None:
     env, (_, seen), rng = toy_env(6, preserve=0.4, budget=mode), started(6), np.random.default_rng(0)
-    requests = rng.uniform(0.1, 1, (10, 6))
-    for request in requests:
+    outcomes = []
+    for request in rng.uniform(0.1, 1, (30, 6)):
         env.reset()
-        assert not seen.repeats(request)
-        seen.add(run_episode(env, request)["channels"])
+        foreseen, channels = seen.repeats(request), run_episode(env, request)["channels"]
+        assert foreseen == (channels in seen)
+        outcomes.append(foreseen)
+        seen.add(channels)
         assert seen.repeats(request)
+    assert not all(outcomes)
+    assert any(outcomes) == (mode == "wall")  # which takes all from the last layers
 
 
 @pytest.mark.parametrize("agent", [BOAgent, ClusteredBOAgent, TuRBOAgent, CMAESAgent, TPEAgent])
