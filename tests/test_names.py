@@ -37,8 +37,8 @@ def test_what_is_sent_to_a_process_takes_a_report_first() -> None:
         assert next(iter(inspect.signature(resolve_name(name)).parameters)) == "report", name
 
 
-def tests_of(file: str) -> set[str]:
-    """The names of all tests in a file of that name."""
+def functions_of(file: str) -> set[str]:
+    """The names of all functions in a test file of that name."""
     (path,) = (rooms.ROOT / "tests").rglob(f"{file}.py")
     functions = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
     return {function.name for function in functions}
@@ -57,7 +57,7 @@ def test_every_line_that_is_the_same_names_a_test_that_is_there() -> None:
         named = TEST.findall(cell)
         assert named or not cell.startswith("same"), cell
         for file, name in named:
-            assert name in tests_of(file), cell
+            assert name in functions_of(file), cell
 
 
 def test_the_test_can_fail() -> None:
