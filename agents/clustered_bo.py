@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from prunebench.agents.bo import BOAgent
 from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
+from prunebench.agents.parts.outcomes import Signal
 from prunebench.agents.parts.proposal import PolicySpace
 from prunebench.agents.parts.surrogate import PresetName
 
@@ -22,7 +23,8 @@ ELITE_COST = 0.01  # how far their cost may lie from the budget, as a fraction o
 class RollBack(NamedTuple):
     """When a stage ends: at ``latest`` evaluations, but from ``earliest`` on also after ``patience`` stalled ones.
 
-    Stalled: without improvement on the best reward of the whole run.
+    Stalled: without improvement on the best outcome of the whole run, the newest evaluation left out: BOCR looks at its
+    counter before it counts.
     """
 
     earliest: int
@@ -35,8 +37,9 @@ class RollBack(NamedTuple):
 
     def due(self, rewards: ArrayLike) -> bool:
         """Whether to roll back now that ``rewards`` ``(n,)`` were earned."""
-        done = len(np.asarray(rewards))
-        stalled = done - 1 - int(np.argmax(rewards))
+        before = np.asarray(rewards)[:-1]
+        done = len(before) + 1
+        stalled = len(before) - 1 - int(np.argmax(before)) if len(before) else 0
         return done >= self.earliest and (done >= self.latest or stalled >= self.patience)
 
 
@@ -98,6 +101,7 @@ class ClusteredBOAgent(BOAgent):
         clusters: number of clusters in the first stage. Default: :func:`default_clusters`.
         bridge: clusters of the second stage of a gradual roll-back. Default: :func:`default_clusters`.
         initial: evaluations of the initial design. Default: as in :class:`prunebench.agents.bo.BOAgent`.
+        signal: as there.
     """
 
     def __init__(
@@ -110,8 +114,10 @@ class ClusteredBOAgent(BOAgent):
         clusters: int | None = None,
         bridge: int | None = None,
         initial: int | None = None,
+        signal: Signal = "reward",
     ) -> None:
-        super().__init__(seed=seed, preset="gpyopt2021" if preset == "paper" else preset, initial=initial)
+        model: PresetName = "gpyopt2021" if preset == "paper" else preset
+        super().__init__(seed=seed, preset=model, initial=initial, signal=signal)
         for name, value, choices in (("similarity", similarity, DISTANCES), ("rollback", rollback, SCHEDULES)):
             if value not in choices:
                 raise ValueError(f"{name} {value!r}: expected one of {', '.join(choices)}")
@@ -134,16 +140,17 @@ class ClusteredBOAgent(BOAgent):
         schedule = SCHEDULES[self.rollback]
         self._schedule = [stage.scaled(evaluations) if self.scaled else stage for stage in schedule]
         self._off_budget: list[float] = []
+        super().setup(info, evaluations)
+        remarks = list(self.notes["remarks"]) if self.notes else []
+        if self._schedule and evaluations <= self._schedule[0].latest:
+            remarks.append(f"{evaluations} evaluations may end before the first roll-back")
         self.notes = {
             "similarity": self.similarity,
             "tree": tree.tolist(),
             "stages": [labels.tolist() for labels in self._stages],
             "events": self._events,
-            "remarks": [],
+            "remarks": remarks,
         }
-        if self._schedule and evaluations <= self._schedule[0].latest:
-            self.notes["remarks"] = [f"{evaluations} evaluations may end before the first roll-back"]
-        super().setup(info, evaluations)
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the evaluation; roll back when it is time."""
@@ -151,7 +158,7 @@ class ClusteredBOAgent(BOAgent):
         excess = evaluation["cost"] - self._budget.limit / float(self._budget.cost(self._budget.channels))
         self._off_budget.append(abs(excess))
         stage = len(self._events)
-        if stage < len(self._schedule) and self._schedule[stage].due(self._rewards):
+        if stage < len(self._schedule) and self._schedule[stage].due(self._outcomes):
             self._roll_back(stage + 1)
 
     def _stage_sizes(self, layers: int) -> list[int]:
@@ -162,10 +169,10 @@ class ClusteredBOAgent(BOAgent):
         return {"none": [first], "direct": [first, layers], "gradual": [first, second, layers]}[self.rollback]
 
     def _roll_back(self, stage: int) -> None:
-        found = elite_bounds(self._realised, self._rewards, self._off_budget)
+        found = elite_bounds(self._realised, self._outcomes, self._off_budget)
         low, high = found or (self._space.low, self._space.high)
         self._enter(PolicySpace(self._budget, self._stages[stage], low, high))
-        self._events.append({"evaluation": len(self._rewards), "stage": stage, "low": low, "high": high})
+        self._events.append({"evaluation": len(self._outcomes), "stage": stage, "low": low, "high": high})
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding."""

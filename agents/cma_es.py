@@ -10,6 +10,8 @@ from cmaes import CMA
 from numpy.typing import NDArray
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 SIGMA = 0.1  # measured, for runs of a few generations: docs/agents/cmaes.md
@@ -22,23 +24,34 @@ class CMAESAgent(AskTellAgent):
     step size rest on points drawn from its own distribution. It starts at the uniform policy on budget;
     when the library finds it converged it starts again at a random policy, with twice the population
     (IPOP: Auger and Hansen, CEC 2005).
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Start at the uniform policy on budget, with the library's population: 4 + 3 ln D, rounded down."""
         self._budget = Budget.from_info(info)
         self._rng = np.random.default_rng(self.seed)
+        self._seen = Seen(self._budget, self._rng)
         self._generation: list[tuple[NDArray[np.float64], float]] = []
         self._strategy = self._around(np.full(len(self._budget.channels), 0.5), None)
 
     def ask(self) -> NDArray[np.float64]:
-        """The next member ``(D,)`` of the generation, on budget."""
+        """The next member ``(D,)`` of the generation, on budget, or in a known policy's place one near it."""
         self._asked = self._strategy.ask()
-        return self._budget.ratios(self._budget.project(self._asked))
+        return self._budget.ratios(self._seen.unseen(self._budget.project(self._asked)))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
         """Remember the member; after the generation's last one tell them all."""
-        self._generation.append((self._asked, -evaluation["reward"]))
+        self._seen.add(evaluation["channels"])
+        self._generation.append((self._asked, -outcome(evaluation, self.signal)))
         if len(self._generation) < self._strategy.population_size:
             return
         self._strategy.tell(self._generation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Any, Literal
 
 import gymnasium
@@ -11,58 +12,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import truncnorm
 from stable_baselines3 import DDPG
-from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import update_learning_rate
-from stable_baselines3.common.vec_env import VecNormalize
 
 from prunebench.agents.base import Agent
+from prunebench.agents.parts.episode_rewards import BATCH, Outcomes, settings
+from prunebench.agents.parts.outcomes import Signal, check_signal
 
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
-BATCH = 64
 PAPER_WARMUP = 100
-BASELINE_WEIGHT = 0.5  # of the newest batch's mean reward in the moving average
 FIRST_SIGMA, SIGMA_DECAY = 1.0, 0.95  # AMC's 0.5 on [0, 1] is 1.0 on SB3's [-1, 1]
-
-
-class EpisodeRewardBuffer(ReplayBuffer):
-    """A replay buffer with AMC's two reward rules, for one environment.
-
-    At the end of an episode its last reward is written on all its transitions; a moving average of
-    the sampled batches' mean rewards (the newest counting half, itself included) is subtracted from a sample.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.baseline: float | None = None
-        self._episode: list[int] = []
-
-    def add(
-        self,
-        obs: NDArray[Any],
-        next_obs: NDArray[Any],
-        action: NDArray[Any],
-        reward: NDArray[Any],
-        done: NDArray[Any],
-        infos: list[dict[str, Any]],
-    ) -> None:
-        """Store one transition; on ``done`` rewrite the episode's rewards."""
-        self._episode.append(self.pos)
-        super().add(obs, next_obs, action, reward, done, infos)
-        if done[0]:
-            self.rewards[self._episode] = reward
-            self._episode = []
-
-    def _get_samples(self, batch_inds: NDArray[Any], env: VecNormalize | None = None) -> ReplayBufferSamples:
-        samples = super()._get_samples(batch_inds, env)
-        mean = float(samples.rewards.mean())
-        if self.baseline is None:
-            self.baseline = mean
-        else:
-            self.baseline += BASELINE_WEIGHT * (mean - self.baseline)
-        return samples._replace(rewards=samples.rewards - self.baseline)
 
 
 class AMC(DDPG):
@@ -82,20 +43,13 @@ class AMC(DDPG):
         super().__init__(
             "MlpPolicy",
             env,
-            buffer_size=100 * layers,
-            learning_starts=warmup * layers,
-            batch_size=BATCH,
             tau=0.01,
-            gamma=1.0,
-            train_freq=(1, "episode"),
-            gradient_steps=-1,
-            replay_buffer_class=EpisodeRewardBuffer,
             policy_kwargs={
                 "net_arch": {"pi": [300, 300], "qf": [300, 300]},
                 "optimizer_kwargs": {"fused": True},  # one kernel per step: the same numbers but for rounding
             },
             seed=seed,
-            device="cpu",
+            **settings(layers, warmup),
         )
         self.set_logger(Logger(folder=None, output_formats=[]))  # SB3's default makes a folder
 
@@ -125,7 +79,38 @@ class AMC(DDPG):
         return self.policy.unscale_action(scaled), scaled
 
 
-class DDPGAgent(Agent):
+class LayerwiseAgent(Agent):
+    """Learns after each episode that follows a warm-up of uniform actions.
+
+    Args:
+        seed: the seed of everything random.
+        warmup: episodes of the warm-up. Default: an eighth of the evaluations (AMC: 100 of 800), rounded up, but at
+            least what fills one batch of 64 transitions.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
+    """
+
+    def __init__(self, *, seed: int, warmup: int | None, signal: Signal) -> None:
+        super().__init__(seed=seed)
+        if warmup is not None and warmup < 1:
+            raise ValueError(f"warmup {warmup}: expected at least 1 episode")
+        check_signal(signal)
+        self.warmup, self.signal = warmup, signal
+
+    @abstractmethod
+    def learner(self, env: gymnasium.Env[Any, Any], layers: int, warmup: int) -> OffPolicyAlgorithm:
+        """What learns, from episodes of ``layers`` steps, of which the first ``warmup`` are uniform."""
+
+    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
+        """Run ``evaluations`` episodes."""
+        _, info = env.reset()
+        layers = len(info["layers"]["channels"])
+        warmup = self.warmup or max(math.ceil(evaluations / 8), math.ceil(BATCH / layers))
+        if warmup >= evaluations:
+            self.notes = {"remarks": [f"all {evaluations} evaluations are warm-up ({warmup}): random, nothing learned"]}
+        self.learner(Outcomes(env, self.signal), layers, warmup).learn(evaluations * layers)
+
+
+class DDPGAgent(LayerwiseAgent):
     """AMC's reinforcement-learning agent.
 
     Args:
@@ -133,21 +118,22 @@ class DDPGAgent(Agent):
         preset: ``scaled``, whose warm-up is an eighth of the evaluations (AMC: 100 of 800), rounded up, but at least
             what fills one batch of 64 transitions; or ``paper``: 100 episodes, to be run with 800 evaluations.
         warmup: episodes of uniform actions, instead of the preset's.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
 
-    def __init__(self, *, seed: int, preset: Literal["scaled", "paper"] = "scaled", warmup: int | None = None) -> None:
-        super().__init__(seed=seed)
+    def __init__(
+        self,
+        *,
+        seed: int,
+        preset: Literal["scaled", "paper"] = "scaled",
+        warmup: int | None = None,
+        signal: Signal = "reward",
+    ) -> None:
         if preset not in ("scaled", "paper"):
             raise ValueError(f"preset {preset!r}: expected one of scaled, paper")
-        if warmup is not None and warmup < 1:
-            raise ValueError(f"warmup {warmup}: expected at least 1 episode")
-        self.warmup = PAPER_WARMUP if warmup is None and preset == "paper" else warmup
+        warmup = PAPER_WARMUP if warmup is None and preset == "paper" else warmup
+        super().__init__(seed=seed, warmup=warmup, signal=signal)
 
-    def search(self, env: gymnasium.Env[Any, Any], evaluations: int) -> None:
-        """Run ``evaluations`` episodes, learning after each one that follows the warm-up."""
-        _, info = env.reset()
-        layers = len(info["layers"]["channels"])
-        warmup = self.warmup or max(math.ceil(evaluations / 8), math.ceil(BATCH / layers))
-        if warmup >= evaluations:
-            self.notes = {"remarks": [f"all {evaluations} evaluations are warm-up ({warmup}): random, nothing learned"]}
-        AMC(env, layers=layers, warmup=warmup, seed=self.seed).learn(evaluations * layers)
+    def learner(self, env: gymnasium.Env[Any, Any], layers: int, warmup: int) -> AMC:
+        """AMC's DDPG."""
+        return AMC(env, layers=layers, warmup=warmup, seed=self.seed)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 
@@ -20,11 +22,21 @@ class TPEAgent(AskTellAgent):
 
     The first evaluations are random policies: 10, but no more than a fifth of the run's and no fewer than 3. As in
     :class:`prunebench.agents.cma_es.CMAESAgent` the sampler is told the ratios that it asked for.
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Make a study in memory."""
         self._budget = Budget.from_info(info)
+        self._seen = Seen(self._budget, np.random.default_rng(self.seed))
         layers = range(len(self._budget.channels))
         self._ratios: dict[str, BaseDistribution] = {
             f"layer{i}": FloatDistribution(self._budget.lower_bound, 1.0) for i in layers
@@ -38,11 +50,12 @@ class TPEAgent(AskTellAgent):
         self._study = optuna.create_study(sampler=sampler, direction="maximize")
 
     def ask(self) -> NDArray[np.float64]:
-        """The next policy ``(D,)``, on budget."""
+        """The next policy ``(D,)``, on budget, or in a known one's place one near it."""
         self._trial = self._study.ask(self._ratios)
         asked = np.array([self._trial.params[name] for name in self._ratios])
-        return self._budget.ratios(self._budget.project(asked))
+        return self._budget.ratios(self._seen.unseen(self._budget.project(asked)))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
-        """Tell the reward of the ratios asked for last."""
-        self._study.tell(self._trial, evaluation["reward"])
+        """Tell the outcome of the ratios asked for last."""
+        self._seen.add(evaluation["channels"])
+        self._study.tell(self._trial, outcome(evaluation, self.signal))

@@ -19,7 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from prunebench.agents.base import AskTellAgent
+from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.proposal import PolicySpace
+from prunebench.agents.parts.seen import Seen
 from prunebench.agents.parts.surrogate import Preset, Surrogate, tolerant
 from prunebench.envs.environment.budget import Budget, Ratios
 
@@ -97,7 +99,16 @@ class TuRBOAgent(AskTellAgent):
     Every start has an initial design: 10 evaluations, but no more than a fifth of the run's and no fewer than 3. The
     region is halved after as many failures as layers, but no more than a tenth of the run's evaluations and no fewer
     than 4.
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Lay out the first start's initial design."""
@@ -106,29 +117,31 @@ class TuRBOAgent(AskTellAgent):
         self._rng = np.random.default_rng(self.seed)
         self._initial = min(10, max(3, evaluations // 5))
         self._tolerance = max(4, min(self._space.dimensions, evaluations // 10))
-        self._evaluated: set[tuple[int, ...]] = set()
+        self._seen = Seen(self._budget, self._rng)
         self._restart()
 
     def ask(self) -> NDArray[np.float64]:
-        """The next policy ``(D,)``; a policy that was evaluated before is asked for in an initial design only.
+        """The next policy ``(D,)``, where there is one none that was evaluated before.
 
         Where all draws are such policies, the region is smaller than a channel: it ends there.
         """
-        if len(self._rewards) >= self._initial:
+        if len(self._outcomes) >= self._initial:
             for winner in self._winners():
                 counts = self._budget.project(winner)
-                if tuple(counts.tolist()) not in self._evaluated:
+                if counts not in self._seen:
                     return self._budget.ratios(counts)
             self._restart()
-        return self._budget.ratios(self._budget.project(self._design[len(self._rewards)]))
+        wanted = self._budget.project(self._design[len(self._outcomes)])
+        return self._budget.ratios(self._seen.unseen(wanted))
 
     def tell(self, evaluation: Mapping[str, Any]) -> None:
-        """Remember the policy and its reward; resize the region, or start afresh where it is exhausted."""
-        if len(self._rewards) >= self._initial:
-            self._region.update(evaluation["reward"], max(self._rewards))
-        self._evaluated.add(tuple(evaluation["channels"]))
+        """Remember the policy and its outcome; resize the region, or start afresh where it is exhausted."""
+        value = outcome(evaluation, self.signal)
+        if len(self._outcomes) >= self._initial:
+            self._region.update(value, max(self._outcomes))
+        self._seen.add(evaluation["channels"])
         self._realised.append(evaluation["realised"])
-        self._rewards.append(evaluation["reward"])
+        self._outcomes.append(value)
         if self._region.exhausted:
             self._restart()
 
@@ -137,7 +150,7 @@ class TuRBOAgent(AskTellAgent):
         self._region = TrustRegion(self._tolerance)
         self._surrogate = Surrogate(Preset(trust_region_model), self._rng)
         self._realised: list[list[float]] = []
-        self._rewards: list[float] = []
+        self._outcomes: list[float] = []
         self._design = self._space.on_budget(self._sobol(self._initial))
 
     def _sobol(self, n: int) -> Ratios:
@@ -152,9 +165,9 @@ class TuRBOAgent(AskTellAgent):
         """``(DRAWS, D)``: the best on-budget candidate under each of so many draws from the posterior."""
         inputs, rng = self._unit(self._realised), self._rng
         with tolerant(), settings.max_cholesky_size(10**6):  # exact draws
-            model = self._surrogate.fit(inputs, self._rewards)
+            model = self._surrogate.fit(inputs, self._outcomes)
             scales = model.covar_module.base_kernel.lengthscale.detach().numpy()[0]
-            centre = inputs[int(np.argmax(self._rewards))]
+            centre = inputs[int(np.argmax(self._outcomes))]
             places = self._region.candidates(centre, scales, self._unit(self._sobol(CANDIDATES)), rng)
             points = self._space.on_budget(self._space.low + (self._space.high - self._space.low) * places)
             sampling = MaxPosteriorSampling(model, replacement=False)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from botorch.acquisition.analytic import ExpectedImprovement
+from botorch.acquisition.analytic import AnalyticAcquisitionFunction, ExpectedImprovement
 from botorch.models import SingleTaskGP
 from botorch.optim.optimize import optimize_acqf
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erfcx, expit, logit, ndtr
 from scipy.stats import qmc
+from torch import Tensor
 
 from prunebench.agents.parts.exact_process import ExactProcess
 from prunebench.envs.environment.budget import Budget, Ratios
@@ -22,7 +23,7 @@ _BISECTIONS = 30
 
 GLOBAL, LOCAL, KEPT, ROUNDS = 512, 256, 8, 3
 LOCAL_SIGMA = 0.1
-_BOX_RESTARTS, _BOX_SAMPLES = 5, 1000
+_BOX_STARTS, _BOX_SAMPLES = 5, 1000
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,17 @@ class PolicySpace:
             down, up = np.where(fits, middle, down), np.where(fits, up, middle)
         return shifted(down)
 
-    def sobol(self, n: int, seed: int) -> Ratios:
-        """``(n, k)`` scrambled Sobol points of the box, not shifted."""
+    def sobol(self, n: int, seed: int | None) -> Ratios:
+        """``(n, k)`` scrambled Sobol points of the box, not shifted; without a seed plain ones, from the middle on.
+
+        (The first plain one of all is a corner.)
+        """
+        sequence = qmc.Sobol(self.dimensions, scramble=seed is not None, rng=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # n need not be a power of two here
-            unit = qmc.Sobol(self.dimensions, rng=seed).random(n)
+            if seed is None:
+                sequence.fast_forward(1)
+            unit = sequence.random(n)
         return self.low + (self.high - self.low) * unit
 
     def near(self, centres: Ratios, n: int, sigma: float, rng: np.random.Generator) -> Ratios:
@@ -99,7 +106,7 @@ class PolicySpace:
 def propose(
     model: SingleTaskGP, space: PolicySpace, incumbents: ArrayLike, rng: np.random.Generator, rounds: int = ROUNDS
 ) -> Ratios:
-    """The on-budget point ``(k,)`` of ``space`` with the largest log expected improvement that was found.
+    """On-budget points ``(m, k)`` of ``space``, those of the largest log expected improvement that was found first.
 
     The acquisition is scored on points that are already on budget: Sobol points of the whole box and
     perturbations of the best points so far, then in each further round perturbations, half as wide,
@@ -126,30 +133,50 @@ def propose(
         best = points[np.argsort(-values)[:KEPT]]
         points = space.on_budget(np.vstack([best, space.near(best, LOCAL, LOCAL_SIGMA / 2**number, rng)]))
         values = scores(points)
-    return points[np.argmax(values)]
+    return points[np.argsort(-values, kind="stable")]
 
 
-def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, seed: int) -> Ratios:
+def propose_in_box(model: SingleTaskGP, space: PolicySpace, jitter: float, rng: np.random.Generator) -> Ratios:
     """The point ``(k,)`` of the box, whatever it costs, with the largest expected improvement that was found.
 
-    As GPyOpt's default: gradient ascent from the best five of 1,000 points; what is improved on is the best posterior
-    mean among the evaluations. It is the plain expected improvement, so where no improvement is likely it is 0 in
-    float64 and the point is one of the 1,000.
+    As GPyOpt's default: gradient ascent from the best five of 1,000 uniform points; what is improved on is the best
+    posterior mean among the evaluations. It is the plain expected improvement, so where no improvement is likely it is
+    0 in float64 and the point is one of the 1,000. An ascent that ends exactly at one of the model's inputs (in a
+    corner of the box) counts by its start instead.
 
     Args:
         model: fitted to standardised rewards, inputs ``(k,)``.
         space: gives the box.
         jitter: least size of an improvement, in standard deviations of the rewards.
-        seed: draws the points.
+        rng: draws the points.
     """
+    (inputs,) = model.train_inputs
+    with torch.no_grad():
+        best = model.posterior(inputs).mean.max()
+    acquisition = ExpectedImprovement(model, best_f=best + jitter)
+    starts = box_starts(acquisition, space, rng)
     bounds = torch.tensor([[space.low], [space.high]], dtype=torch.float64).expand(2, space.dimensions)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # botorch draws from the global generator here
-        with torch.no_grad():
-            best = model.posterior(model.train_inputs[0]).mean.max()
-        acquisition = ExpectedImprovement(model, best_f=best + jitter)
-        point, _ = optimize_acqf(acquisition, bounds, q=1, num_restarts=_BOX_RESTARTS, raw_samples=_BOX_SAMPLES)
-    return np.clip(point[0].numpy(), space.low, space.high)
+    ends, _ = optimize_acqf(
+        acquisition,
+        bounds,
+        q=1,
+        num_restarts=len(starts),
+        batch_initial_conditions=starts,
+        return_best_only=False,
+        retry_on_optimization_warning=False,
+    )
+    known = (ends.float() == inputs.float()).all(dim=-1).any(dim=-1)  # (starts,); actions are of single precision
+    points = torch.where(known[:, None, None], starts, ends.clamp(space.low, space.high))
+    with torch.no_grad():
+        return np.asarray(points[acquisition(points).argmax(), 0])
+
+
+def box_starts(acquisition: AnalyticAcquisitionFunction, space: PolicySpace, rng: np.random.Generator) -> Tensor:
+    """The best five ``(5, 1, k)`` of 1,000 uniform points of the box."""
+    uniform = rng.uniform(space.low, space.high, (_BOX_SAMPLES, 1, space.dimensions))
+    points = torch.as_tensor(uniform)
+    with torch.no_grad():
+        return points[acquisition(points).topk(_BOX_STARTS).indices]
 
 
 def log_expected_improvement(mean: ArrayLike, deviation: ArrayLike, best: float) -> NDArray[np.float64]:

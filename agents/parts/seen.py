@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prunebench.envs.environment.budget import Budget, Counts
+from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 TRIES = 100  # before it is taken that there is no other policy
 PER_SIZE = 10  # tries, after which exchanges become a channel larger
@@ -31,6 +31,14 @@ class Seen:
 
     def __contains__(self, counts: ArrayLike) -> bool:
         return tuple(np.asarray(counts).tolist()) in self._policies
+
+    def repeats(self, request: Ratios) -> bool:
+        """Whether a request ``(D,)`` realises one of these policies, in one or the other of the budget modes."""
+        request = request.astype(np.float32)  # as actions are
+        walled: list[int] = []
+        for ratio in request:
+            walled.append(self._budget.wall(walled, float(ratio)))
+        return walled in self or self._budget.project(request) in self
 
     def unseen(self, counts: Counts) -> Counts:
         """``counts`` ``(D,)`` where they are new; else new ones on budget about as few channels away as there are."""

@@ -31,6 +31,8 @@ from torch import Tensor
 
 from prunebench.agents.parts.exact_process import ExactProcess
 
+MOST_NOISE = 1e6  # GPyOpt's bound
+
 Build = Callable[[Tensor, Tensor], SingleTaskGP]
 PresetName = Literal["modern", "botorch2021", "gpyopt2021"]
 
@@ -182,11 +184,15 @@ class Surrogate:
         return model.eval()
 
     def _randomise(self, model: SingleTaskGP) -> None:
-        """GPy's restarts: standard normal values, of positive hyperparameters through ``log(1 + exp(value))``."""
-        for _, raw, constraint in _parameters(model):
+        """GPy's restarts: standard normal values, of positive hyperparameters through ``log(1 + exp(value))``.
+
+        The noise, which GPyOpt bounds by a million, GPy draws through a logistic: about half of that.
+        """
+        for name, raw, constraint in _parameters(model):
             value = torch.as_tensor(self._rng.standard_normal(tuple(raw.shape)))
             if constraint is not None:
-                inside = torch.nn.functional.softplus(value)
+                noise = name.startswith("likelihood")
+                inside = MOST_NOISE * value.sigmoid() if noise else torch.nn.functional.softplus(value)
                 value = constraint.inverse_transform(
                     inside.clamp(1.001 * constraint.lower_bound, 0.999 * constraint.upper_bound)
                 )

@@ -23,7 +23,7 @@ from prunebench.harness.checks.contract_env import DETERMINISTIC, TAGS, Contract
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["CHECKS", "ContractError", "check_agent", "parametrize_with_checks"]
+__all__ = ["CHECKS", "ContractError", "check_agent", "parametrize_with_checks", "remarks"]
 
 Check = Callable[[Factory], None]
 
@@ -44,6 +44,23 @@ def check_agent(factory: Factory, on_check: Callable[[str], None] | None = None)
         if on_check is not None:
             on_check(check.__name__)
         check(factory)
+
+
+def remarks(factory: Factory) -> list[str]:
+    """Sentences on what is allowed, but seldom meant, after one more search.
+
+    Raises:
+        ContractError: as :func:`check_agent`.
+    """
+    _, env = contract_env.watched(factory, Setting())
+    done = len(env.policies)
+    if 2 * env.changed <= done:
+        return []
+    return [
+        f"in {env.changed} of {done} episodes the budget made another policy of the one asked for; learn from"
+        " evaluation['realised'], or ask for budget.ratios(budget.project(ratios)), which stays as it is"
+        " (docs/adding-an-agent.md)"
+    ]
 
 
 def parametrize_with_checks(factories: Mapping[str, Factory] | Iterable[Factory]) -> pytest.MarkDecorator:

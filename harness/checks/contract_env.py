@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class ContractEnv(gymnasium.Env[Any, Any]):
 
     Attributes:
         policies: the requested ratios of every finished evaluation.
+        changed: of how many of them the budget made something else, by more than the rounding to whole channels.
         violation: a sentence about the first violation; every later step raises :class:`Stop`.
     """
 
@@ -86,6 +87,7 @@ class ContractEnv(gymnasium.Env[Any, Any]):
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
         self.policies: list[list[float]] = []
+        self.changed = 0
         self.violation: str | None = None
         self._layer: int | None = None  # to be decided next; None outside an episode
 
@@ -106,7 +108,9 @@ class ContractEnv(gymnasium.Env[Any, Any]):
         assert self._layer is not None
         self._layer += 1
         if result[2]:
-            self.policies.append(list(result[4]["evaluation"]["requested"]))
+            evaluation = result[4]["evaluation"]
+            self.policies.append(list(evaluation["requested"]))
+            self.changed += _is_other(evaluation)
             self._layer = None
         return result
 
@@ -166,6 +170,12 @@ def search(factory: Factory, setting: Setting) -> tuple[Any, list[list[float]]]:
     Raises:
         ContractError: the agent breaks the contract, whatever became of the environment's exception inside it.
     """
+    agent, env = watched(factory, setting)
+    return agent, env.policies
+
+
+def watched(factory: Factory, setting: Setting) -> tuple[Any, ContractEnv]:
+    """The agent and the environment after a :func:`search`."""
     env = ContractEnv(setting)
     _seed_everything(setting.seed)
     agent = make(factory, setting.seed)
@@ -179,7 +189,7 @@ def search(factory: Factory, setting: Setting) -> tuple[Any, list[list[float]]]:
     env.finished(tags_of(agent))
     if env.violation is not None:
         raise ContractError(env.violation)
-    return agent, env.policies
+    return agent, env
 
 
 def tags_of(agent: Any) -> frozenset[str]:
@@ -212,6 +222,13 @@ def _wrong(action: Any) -> str:
     if not 0 <= values[0] <= 1:  # false for NaN
         return f"the action {float(values[0])!r}: expected a finite number in [0, 1]"
     return ""
+
+
+def _is_other(evaluation: Mapping[str, Any]) -> bool:
+    """Whether a realised policy is further from the requested one than half a channel."""
+    requested, realised, channels = (np.array(evaluation[key]) for key in ("requested", "realised", "channels"))
+    whole = channels / realised  # of the dense network
+    return bool((np.abs(requested - realised) * whole > 0.5 + 1e-4).any())
 
 
 def _seed_everything(seed: int) -> None:

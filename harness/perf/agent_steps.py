@@ -90,7 +90,7 @@ def step(agent: BOAgent) -> tuple[SingleTaskGP, float, float]:
     started = time.perf_counter()
     model = agent._fit()
     fitted = time.perf_counter()
-    agent._best_candidate(model)
+    agent._candidates(model)
     ended = time.perf_counter()
     agent._surrogate.state = before  # the next fit starts where it would have started without this
     return model, fitted - started, ended - fitted

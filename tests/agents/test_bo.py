@@ -11,10 +11,12 @@ import pytest
 import torch
 from botorch.acquisition.analytic import ExpectedImprovement, LogExpectedImprovement
 from botorch.models import SingleTaskGP
+from botorch.optim.optimize import optimize_acqf
 from gpytorch.kernels import MaternKernel, RBFKernel
 from gpytorch.priors import GammaPrior, LogNormalPrior
 
 from prunebench.agents.bo import BOAgent
+from prunebench.agents.clustered_bo import ClusteredBOAgent
 from prunebench.agents.parts.proposal import log_expected_improvement, propose_in_box
 from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, in_log_space, log_likelihood, tolerant
 from prunebench.envs.environment.budget import Budget
@@ -115,7 +117,7 @@ def test_the_box_proposal_is_better_than_random_points_and_repeatable() -> None:
     agent = searched("gpyopt2021")
     model = agent._fit()
     with tolerant():
-        points = [propose_in_box(model, agent._space, 0.01, seed) for seed in (3, 3)]
+        points = [propose_in_box(model, agent._space, 0.01, np.random.default_rng(seed)) for seed in (3, 3)]
     assert points[0].tolist() == points[1].tolist()
     assert (points[0] >= 0.1).all()
     assert (points[0] <= 1.0).all()
@@ -123,6 +125,66 @@ def test_the_box_proposal_is_better_than_random_points_and_repeatable() -> None:
     others = torch.as_tensor(agent._space.sobol(2000, 1))[:, None]
     with torch.no_grad(), tolerant():
         assert float(acquisition(torch.as_tensor(points[0])[None])) >= 0.98 * float(acquisition(others).max())
+
+
+def test_the_box_is_climbed_from_the_best_five_of_a_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = searched("gpyopt2021")
+    taken: list[torch.Tensor] = []
+
+    def watched(acquisition: Any, bounds: Any, **options: Any) -> Any:
+        taken.append(options["batch_initial_conditions"])
+        return optimize_acqf(acquisition, bounds, **options)
+
+    monkeypatch.setattr("prunebench.agents.parts.proposal.optimize_acqf", watched)
+    model = agent._fit()
+    with tolerant():
+        propose_in_box(model, agent._space, 0.01, np.random.default_rng(3))
+    with tolerant(), torch.no_grad():
+        drawn = torch.as_tensor(np.random.default_rng(3).uniform(0.1, 1.0, (1000, 1, LAYERS)))
+        best_yet = model.posterior(model.train_inputs[0]).mean.max()
+        values = ExpectedImprovement(model, best_f=best_yet + 0.01)(drawn)
+    torch.testing.assert_close(taken[0], drawn[values.argsort(descending=True)[:5]])
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-3])
+def test_an_ascent_to_an_evaluated_point_counts_by_its_start(monkeypatch: pytest.MonkeyPatch, off: float) -> None:
+    agent = searched("gpyopt2021")
+    model = agent._fit()
+    ends, starts = model.train_inputs[0][:5, None] * (1 - off), []
+
+    def climbed(acquisition: Any, bounds: Any, **options: Any) -> Any:
+        starts.extend(options["batch_initial_conditions"][:, 0].tolist())
+        return ends, None
+
+    monkeypatch.setattr("prunebench.agents.parts.proposal.optimize_acqf", climbed)
+    with tolerant():
+        point = propose_in_box(model, agent._space, 0.01, np.random.default_rng(0))
+    reached = ends.clamp(0.1, 1.0)[:, 0].tolist()
+    assert point.tolist() in (reached if off else starts)
+
+
+@pytest.mark.parametrize("agent", [BOAgent(seed=0, preset="gpyopt2021"), ClusteredBOAgent(seed=0, preset="paper")])
+def test_gpyopts_design_is_the_plain_sequence_whatever_the_seed(agent: BOAgent) -> None:
+    agent.setup(toy_env(3, preserve=0.4).reset()[1], 200)
+    assert len(agent._design) == 10
+    unit = (agent._design - 0.1) / 0.9
+    assert unit[:3, :2] == pytest.approx(np.array([[0.5, 0.5], [0.75, 0.25], [0.25, 0.75]]))
+    assert "alike for all seeds" not in str(agent.notes)
+    agent.setup(toy_env(3, preserve=0.4).reset()[1], 3)
+    assert agent.notes is not None
+    assert agent.notes["remarks"][0] == "all 3 evaluations are the initial design: alike for all seeds"
+
+
+def test_restarts_draw_the_noise_through_a_logistic() -> None:
+    surrogate = Surrogate(PRESETS["gpyopt2021"], np.random.default_rng(0))
+    model = in_log_space(model_of("gpyopt2021"))
+    noises, lengths = [], []
+    for _ in range(200):
+        surrogate._randomise(model)
+        noises.append(model.likelihood.noise.item())
+        lengths.append(model.covar_module.base_kernel.lengthscale.item())
+    assert np.median(noises) == pytest.approx(5e5, rel=0.2)
+    assert np.median(lengths) == pytest.approx(np.log(2), rel=0.2)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from searches import evaluation
 
 from prunebench.agents.cma_es import CMAESAgent
 from prunebench.agents.random_search import RandomSearchAgent
@@ -52,7 +53,7 @@ def test_a_generation_is_told_when_it_is_whole_and_as_it_was_asked_for() -> None
     for number in range(2 * 11):  # 4 + 3 ln 12, rounded down
         agent.ask()
         asked.append(agent._asked)
-        agent.tell({"reward": float(number)})
+        agent.tell(evaluation(float(number), channels=[number]))
         assert len(told) == (number + 1) // 11
     for generation, members in enumerate(told):
         expected = asked[11 * generation : 11 * (generation + 1)]
@@ -67,8 +68,8 @@ def test_constant_rewards_restart_it_elsewhere_with_twice_the_population() -> No
     agent.setup(env.reset()[1], 100)
     first = agent._strategy
     for _ in range(50 * first.population_size):
-        agent.ask()
-        agent.tell({"reward": 0.5})
+        channels = agent._budget.counts(agent.ask()).tolist()
+        agent.tell(evaluation(0.5, channels=channels))
         if agent._strategy is not first:
             break
     assert agent._strategy.population_size == 2 * first.population_size

@@ -13,7 +13,8 @@ import torch
 from gymnasium import spaces
 from scipy.stats import truncnorm
 
-from prunebench.agents.ddpg import AMC, DDPGAgent, EpisodeRewardBuffer
+from prunebench.agents.ddpg import AMC, DDPGAgent
+from prunebench.agents.parts.episode_rewards import EpisodeRewardBuffer
 from prunebench.envs.environment.toy import toy_env
 
 LAYERS = 4
@@ -57,6 +58,16 @@ def test_the_baseline_is_a_moving_average_that_includes_the_batch() -> None:
     assert target.baseline == pytest.approx(baseline)
     assert second.rewards[:, 0].tolist() == pytest.approx([0.8 - baseline] * 2)
     assert target.rewards[:4, 0].tolist() == pytest.approx([0.4, 0.4, 0.8, 0.8])  # stored ones stay
+
+
+def test_batches_are_drawn_without_replacement_where_there_are_enough() -> None:
+    target = buffer(8)
+    target.observations[:, 0, 0] = np.arange(8)
+    target.pos = 5
+    assert sorted(target.sample(5).observations[:, 0].tolist()) == [0, 1, 2, 3, 4]
+    assert set(target.sample(40).observations[:, 0].tolist()) == {0, 1, 2, 3, 4}
+    target.full = True
+    assert sorted(target.sample(8).observations[:, 0].tolist()) == list(range(8))
 
 
 def trained(episodes: int, warmup: int = 2, seed: int = 0) -> AMC:

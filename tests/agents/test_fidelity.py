@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from searches import evaluation
 from torch import Tensor, nn
 
 from prunebench.agents.clustered_bo import ClusteredBOAgent
@@ -69,20 +70,23 @@ def test_clusters_of_a_trained_resnet56(clusters: int) -> None:
 
 
 def events_by_definition(history: list[dict[str, Any]], limit: float) -> list[dict[str, float]]:
-    """BOCR's gradual roll-back over a whole history: 80 / 100 / 20, then 130 / 150 / 20."""
+    """BOCR's gradual roll-back over a whole history, in the order of its code: the counter is looked at, then counts.
+
+    80 / 100 / 20, then 130 / 150 / 20; the first roll-back sets the counter to 0.
+    """
     events: list[dict[str, float]] = []
-    best, improved = -np.inf, 0
+    best, stalled = -np.inf, 0
     for number, one in enumerate(history, start=1):
-        if one["reward"] > best:
-            best, improved = one["reward"], number
-        if len(events) == 2:
-            continue
-        earliest, latest = ((80, 100), (130, 150))[len(events)]
-        if number >= latest or (number >= earliest and number - improved >= 20):
+        stage = len(events)
+        earliest, latest = ((80, 100), (130, 150), (np.inf, np.inf))[stage]
+        if number >= earliest and (number == latest or stalled >= 20):
             near = [past for past in history[:number] if abs(past["cost"] - limit) <= 0.01]
             elite = sorted(near, key=lambda past: -past["reward"])[:10]
             ratios = [ratio for past in elite for ratio in past["realised"]]
-            events.append({"evaluation": number, "stage": len(events) + 1, "low": min(ratios), "high": max(ratios)})
+            events.append({"evaluation": number, "stage": stage + 1, "low": min(ratios), "high": max(ratios)})
+            stalled = stalled if stage else 0
+        stalled = 0 if one["reward"] > best else stalled + 1
+        best = max(best, one["reward"])
     return events
 
 
@@ -95,14 +99,14 @@ def test_roll_backs_of_recorded_histories(name: str) -> None:
     budget = Budget.from_info(info)
     agent = ClusteredBOAgent(seed=0, preset="paper")
     agent.setup(info, 200)
-    for evaluation in history:
-        agent.tell(evaluation | {"requested": evaluation["realised"]})
+    for past in history:
+        agent.tell(evaluation(requested=past["realised"], channels=[], **past))
     limit = budget.limit / float(budget.cost(budget.channels))
     expected = events_by_definition(history, limit)
     assert len(expected) == 2
     assert agent.notes is not None
     assert agent.notes["events"] == expected
-    moments = {"improving": (100, 150), "stalled early": (80, 130), "stalled late": (93, 141)}
+    moments = {"improving": (100, 150), "stalled early": (80, 130), "stalled late": (94, 142)}
     assert tuple(event["evaluation"] for event in expected) == moments[name]
 
 

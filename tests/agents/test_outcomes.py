@@ -1,60 +1,104 @@
-"""What a search maximises, and the policies that it does not ask for again."""
+"""What agents maximise, whatever an evaluation says, and that evaluations without a number never end their learning."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from searches import Recording, evaluation
 
-from prunebench.agents.parts.outcomes import check_signal, outcome
-from prunebench.agents.parts.seen import Seen
-from prunebench.envs.environment.budget import Budget
-from prunebench.envs.environment.rewards import REWARDS
-from prunebench.envs.environment.toy import toy_env
+from prunebench.agents.bo import BOAgent
+from prunebench.agents.clustered_bo import ClusteredBOAgent
+from prunebench.agents.cma_es import CMAESAgent
+from prunebench.agents.ddpg import DDPGAgent
+from prunebench.agents.parts.episode_rewards import Outcomes
+from prunebench.agents.parts.outcomes import outcome
+from prunebench.agents.sac import SACAgent
+from prunebench.agents.tpe import TPEAgent
+from prunebench.agents.turbo import TuRBOAgent
+from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
+from prunebench.envs.environment.toy import ToyEvaluator
+
+BLACK_BOX = [BOAgent, ClusteredBOAgent, TuRBOAgent, CMAESAgent, TPEAgent]
+LAYERWISE = [DDPGAgent, SACAgent]
 
 
-def evaluation(accuracy: float, loss: float, reward: str = "accuracy") -> dict[str, float]:
-    return {"accuracy": accuracy, "loss": loss, "macs": 1000, "reward": REWARDS[reward](accuracy, 1000)}
+def test_the_outcome_is_the_reward_or_the_reward_of_the_likelihood() -> None:
+    one = evaluation(0.7, loss=0.5)
+    assert outcome(one, "reward") == 0.7
+    assert outcome(one, "loss") == pytest.approx(math.exp(-0.5))
+    guaranteed = evaluation(-4.0, accuracy=0.7, loss=0.5)
+    assert outcome(guaranteed, "reward") == -4.0
+    assert outcome(guaranteed, "loss") == pytest.approx(-(1 - math.exp(-0.5)) * math.log(1_000_000))
 
 
-@pytest.mark.parametrize("reward", REWARDS)
-def test_a_signal_is_the_reward_or_the_reward_of_the_likelihood(reward: str) -> None:
-    found = evaluation(0.7, 0.5, reward)
-    assert outcome(found, "reward") == found["reward"]
-    assert outcome(found, "loss") == pytest.approx(REWARDS[reward](math.exp(-0.5), 1000))
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
 @pytest.mark.parametrize("signal", ["reward", "loss"])
-@pytest.mark.parametrize("reward", REWARDS)
-def test_a_loss_that_is_no_number_is_the_worst(reward: str, signal: str, loss: float) -> None:
-    worst = outcome(evaluation(1.0, loss, reward), signal)
-    assert math.isfinite(worst)
-    assert worst <= outcome(evaluation(0.0, 50.0, reward), signal)
+def test_no_loss_is_the_worst_outcome_there_is(signal: str, loss: float) -> None:
+    assert outcome(evaluation(0.1, loss=loss), signal) == 0
+    assert outcome(evaluation(-4.0, accuracy=0.1, loss=loss), signal) == pytest.approx(-math.log(1_000_000))
 
 
-def test_an_unknown_signal_is_named() -> None:
-    with pytest.raises(ValueError, match="signal 'luck': expected one of reward, loss"):
-        check_signal("luck")
+class Breaking(ToyEvaluator):
+    """Every fifth policy breaks the network."""
+
+    def score(self, counts: tuple[int, ...]) -> Score:
+        score = super().score(counts)
+        return score if self.calls % 5 else Score(0.1, math.nan)
 
 
-def test_another_policy_is_near_and_on_budget_until_there_is_none() -> None:
-    env = toy_env(3, preserve=0.4)
-    budget = Budget.from_info(env.reset()[1])
-    seen = Seen(budget, np.random.default_rng(0))
-    start = budget.project(np.full(3, 0.5))
+@pytest.mark.parametrize("agent", BLACK_BOX)
+def test_broken_networks_do_not_end_learning(agent: Any) -> None:
+    """A fifth of the run has no loss; its second half is better than its first."""
+    env = Recording(ChannelPruningEnv(Breaking(6, seed=100), preserve=0.4))
+    agent(seed=0, signal="loss").search(env, 24)
+    rewards = np.array([record["reward"] for record in env.records if math.isfinite(record["loss"])])
+    half = len(rewards) // 2
+    assert np.median(rewards[half:]) > np.median(rewards[:half])
+
+
+@pytest.mark.parametrize("agent", LAYERWISE)
+def test_broken_networks_leave_actors_finite(agent: Any) -> None:
+    env = ChannelPruningEnv(Breaking(8, seed=100), preserve=0.4)
+    made = agent(seed=0, warmup=8, signal="loss")
+    learner = made.learner(Outcomes(env, made.signal), 8, 8)
+    learner.learn(12 * 8)
+    assert learner._n_updates == 4 * 8
+    assert all(bool(parameter.isfinite().all()) for parameter in learner.actor.parameters())
+    assert np.isfinite(learner.replay_buffer.rewards).all()
+
+
+class Contrary(ToyEvaluator):
+    """The more accurate a policy, the larger its loss."""
+
+    def score(self, counts: tuple[int, ...]) -> Score:
+        accuracy, loss = super().score(counts)
+        return Score(accuracy, 2 - loss)
+
+
+def test_only_the_last_steps_reward_is_another() -> None:
+    env = Outcomes(ChannelPruningEnv(Contrary(2)), "loss")
+    env.reset()
+    assert env.step(np.array([0.5]))[1] == 0
+    _, reward, terminated, _, info = env.step(np.array([0.5]))
+    assert terminated
+    assert reward == math.exp(-info["evaluation"]["loss"]) != info["evaluation"]["reward"]
+
+
+@pytest.mark.parametrize("agent", BLACK_BOX + LAYERWISE)
+def test_other_signals_are_named(agent: Any) -> None:
+    with pytest.raises(ValueError, match="signal 'error': expected one of reward, loss"):
+        agent(seed=0, signal="error")
+
+
+@pytest.mark.parametrize("agent", BLACK_BOX)
+def test_the_signal_is_what_is_learned(agent: Any) -> None:
     found = []
-    for _ in range(30):
-        other = seen.unseen(start)
-        assert other not in seen
-        assert budget.project(budget.ratios(other)).tolist() == other.tolist()
-        seen.add(other.tolist())
-        found.append(np.abs(other - start).max())
-    assert found[0] == 0
-    assert max(found[1:4]) <= 6  # a channel of a dear layer is worth several of a cheap one
-    alone = toy_env(1, preserve=0.4)
-    only = Budget.from_info(alone.reset()[1])
-    seen = Seen(only, np.random.default_rng(0))
-    seen.add(only.project([0.5]).tolist())
-    assert seen.unseen(only.project([0.5])) in seen  # the one policy that there is
+    for signal in ("reward", "loss"):
+        env = Recording(ChannelPruningEnv(Contrary(3, seed=100), preserve=0.4))
+        agent(seed=0, signal=signal).search(env, 16)
+        found.append([record["requested"] for record in env.records])
+    assert found[0][:3] == found[1][:3]
+    assert found[0] != found[1]

@@ -71,7 +71,8 @@ def test_the_proposal_is_on_budget_and_better_than_ten_thousand_random_points() 
     inputs = box.on_budget(box.sobol(30, 0))
     rewards = -((inputs - rng.uniform(0.2, 0.9, 12)) ** 2).sum(axis=1)
     model = Surrogate(PRESETS["modern"], np.random.default_rng(0)).fit(inputs, rewards)
-    point = propose(model, box, inputs[np.argsort(-rewards)[:5]], rng)
+    points = propose(model, box, inputs[np.argsort(-rewards)[:5]], rng)
+    point = points[0]
     np.testing.assert_allclose(box.budget.cost(point * box.budget.channels), box.budget.limit, rtol=1e-4)
     acquisition = LogExpectedImprovement(model, best_f=model.train_targets.max())
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from searches import evaluation
 
 from prunebench.agents.parts.surrogate import Preset, Surrogate
 from prunebench.agents.random_search import RandomSearchAgent
@@ -130,7 +131,7 @@ def test_a_region_smaller_than_a_channel_ends() -> None:
     agent.search(env, 14)
     agent._region.length = SHORTEST
     agent.ask()
-    assert agent._rewards == []
+    assert agent._outcomes == []
     assert agent._region == TrustRegion(4)
 
 
@@ -140,11 +141,11 @@ def test_an_exhausted_region_restarts_with_a_new_design() -> None:
     first = agent._design
     for _ in range(11):
         counts = agent._budget.counts(agent.ask())
-        agent.tell({"realised": agent._budget.ratios(counts).tolist(), "channels": counts.tolist(), "reward": 0.5})
-    assert len(agent._rewards) == 11
+        agent.tell(evaluation(0.5, realised=agent._budget.ratios(counts).tolist(), channels=counts.tolist()))
+    assert len(agent._outcomes) == 11
     agent._region.length, agent._region.failures = SHORTEST, 3
-    agent.tell({"realised": [0.4] * 4, "channels": [13] * 4, "reward": 0.5})
-    assert agent._rewards == []
+    agent.tell(evaluation(0.5, realised=[0.4] * 4, channels=[13] * 4))
+    assert agent._outcomes == []
     assert agent._surrogate.state is None
     assert agent._region == TrustRegion(4)
     assert not np.allclose(agent._design, first)

@@ -41,8 +41,11 @@ from contract_agents import (
     Writes,
 )
 
+from prunebench.agents.greedy import GreedyAgent
+from prunebench.agents.random_search import RandomSearchAgent
 from prunebench.harness.checks import contract
 from prunebench.harness.checks.contract import CHECKS, ContractError, check_agent, parametrize_with_checks
+from prunebench.harness.commands.check_agent import command as check_agent_command
 
 
 @pytest.mark.parametrize(
@@ -163,6 +166,26 @@ def test_keeping_the_contract_passes(factory: Any) -> None:
     begun: list[str] = []
     check_agent(factory, on_check=begun.append)
     assert begun == [check.__name__ for check in CHECKS]
+
+
+@pytest.mark.parametrize(("factory", "remarks"), [(Plain, 1), (RandomSearchAgent, 0), (GreedyAgent, 0)])
+def test_a_budget_that_makes_other_policies_is_a_remark(factory: Any, remarks: int) -> None:
+    said = contract.remarks(factory)
+    assert len(said) == remarks
+    assert all(re.match(r"in \d+ of 12 episodes the budget made another policy of the one asked for", s) for s in said)
+
+
+def test_the_command_says_what_it_is_at_and_what_it_remarks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("prunebench.harness.display._SILENCE", 0.0)
+    assert check_agent_command.callback is not None
+    assert check_agent_command.callback("contract_agents:Plain") == 0
+    out, err = capsys.readouterr()
+    assert out == f"contract_agents:Plain keeps the contract ({len(CHECKS)} checks)\n"
+    lines = err.splitlines()
+    assert "checking: 1/10, evaluations, search 2" in err
+    assert lines[-1].startswith("contract_agents:Plain: in ")
 
 
 def test_checks_are_tests_with_readable_names() -> None:

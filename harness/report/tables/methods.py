@@ -19,6 +19,7 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "random": (),
     "greedy": ("li2017pruning",),
     "ddpg": ("he2018amc", "lillicrap2016ddpg", "raffin2021sb3"),
+    "sac": ("haarnoja2018sac", "he2018amc", "raffin2021sb3"),
     "bo": _BOTORCH,
     "clustered_bo": ("fan2022bocr", *_BOTORCH),
     "adaptive_clustered_bo": ("fan2022bocr", "ament2023logei"),
