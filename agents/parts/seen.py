@@ -51,4 +51,6 @@ class Seen:
         giver, taker = self._rng.choice(len(counts), 2, replace=len(counts) == 1)
         other[giver] -= channels
         other[taker] += channels
-        return self._budget.project(self._budget.ratios(np.clip(other, self._budget.lower_counts, self._budget.channels)))
+        return self._budget.project(
+            self._budget.ratios(np.clip(other, self._budget.lower_counts, self._budget.channels))
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import zlib
@@ -79,9 +80,17 @@ def read(path: Path) -> list[Line]:
 
 
 def incumbent(lines: Sequence[Line]) -> Line | None:
-    """The feasible line of the highest accuracy on the reward split; of equals the lower loss, then the earlier."""
-    feasible = [line for line in lines if line.feasible]
-    return min(feasible, key=lambda line: (-line.accuracy, line.loss, line.index), default=None)
+    """The best feasible line, see :func:`rank`."""
+    return min((line for line in lines if line.feasible), key=rank, default=None)
+
+
+def rank(line: Line) -> tuple[bool, float, float, int]:
+    """Orders lines, the best first: the highest accuracy on the reward split, of equals the lower loss, the earlier.
+
+    Whatever has no finite loss comes last.
+    """
+    finite = math.isfinite(line.loss)
+    return not finite, -line.accuracy, line.loss if finite else 0.0, line.index
 
 
 class Journal:
