@@ -9,7 +9,7 @@ import pandas as pd
 
 from prunebench.harness.analysis.comparison import HEADLINE, agents_of, values
 from prunebench.harness.analysis.statistics import inference
-from prunebench.harness.record import incumbents
+from prunebench.harness.record import journal
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.frames import Reading, Recorded
@@ -86,10 +86,10 @@ def _confirmed_row(found: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
     run, status, lines = found
     assert status.test is not None
     again = {one.evaluation: one for one in status.confirmed}
-    first, best = lines[status.confirmed[0].evaluation], incumbents.chosen(lines, status.confirmed)
+    first, best = lines[status.confirmed[0].evaluation], journal.incumbent(lines, status.confirmed)
     assert best is not None
     reward, confirm, test = (dense[f"{split}_accuracy"] for split in ("reward", "confirm", "test"))
-    both = incumbents.pooled_accuracy(best, again[best.index])
+    both = journal.pooled_accuracy(best, again[best.index])
     lost = first.accuracy - again[first.index].accuracy - (reward - confirm)
     still = both - status.test.accuracy - ((reward + confirm) / 2 - test)
     shares = (first.accuracy, again[first.index].accuracy, lost, both, status.test.accuracy, still)

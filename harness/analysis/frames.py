@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.harness.errors import plain_line
-from prunebench.harness.record.incumbents import chosen
-from prunebench.harness.record.journal import Line, rank
+from prunebench.harness.record.journal import Line, incumbent, rank
 
 if TYPE_CHECKING:
     from prunebench.harness.record.run_files import Run
@@ -212,7 +211,7 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
 
 def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
     run, status, lines = record
-    best = chosen(lines, status.confirmed)
+    best = incumbent(lines, status.confirmed)
     test, latency, tuned = status.test, status.latency, _finetuned(run)
     return {
         "agent": run.agent,

@@ -20,8 +20,7 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
-from prunebench.harness.record import incumbents
-from prunebench.harness.record.journal import Journal, Line, incumbent
+from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
 from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
 
@@ -150,7 +149,7 @@ def _notes(agent: Any) -> dict[str, Any] | None:
 
 def _confirm(count: int, run: Run, lines: Sequence[Line], status: Status, recorder: Recorder) -> None:
     """Score the best policies on the confirm split. Each score is on disk before the next is made."""
-    best, evaluator = incumbents.candidates(lines, count), recorder.pruning.evaluator
+    best, evaluator = candidates(lines, count), recorder.pruning.evaluator
     if [again.evaluation for again in status.confirmed] != [line.index for line in best[: len(status.confirmed)]]:
         status.confirmed = []
     for line in best[len(status.confirmed) :]:
@@ -166,7 +165,7 @@ def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
     """The incumbent, and its score on the test split: the one time that is used."""
     if not lines:
         raise RuntimeError("the agent ended without a single evaluation")
-    best = incumbents.chosen(lines, status.confirmed)
+    best = incumbent(lines, status.confirmed)
     if best is not None:
         score = recorder.pruning.evaluator.test(tuple(best.channels))
         status.incumbent, status.test = best.index, TestScore.of(score)

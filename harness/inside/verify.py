@@ -17,8 +17,7 @@ from prunebench.envs.tasks.keys import METHOD
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.inside.prepare import Report, make_environment, set_threads
 from prunebench.harness.record.findings import Finding, line_field
-from prunebench.harness.record.incumbents import chosen
-from prunebench.harness.record.journal import Line
+from prunebench.harness.record.journal import Line, incumbent
 from prunebench.harness.record.rescored import Checked, Rescored
 from prunebench.harness.record.store import Experiment
 
@@ -119,7 +118,7 @@ def _check_run(found: Checked, run: Run, env: ChannelPruningEnv | None, scorer: 
             channels[line.index] = _realise(found, run, line, env)
         found.evaluations += len(lines)
     status = run.status()
-    if (best := chosen(lines, status.confirmed)) is not None:
+    if (best := incumbent(lines, status.confirmed)) is not None:
         _check_incumbent(found, run, status, best, channels[best.index], scorer)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from prunebench.envs.environment.channel_pruning import COUNTED
 from prunebench.harness.errors import StoreError
-from prunebench.harness.lab import models
+from prunebench.harness.lab import recorded_tasks
 from prunebench.harness.lab.surface import Floats, Surface, fit
 from prunebench.harness.record import store
 
@@ -75,8 +75,8 @@ def make(experiment: Experiment, name: str, folder: Path) -> Path:
     quality = {what: _quality(found, rows, layers["channels"], images) for what, rows in _held_out(found)}
     surface = _fitted(found, np.ones(len(found.loss), dtype=bool), layers["channels"], images)
     about = {"preserve": config.preserve, "evaluations": len(found.loss), "quality": quality}
-    evaluator = models.FittedEvaluator(layers, costs, surface, images)
-    return models.save(folder, name, evaluator, surface, about)
+    evaluator = recorded_tasks.FittedEvaluator(layers, costs, surface, images)
+    return recorded_tasks.save(folder, name, evaluator, surface, about)
 
 
 def _network(task: TaskConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,8 +109,8 @@ def _held_out(found: Recorded) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _fitted(found: Recorded, rows: NDArray[np.bool_], channels: NDArray[np.int64], images: int) -> Surface:
-    logs = models.log_ratios(found.counts[rows], channels)
-    outcomes = np.stack([found.loss[rows], models.shifted(found.accuracy[rows], images)], axis=1)
+    logs = recorded_tasks.log_ratios(found.counts[rows], channels)
+    outcomes = np.stack([found.loss[rows], recorded_tasks.shifted(found.accuracy[rows], images)], axis=1)
     return fit(logs, np.log(outcomes), found.probe[rows])
 
 
@@ -119,7 +119,7 @@ def _quality(
 ) -> dict[str, float]:
     """How well a surface says what it was not fitted to: R2 of log loss and accuracy, and the latter's error."""
     surface = _fitted(found, ~left_out, channels, images)
-    said = np.exp(surface(models.log_ratios(found.counts[left_out], channels)))
+    said = np.exp(surface(recorded_tasks.log_ratios(found.counts[left_out], channels)))
     accuracy, loss = found.accuracy[left_out], np.log(found.loss[left_out])
     apart = accuracy - (1 + 1 / images - said[:, 1])
     return {
@@ -137,11 +137,11 @@ def _r2(values: Floats, errors: Floats) -> float:
 def main(arguments: Sequence[str]) -> None:
     """Make the files of the tasks that are named, or of all."""
     root, *names = arguments
-    models.FOLDER.mkdir(exist_ok=True)
-    for name in names or models.TASKS:
-        path = make(store.load(Path(root) / name), name, models.FOLDER)
+    recorded_tasks.FOLDER.mkdir(exist_ok=True)
+    for name in names or recorded_tasks.TASKS:
+        path = make(store.load(Path(root) / name), name, recorded_tasks.FOLDER)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
-        for what, quality in models.load(name).about["quality"].items():
+        for what, quality in recorded_tasks.load(name).about["quality"].items():
             print(f"  {what}: {quality}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tabulate import tabulate
 
-from prunebench.harness.lab import models
+from prunebench.harness.lab import recorded_tasks
 from prunebench.harness.lab.trial import TOY
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def heading(task: str) -> str:
     """A task in a few words, with how well what was fitted says what it was not fitted to."""
     if task == TOY:
         return "toy: made up, 100 % is its known optimum; half of the MACs"
-    about = models.load(task).about
+    about = recorded_tasks.load(task).about
     quality = about["quality"]
     agents = [values["accuracy_r2"] for what, values in quality.items() if what.startswith("all of ")]
     return (

@@ -17,7 +17,7 @@ from prunebench.envs.environment.toy import toy_env
 from prunebench.harness.analysis import anytime
 from prunebench.harness.experiments import registry
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder
-from prunebench.harness.lab import models
+from prunebench.harness.lab import recorded_tasks
 from prunebench.harness.processes.local import End, Job, JobCrash, Processes, cores
 from prunebench.harness.record.journal import Line, rank
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prunebench.harness.experiments.agentspec import AgentSpec
 
 TOY = "toy"
-TASKS = (*models.TASKS, TOY)
+TASKS = (*recorded_tasks.TASKS, TOY)
 BESIDE = ("random", "uniform")
 """The agents that stand beside the one that is tried."""
 
@@ -37,7 +37,7 @@ _TOGETHER = 5  # seeds that one process does
 
 def environment(task: str) -> ChannelPruningEnv:
     """The environment of one of :data:`TASKS`."""
-    return toy_env(_TOY_LAYERS, seed=_TOY_SEED) if task == TOY else models.load(task).env()
+    return toy_env(_TOY_LAYERS, seed=_TOY_SEED) if task == TOY else recorded_tasks.load(task).env()
 
 
 def try_seeds(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prunebench.envs.environment.hits import unpacked
 from prunebench.harness.errors import DamagedError
 from prunebench.harness.files import read_json
-from prunebench.harness.record.incumbents import candidates, chosen
+from prunebench.harness.record.journal import candidates, incumbent
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
@@ -72,7 +72,7 @@ def of_run(
         splits: images of the ``reward``, the ``test`` and perhaps the ``confirm`` split.
         config: of the experiment.
     """
-    best = chosen(lines, status.confirmed)
+    best = incumbent(lines, status.confirmed)
     if len(lines) > (most := config.search_evaluations):
         yield Finding.of(run.lines_path, "lines", len(lines), f"at most {most} evaluations")
     yield from _of_lines(run, lines, splits["reward"])

@@ -1,52 +1,15 @@
-"""The incumbents that the runs of an experiment ended with: after the search, or after its best were confirmed."""
+"""The incumbents that the runs of an experiment ended with."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.record import journal
-from prunebench.harness.record.journal import Line
 
 if TYPE_CHECKING:
+    from prunebench.harness.record.journal import Line
     from prunebench.harness.record.run_files import Run
-    from prunebench.harness.record.status import Confirmed
     from prunebench.harness.record.store import Experiment
-
-_DIGITS = 12  # of an accuracy: what equal numbers of images make differ by rounding alone is equal
-
-
-def candidates(lines: Sequence[Line], count: int) -> list[Line]:
-    """The best ``count`` feasible and distinct policies; none where there is but one: nothing is to be chosen."""
-    best: dict[tuple[int, ...], Line] = {}
-    for line in sorted((line for line in lines if line.feasible), key=journal.rank):
-        best.setdefault(tuple(line.channels), line)
-    found = list(best.values())[:count]
-    return found if len(found) > 1 else []
-
-
-def pooled_accuracy(line: Line, again: Confirmed) -> float:
-    """The accuracy on reward and confirm split together, which have as many images each."""
-    return round((line.accuracy + again.accuracy) / 2, _DIGITS)
-
-
-def chosen(lines: Sequence[Line], confirmed: Sequence[Confirmed]) -> Line | None:
-    """The confirmed policy of the highest accuracy on both splits, of equals the lower loss, then the earlier.
-
-    Where none were confirmed, the incumbent of the search.
-    """
-    if not confirmed:
-        return journal.incumbent(lines)
-
-    def order(again: Confirmed) -> tuple[bool, float, float, int]:
-        line = lines[again.evaluation]
-        loss = line.loss + again.loss
-        finite = math.isfinite(loss)
-        return not finite, -pooled_accuracy(line, again), loss if finite else 0.0, line.index
-
-    return lines[min(confirmed, key=order).evaluation]
 
 
 def finished(experiment: Experiment) -> list[Run]:

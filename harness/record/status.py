@@ -108,7 +108,7 @@ class Status(BaseModel):
         error: why it failed, or None.
         lines: how many there are, once it is done; absent on disk before.
         confirmed: the best policies of the search that were scored again, the best first
-            (:mod:`prunebench.harness.record.incumbents`); absent on disk where there are none.
+            (:func:`prunebench.harness.record.journal.candidates`); absent on disk where there are none.
         incumbent: index of a line, None while there is none.
         test: of the incumbent, or None.
         notes: what the agent left about its search (see :class:`prunebench.agents.base.Agent`), or None.

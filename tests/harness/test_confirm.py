@@ -19,7 +19,8 @@ from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.inside.run import run_one
 from prunebench.harness.record import findings
-from prunebench.harness.record.incumbents import candidates, incumbent
+from prunebench.harness.record.incumbents import incumbent
+from prunebench.harness.record.journal import candidates
 from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report.tables import table_list

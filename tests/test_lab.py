@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from prunebench.agents.base import run_episode
 from prunebench.harness import cli
-from prunebench.harness.lab import fit, models, surface
+from prunebench.harness.lab import fit, recorded_tasks, surface
 from prunebench.harness.record import store
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 
 def test_a_surface_says_what_it_was_not_fitted_to() -> None:
@@ -32,10 +32,10 @@ def _ends(found: surface.Surface) -> tuple[np.ndarray, np.ndarray]:
     return found.low, found.high
 
 
-@pytest.mark.parametrize("name", models.TASKS)
+@pytest.mark.parametrize("name", recorded_tasks.TASKS)
 def test_a_shipped_task_is_the_recorded_one(name: str) -> None:
-    assert (models.FOLDER / f"{name}.npz").stat().st_size < 300_000
-    task, recorded = models.load(name), fit.recorded(store.load(REFERENCE / name))
+    assert (recorded_tasks.FOLDER / f"{name}.npz").stat().st_size < 300_000
+    task, recorded = recorded_tasks.load(name), fit.recorded(store.load(REFERENCE / name))
     about, evaluator = task.about, task.evaluator()
     assert about["evaluations"] == len(recorded.loss)
     assert about["quality"]["a random tenth"]["loss_r2"] > 0.95
@@ -59,8 +59,6 @@ def test_an_agent_is_tried_out(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.output.startswith("This is no ranking of agents.")
     assert "mobilenetv2: fitted to 7,628 policies" in result.output
-    again = CliRunner().invoke(cli.cli, ["try-agent", "random", *options], catch_exceptions=False)
-    assert again.output == result.output
     rows = [line.split() for line in result.output.splitlines() if line.startswith(("random", "uniform"))]
     means = {row[0]: [float(row[1]), float(row[-3])] for row in rows}
     assert means["random"][0] < means["random"][1]  # it learned, and uniform did not
