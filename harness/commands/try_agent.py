@@ -12,10 +12,10 @@ from prunebench.harness.display import display
 from prunebench.harness.errors import check_count
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
-from prunebench.harness.experiments.config import ExperimentConfig
 
 _TASKS = ("resnet56", "resnet110", "mobilenetv2", "toy")
 """As :data:`prunebench.harness.lab.trial.TASKS`, which takes a second to import."""
+_EVALUATIONS = 60  # with 20 seeds a cheap agent and its company take less than a minute on two cores
 
 
 @click.command("try-agent")
@@ -26,7 +26,7 @@ _TASKS = ("resnet56", "resnet110", "mobilenetv2", "toy")
     "--evaluations",
     type=int,
     metavar="N",
-    default=ExperimentConfig().evaluations,
+    default=_EVALUATIONS,
     show_default=True,
     help="Policies that a search may try.",
 )
