@@ -34,9 +34,9 @@ _EVALUATIONS = 60  # with 20 seeds a cheap agent and its company take less than 
     "--out", metavar="FOLDER", shell_complete=completion.folder, help="Also draw the curves, as SVG and PDF, in here."
 )
 def command(agent: str, tasks: tuple[str, ...], seeds: int, evaluations: int, out: str | None) -> int:
-    """Try an agent out, beside random and uniform, on fitted models of three recorded tasks and on a toy.
+    """Try an agent out on fitted models of three recorded tasks and on a toy, in a minute.
 
-    AGENT is named as in `bench --agents`. A cheap agent takes less than a minute. It is no ranking: see what is printed
+    AGENT is named as in `bench --agents`; random and uniform stand beside it. It is no ranking: see what is printed
     on top.
     """
     spec = AgentSpec.from_plain(agent)
