@@ -14,7 +14,7 @@ flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
 folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export study test test-slow faults ray lint format perf latency clean
+.PHONY: help bench table report finetune export study test test-slow faults ray lint format perf latency fitted clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -80,6 +80,9 @@ format: $(READY)  ## format the code
 
 perf: $(READY)  ## measure an evaluation against eager PyTorch and the arithmetic; AGAINST=results/perf-....json: and against then
 	@$(BIN)/python -m prunebench.harness.perf.evaluations $(call flag,AGAINST) && $(BIN)/python -m prunebench.harness.perf.runs && $(BIN)/python -W ignore -m prunebench.harness.perf.agent_steps && $(BIN)/python -W ignore -m prunebench.harness.perf.agents_own
+
+fitted: $(READY)  ## fit the tasks of `prunebench try-agent` to the reference study anew; needs its data and weights
+	@$(BIN)/python -m prunebench.harness.lab.fit results/reference
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts
 	@$(BIN)/python -m prunebench.harness.perf.latency $(call flag,MODEL) $(call flag,SCOPE)

@@ -20,6 +20,7 @@ from prunebench.harness.commands import (
     score,
     show,
     table,
+    try_agent,
     verify,
 )
 from prunebench.harness.errors import USER_ERRORS
@@ -35,7 +36,21 @@ def cli() -> None:
     """
 
 
-for _module in (bench, show, table, report, merge, verify, score, finetune, export, check_agent, listing, cache):
+for _module in (
+    bench,
+    show,
+    table,
+    report,
+    merge,
+    verify,
+    score,
+    finetune,
+    export,
+    check_agent,
+    try_agent,
+    listing,
+    cache,
+):
     cli.add_command(_module.command)
 
 

@@ -113,7 +113,7 @@ def test_it_holds_every_file_of_the_rooms_under_one_name(wheel: Path, tree: Path
         f"prunebench/{path.relative_to(tree)}" for path in rooms
     }
     assert len({file.partition("/")[0] for file in files}) == 2
-    assert {path.suffix for path in rooms} >= {".py", ".yaml", ".jinja"}
+    assert {path.suffix for path in rooms} >= {".py", ".yaml", ".jinja", ".npz"}
 
 
 def test_every_entry_point_is_a_name_in_one_of_its_files(wheel: Path) -> None:

@@ -57,19 +57,25 @@ class Cifar10(ImageData):
         self.mean, self.std = settings.mean or self._mean, settings.std or self._std
 
     def train(self) -> Images:
-        """All training images that are not in the reward split."""
+        """All training images that are not in the reward split or the confirm split."""
         images = self._read(train=True)
-        return images.take(self._split_rows(images)[0])
+        return images.take(np.setdiff1d(self._split_rows(images)[0], self._confirm_rows(images)))
 
     def calibration(self, count: int) -> Images:
         """A stratified choice of training images."""
-        images = self.train()
-        return images.take(self._choose(images.labels, min(count, len(images.labels)), "calibration images"))
+        images = self._read(train=True)
+        rows, reward = self._split_rows(images)
+        return images.take(rows[self._calibrated(images.labels[rows], count, len(reward))])
 
     def reward(self) -> Images:
         """The part taken from the training images."""
         images = self._read(train=True)
         return images.take(self._split_rows(images)[1])
+
+    def confirm(self) -> Images:
+        """Another part taken from the training images."""
+        images = self._read(train=True)
+        return images.take(self._confirm_rows(images))
 
     def test(self) -> Images:
         """The test images."""
@@ -78,11 +84,13 @@ class Cifar10(ImageData):
     def sizes(self) -> dict[str, int]:
         """Published numbers, less the part that is taken from the training images."""
         reward = self._reward_images or _REWARD_IMAGES
-        return {"train": _TRAINING_IMAGES - reward, "reward": reward, "test": _TEST_IMAGES}
+        confirm = reward if self.confirms else 0
+        sizes = {"train": _TRAINING_IMAGES - reward - confirm, "reward": reward, "test": _TEST_IMAGES}
+        return sizes | ({"confirm": confirm} if self.confirms else {})
 
     def training_split(self) -> dict[str, int | None]:
-        """What takes the reward split from the training images."""
-        return {"split_seed": self.split_seed, "reward_images": self._reward_images}
+        """What takes reward and confirm split from the training images."""
+        return {"split_seed": self.split_seed, "reward_images": self._reward_images} | self._confirm_split()
 
     def fingerprint(self) -> str:
         """Hash of the checksums: files with others are refused."""
@@ -96,6 +104,10 @@ class Cifar10(ImageData):
 
     def _split_rows(self, images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self._set_aside(images.labels, _REWARD_IMAGES, self._kind)
+
+    def _confirm_rows(self, images: Images) -> NDArray[np.int64]:
+        rows, reward = self._split_rows(images)
+        return rows[self._confirmed(images.labels[rows], len(reward), self._kind)]
 
     def _read(self, *, train: bool) -> Images:
         published = self._published()

@@ -36,14 +36,20 @@ Indices = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def split_sources(labels: Indices, split_seed: int) -> dict[str, Indices]:
-    """Source indices of ``train``, ``reward`` and ``test``, stratified by class and disjoint."""
+def split_sources(labels: Indices, split_seed: int, *, confirms: bool = False) -> dict[str, Indices]:
+    """Source indices of ``train``, ``reward``, ``test`` and perhaps ``confirm``, stratified by class and disjoint."""
     from sklearn.model_selection import train_test_split
 
     everything = np.arange(len(labels))
     rest, test = train_test_split(everything, test_size=TEST_SOURCES, stratify=labels, random_state=split_seed)
     train, reward = train_test_split(rest, test_size=REWARD_SOURCES, stratify=labels[rest], random_state=split_seed)
-    return {"train": np.sort(train), "reward": np.sort(reward), "test": np.sort(test)}
+    parts = {"train": train, "reward": reward, "test": test}
+    if confirms:  # of the training sources alone: the other splits stay as they are without it
+        left, confirm = train_test_split(
+            train, test_size=REWARD_SOURCES, stratify=labels[train], random_state=split_seed
+        )
+        parts |= {"train": left, "confirm": confirm}
+    return {split: np.sort(sources) for split, sources in parts.items()}
 
 
 def draw_views(sources: Floats, views: int, rng: np.random.Generator) -> Pixels:
@@ -123,7 +129,7 @@ def _source() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 class Digits(ImageData):
-    """The digits as a data set of three splits."""
+    """The digits as a data set of three splits, or four."""
 
     mean = (0.35, 0.35, 0.35)
     std = (0.3, 0.3, 0.3)
@@ -139,8 +145,8 @@ class Digits(ImageData):
 
     def _views(self, split: str, views: int) -> Images:
         pictures, labels = _source()
-        rows = split_sources(labels, self.split_seed)[split]
-        stream = {"train": 0, "reward": 1, "test": 2}[split]
+        rows = split_sources(labels, self.split_seed, confirms=self.confirms)[split]
+        stream = {"train": 0, "reward": 1, "test": 2, "confirm": 3}[split]
         rng = np.random.default_rng([self.split_seed, stream])
         pixels = draw_views(pictures[rows], views, rng)
         return Images(pixels, np.repeat(labels[rows], views), np.repeat(rows, views))
@@ -163,20 +169,27 @@ class Digits(ImageData):
         images = self._views("reward", REWARD_VIEWS)
         return images.take(self._choose(images.labels, self._reward_images, "reward images"))
 
+    def confirm(self) -> Images:
+        """Views of sources that would be training sources."""
+        images = self._views("confirm", REWARD_VIEWS)
+        return images.take(self._choose(images.labels, self._reward_images, "reward images"))
+
     def test(self) -> Images:
         """Views of the test sources."""
         return self._views("test", TEST_VIEWS)
 
     def sizes(self) -> dict[str, int]:
         """Views of the sources, whose number is read with them."""
-        views = {"train": TRAIN_VIEWS, "reward": REWARD_VIEWS, "test": TEST_VIEWS}
-        rows = split_sources(_source()[1], self.split_seed)
-        found = {split: len(rows[split]) * count for split, count in views.items()}
-        return found | {"reward": self._reward_images or found["reward"]}
+        views = {"train": TRAIN_VIEWS, "reward": REWARD_VIEWS, "test": TEST_VIEWS, "confirm": REWARD_VIEWS}
+        rows = split_sources(_source()[1], self.split_seed, confirms=self.confirms)
+        found = {split: len(rows[split]) * count for split, count in views.items() if split in rows}
+        chosen = {split: self._reward_images or found[split] for split in ("reward", "confirm") if split in rows}
+        return found | chosen
 
     def training_split(self) -> dict[str, int | None]:
-        """The split seed: the reward sources are set aside whether all of them are used or not."""
-        return {"split_seed": self.split_seed, "views": TRAIN_VIEWS}
+        """The split seed: the sources of a split are set aside whether all of them are used or not."""
+        confirms: dict[str, int | None] = {"confirm_sources": REWARD_SOURCES} if self.confirms else {}
+        return {"split_seed": self.split_seed, "views": TRAIN_VIEWS} | confirms
 
     def fingerprint(self) -> str:
         """Hash of the reward images, which change with the sources and with every distortion."""

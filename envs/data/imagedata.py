@@ -1,7 +1,8 @@
 """The class of all data sets: images of the train, calibration, reward and test splits.
 
 ``train`` trains the dense network; ``calibration`` is drawn from it. ``reward`` scores policies during a search and is
-never trained on here (weights from elsewhere may have seen it); ``test`` is used for final answers only.
+never trained on here (weights from elsewhere may have seen it); ``test`` is used for final answers only. Where the best
+policies of a search are confirmed, ``confirm`` is taken from ``train`` too, and no training or calibration sees it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class DataSettings:
         split_seed: fixes the splits.
         reward_images: size of the reward split.
         calibration_images: how many are calibrated on, at most.
+        confirm: whether there is to be a confirm split: where it is not 0.
         preprocessing: the one that the network's published weights were made for.
     """
 
@@ -71,6 +73,7 @@ class DataSettings:
     split_seed: int = 0
     reward_images: int | None = None
     calibration_images: int = 3000
+    confirm: int = 0
     preprocessing: Preprocessing | None = None
 
 
@@ -92,6 +95,7 @@ class ImageData(ABC):
         reward_from_training: whether the reward split is cut from images that others train on.
         reading: seconds until the pixels of an image are there for the first time, about.
         preparation: how pictures become pixels, where there are several ways.
+        confirms: whether there is a confirm split.
         progress: told where reading images takes long; see :mod:`prunebench.envs.progress`.
     """
 
@@ -111,6 +115,8 @@ class ImageData(ABC):
         self.preparation = ""
         self.split_seed = settings.split_seed
         self._reward_images = settings.reward_images
+        self._calibration_images = settings.calibration_images
+        self.confirms = settings.confirm > 0
 
     @abstractmethod
     def train(self) -> Images:
@@ -128,9 +134,20 @@ class ImageData(ABC):
     def test(self) -> Images:
         """Images for final answers."""
 
+    def confirm(self) -> Images:
+        """As many images as ``reward`` has, which score the best policies of a search again.
+
+        Raises:
+            TaskError: the data set has none, or too few.
+        """
+        raise TaskError("confirm: this data set has no confirm split: leave the option out")
+
     @abstractmethod
     def sizes(self) -> dict[str, int]:
-        """Images of ``train``, ``reward`` and ``test``; no image is read, and nothing is downloaded or written."""
+        """Images of ``train``, ``reward``, ``test``, and ``confirm`` where there is one.
+
+        No image is read, and nothing is downloaded or written.
+        """
 
     @abstractmethod
     def training_split(self) -> dict[str, int | None]:
@@ -152,7 +169,7 @@ class ImageData(ABC):
     def sha256(self) -> str:
         """Hash of the images that score policies, for the manifest."""
         digest = hashlib.sha256()
-        for images in (self.reward(), self.test()):
+        for images in (self.reward(), self.test(), *([self.confirm()] if self.confirms else [])):
             for first in range(0, len(images.pixels), _HASHED_AT_ONCE):
                 digest.update(images.pixels[first : first + _HASHED_AT_ONCE].tobytes())
             digest.update(images.labels.tobytes())
@@ -190,6 +207,42 @@ class ImageData(ABC):
             )
         reward = self._choose(labels, count, "reward images")
         return np.setdiff1d(np.arange(len(labels)), reward), reward
+
+    def _confirm_split(self) -> dict[str, int | None]:
+        """What takes the confirm split from the training images, for :meth:`training_split`; empty without one."""
+        return {"confirm_beside": self._calibration_images} if self.confirms else {}
+
+    def _calibrated(self, labels: Sequence[int] | NDArray[np.int64], count: int, reward: int) -> NDArray[np.int64]:
+        """Rows of at most ``count`` training images, stratified; of them some are left for the confirm split.
+
+        Args:
+            labels: ``(N,)``, of the images that are not in the reward split.
+            count: the same as for :meth:`_confirmed` where there is a confirm split.
+            reward: size of the reward split.
+        """
+        most = len(labels) - (reward if self.confirms else 0)
+        return self._choose(labels, min(count, most), "calibration images")
+
+    def _confirmed(self, labels: Sequence[int] | NDArray[np.int64], reward: int, source: str) -> NDArray[np.int64]:
+        """Rows of the confirm split among training images: as many as the reward split has, none calibrated on.
+
+        Calibration comes first: where images suffice for both, it has the same ones as without a confirm split.
+
+        Args:
+            labels: ``(N,)``, of the images of ``source`` that are not in the reward split.
+            reward: size of the reward split.
+            source: what the images are called in an error.
+        """
+        if not self.confirms:
+            return np.empty(0, dtype=np.int64)
+        if reward > len(labels) - len(self.classes):
+            raise TaskError(
+                f"confirm: {source} has {len(labels)} images besides the reward split; expected more than the "
+                f"{reward} of the reward split, or fewer reward images"
+            )
+        calibrated = self._calibrated(labels, self._calibration_images, reward)
+        rest = np.setdiff1d(np.arange(len(labels)), calibrated)
+        return rest[self._choose(np.asarray(labels)[rest], reward, "confirm images")]
 
     def _choose(self, labels: Sequence[int] | NDArray[np.int64], count: int | None, what: str) -> NDArray[np.int64]:
         """``count`` rows stratified by class (all where None), drawn by the split seed, ascending."""

@@ -58,19 +58,28 @@ class UserData(ImageData):
         reward = self._choose(self._labels("reward"), self._reward_images, "reward images")
         return np.arange(len(self._labels("train"))), reward
 
+    @cached_property
+    def _confirm_rows(self) -> NDArray[np.int64]:
+        """Rows of ``train`` for the confirm split."""
+        rows, reward = self._split_rows
+        return rows[self._confirmed(self._labels("train")[rows], len(reward), self._train_name)]
+
     def train(self) -> Images:
-        """All training images that are not in the reward split."""
-        return self._read("train", self._split_rows[0])
+        """All training images that are not in the reward split or the confirm split."""
+        return self._read("train", np.setdiff1d(self._split_rows[0], self._confirm_rows))
 
     def calibration(self, count: int) -> Images:
         """A stratified choice of training images."""
-        rows = self._split_rows[0]
-        labels = self._labels("train")[rows]
-        return self._read("train", rows[self._choose(labels, min(count, len(rows)), "calibration images")])
+        rows, reward = self._split_rows
+        return self._read("train", rows[self._calibrated(self._labels("train")[rows], count, len(reward))])
 
     def reward(self) -> Images:
         """The user's, or the part taken from the training images."""
         return self._read("train" if self.reward_from_training else "reward", self._split_rows[1])
+
+    def confirm(self) -> Images:
+        """A part of the training images."""
+        return self._read("train", self._confirm_rows)
 
     def test(self) -> Images:
         """All test images."""
@@ -78,15 +87,17 @@ class UserData(ImageData):
 
     def sizes(self) -> dict[str, int]:
         """How many labels there are."""
-        train, reward = self._split_rows
-        return {"train": len(train), "reward": len(reward), "test": len(self._labels("test"))}
+        (train, reward), confirm = self._split_rows, len(self._confirm_rows)
+        sizes = {"train": len(train) - confirm, "reward": len(reward), "test": len(self._labels("test"))}
+        return sizes | ({"confirm": confirm} if self.confirms else {})
 
     def training_split(self) -> dict[str, int | None]:
-        """What takes the reward split from the training images, if anything; and that none is mirrored."""
+        """What takes reward and confirm split from the training images, if anything; and that none is mirrored."""
         upright: dict[str, int | None] = {} if self.flips else {"flips": False}
-        if not self.reward_from_training:
+        if not self.reward_from_training and not self.confirms:
             return upright
-        return {"split_seed": self.split_seed, "reward_images": self._reward_images} | upright
+        split = {"split_seed": self.split_seed, "reward_images": self._reward_images}
+        return split | self._confirm_split() | upright
 
 
 class ImageFolderData(UserData):

@@ -28,8 +28,8 @@ Listing = NDArray[Any]
 class ImageNetData(ImageData):
     """A folder with ``train/<class>/*`` and ``val/<class>/*``; the classes are those of ``train/``, alphabetically.
 
-    The test split is all of ``val/``. The reward split and calibration are taken from ``train/``, and no more of it is
-    ever read: networks for this data set come with their weights.
+    The test split is all of ``val/``. Reward split, confirm split and calibration are taken from ``train/``. No more of
+    it is ever read: networks for this data set come with their weights.
 
     Args:
         settings: with the folder. Without an image size pictures are prepared as for the network's published weights,
@@ -53,7 +53,6 @@ class ImageNetData(ImageData):
         chosen = self._preprocessing = published or Preprocessing.usual(settings.image_size or _SIZE)
         self.preparation = repr(chosen)
         self.image_size, self.mean, self.std = chosen.crop, chosen.mean, chosen.std
-        self._calibration_images = settings.calibration_images
 
     @cached_property
     def _train(self) -> Listing:
@@ -68,8 +67,13 @@ class ImageNetData(ImageData):
         return self._set_aside(self._train["label"], _REWARD_IMAGES, "train/")
 
     def _calibration_rows(self, count: int) -> NDArray[np.int64]:
-        rows = self._split_rows[0]
-        return rows[self._choose(self._train["label"][rows], min(count, len(rows)), "calibration images")]
+        rows, reward = self._split_rows
+        return rows[self._calibrated(self._train["label"][rows], count, len(reward))]
+
+    @cached_property
+    def _confirm_rows(self) -> NDArray[np.int64]:
+        rows, reward = self._split_rows
+        return rows[self._confirmed(self._train["label"][rows], len(reward), "train/")]
 
     def train(self) -> Images:
         """Nothing.
@@ -89,6 +93,10 @@ class ImageNetData(ImageData):
         """The part taken from ``train/``."""
         return self._read("train", self._train, self._split_rows[1])
 
+    def confirm(self) -> Images:
+        """Another part taken from ``train/``."""
+        return self._read("train", self._train, self._confirm_rows)
+
     def test(self) -> Images:
         """All of ``val/``."""
         return self._read("val", self._val, np.arange(len(self._val)))
@@ -98,14 +106,16 @@ class ImageNetData(ImageData):
         folders = [self._root / split for split in ("train", "val")]
         train, test = (sum(1 for name in self.classes for _ in _images(folder, name)) for folder in folders)
         reward = self._reward_images or min(_REWARD_IMAGES, train // 10)
-        return {"train": train - reward, "reward": reward, "test": test}
+        confirm = reward if self.confirms else 0
+        sizes = {"train": train - reward - confirm, "reward": reward, "test": test}
+        return sizes | ({"confirm": confirm} if self.confirms else {})
 
     def training_split(self) -> dict[str, int | None]:
-        """What takes the reward split from ``train/``."""
-        return {"split_seed": self.split_seed, "reward_images": self._reward_images}
+        """What takes reward and confirm split from ``train/``."""
+        return {"split_seed": self.split_seed, "reward_images": self._reward_images} | self._confirm_split()
 
     def fingerprint(self) -> str:
-        """Hash of names and contents of the files that are used: reward, calibration and test split."""
+        """Hash of names and contents of the files that are used: reward, calibration, confirm and test split."""
         digest = hashlib.sha256(repr(self.classes).encode())
         for split, files in self._used():
             digest.update(imagefiles.digest(self._root / split, files, self.progress).encode())
@@ -120,7 +130,8 @@ class ImageNetData(ImageData):
         return listed and all(imagefiles.known(self._root / split, files) for split, files in self._used())
 
     def _used(self) -> Iterator[tuple[str, list[str]]]:
-        for rows in (self._split_rows[1], self._calibration_rows(self._calibration_images)):
+        confirm = [self._confirm_rows] if self.confirms else []
+        for rows in (self._split_rows[1], self._calibration_rows(self._calibration_images), *confirm):
             yield "train", _paths(self._train[rows])
         yield "val", _paths(self._val)
 

@@ -57,6 +57,9 @@ class Scorer(Protocol):
     def score(self, counts: tuple[int, ...]) -> Score:
         """Score one realised policy on the reward split; the same counts always give the same score."""
 
+    def confirm(self, counts: tuple[int, ...]) -> Score:
+        """Score one realised policy on the confirm split: for the best ones, once a search is over."""
+
     def test(self, counts: tuple[int, ...]) -> FinalScore:
         """Score one realised policy on the test split: for final answers only."""
 

@@ -65,6 +65,10 @@ class ToyEvaluator:
         self.calls += 1
         return self._score(counts)
 
+    def confirm(self, counts: tuple[int, ...]) -> Score:
+        """The same score: there are no images that could be split."""
+        return self._score(counts)
+
     def test(self, counts: tuple[int, ...]) -> FinalScore:
         """The same score: there are no images that could be split."""
         return FinalScore(*self._score(counts))

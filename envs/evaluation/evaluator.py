@@ -42,12 +42,13 @@ class Evaluator:
         test: returns the test split; called when it is first used.
         recalibration: images from which batch norm takes its statistics anew for every policy; None leaves the dense
             network's, folded into the layers.
+        confirm: returns the confirm split, where there is one; called when it is first used.
 
     Attributes:
         layers: the layer table.
         costs: closed-form ``macs`` and ``parameters``.
         reward: the reward split as it is scored.
-        images: number of images of the ``reward`` and (once used) the ``test`` split.
+        images: number of images of the ``reward`` and (once used) the ``test`` and the ``confirm`` split.
         seconds: time spent so far on ``reconstruction`` (building the small network) and ``forward``.
     """
 
@@ -58,6 +59,7 @@ class Evaluator:
         reward: Batches,
         test: Callable[[], Batches],
         recalibration: Batches | None = None,
+        confirm: Callable[[], Batches] | None = None,
     ) -> None:
         self.network = network
         self._calibration = calibration
@@ -79,8 +81,8 @@ class Evaluator:
             _CACHE_BYTES, getsizeof=_nbytes
         )
         self._recalibration = recalibration
-        self._test = test
-        self._test_batches: Batches | None = None
+        self._later = {"test": test} | ({} if confirm is None else {"confirm": confirm})
+        self._read: dict[str, Batches] = {}
         self._fused: FusedNetwork | None = None
 
     @property
@@ -101,6 +103,10 @@ class Evaluator:
         """
         return self._run(counts, self.reward)[0]
 
+    def confirm(self, counts: Sequence[int]) -> Score:
+        """Score channel counts ``(D,)`` on the confirm split: for the best policies of a search, once it is over."""
+        return self._run(counts, self._split("confirm"))[0]
+
     def test(self, counts: Sequence[int]) -> FinalScore:
         """Score channel counts ``(D,)`` on the test split: for final answers only."""
         score, right = self._run(counts, self.test_split())
@@ -108,10 +114,13 @@ class Evaluator:
 
     def test_split(self) -> Batches:
         """The test split as it is scored."""
-        if self._test_batches is None:
-            self._test_batches = self._test()
-            self.images["test"] = self._test_batches.images
-        return self._test_batches
+        return self._split("test")
+
+    def _split(self, name: str) -> Batches:
+        if name not in self._read:
+            self._read[name] = self._later[name]()
+            self.images[name] = self._read[name].images
+        return self._read[name]
 
     def build(self, counts: Sequence[int]) -> nn.Module:
         """The physically smaller network of channel counts ``(D,)``; valid until the next call."""
@@ -159,7 +168,7 @@ class Evaluator:
         """An evaluator of the same networks that never recomputes batch norm but folds it: for timing them."""
         if self._recalibration is None:
             return self
-        return Evaluator(self.network, self._calibration, self.reward, self._test)
+        return Evaluator(self.network, self._calibration, self.reward, self._later["test"])
 
     def kept_inputs(self, unit: Unit, counts: Sequence[int]) -> NDArray[np.int64]:
         """Input positions of a unit that channel counts ``(D,)`` keep, ascending."""

@@ -99,13 +99,15 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
 
     Returns:
         Plain facts for the manifest and the table: ``dense`` (reward_accuracy, reward_loss, test_accuracy, test_loss,
-        test_hits as in :class:`prunebench.envs.environment.channel_pruning.FinalScore`, macs, parameters),
+        test_hits as in :class:`prunebench.envs.environment.channel_pruning.FinalScore`, macs, parameters, and where
+        there is a confirm split confirm_accuracy, confirm_loss),
         ``method`` (see :data:`prunebench.envs.tasks.keys.METHOD`), ``layers``, ``left_out`` (why, by layer),
         ``not_refitted`` (names of layers), ``fused`` (whether networks are run by fused kernels), ``channels``,
         ``splits`` (images per split), ``chance`` (share of the reward split's most frequent class),
         ``reward_maybe_seen`` (whether the weights may have been trained on the reward
-        split), ``image_size``, ``weights_sha256``, ``network_sha256`` (of what a user's own network computes; None for
-        others), ``network_version`` (what older versions recorded instead: of its file), ``data_sha256``.
+        split), where there is a confirm split ``confirm_maybe_seen``, ``image_size``, ``weights_sha256``,
+        ``network_sha256`` (of what a user's own network computes; None for others), ``network_version`` (what older
+        versions recorded instead: of its file), ``data_sha256``.
 
     Raises:
         TaskError: weights or data cannot be used.
@@ -120,6 +122,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     reward = evaluator.score(evaluator.dense)
     progress("scoring the dense network", 1, 2)
     test = evaluator.test(evaluator.dense)
+    confirm = evaluator.confirm(evaluator.dense) if data.confirms else None
     progress("scoring the dense network", 2, 2)
     calibrated = cache.load(dense.calibration_path)
     return {
@@ -131,6 +134,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
             "test_hits": test.hits,
             "macs": int(evaluator.costs["macs"](evaluator.dense)),
             "parameters": int(evaluator.costs["parameters"](evaluator.dense)),
+            **({} if confirm is None else {"confirm_accuracy": confirm.accuracy, "confirm_loss": confirm.loss}),
         },
         "method": METHOD,
         "layers": len(evaluator.dense),
@@ -141,6 +145,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "splits": evaluator.images | {"calibration": calibrated["images"]},
         "chance": data.chance(),
         "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
+        **({} if confirm is None else {"confirm_maybe_seen": not _trained_here(task)}),
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(dense.weights_path),
         "network_sha256": dense.sha256 if models.kind(task.model) == "own" else None,
@@ -195,6 +200,7 @@ def _evaluator(dense: Dense, network: PrunableNetwork, content: dict[str, Any]) 
         batches(data.reward(), True),
         lambda: batches(data.test()),
         recalibration,
+        lambda: batches(data.confirm()),
     )
     if content.get("fused") == torch.__version__:  # found out when the task was prepared, for this version
         evaluator.fuse()

@@ -65,6 +65,13 @@ class TaskConfig:
     calibration_images: int = option(  # AMC: 60 batches of 50
         3000, "Most images that the least-squares reconstruction is fitted on.", "N", least=1
     )
+    confirm: int = option(
+        0,
+        "Score the K best policies of a run again, on as many fresh images as the reward split has, which are set "
+        "aside from the training images; the best on both counts. They are charged: the search has K evaluations less.",
+        "K",
+        least=0,
+    )
     batch_size: int = option(250, "Images per forward pass.", "N", least=1)  # it changes the last bits of an accuracy
     scope: str = option(
         "inner",

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from prunebench.harness.errors import plain_line
-from prunebench.harness.record.journal import Line, incumbent
+from prunebench.harness.record.journal import Line, incumbent, rank
 
 if TYPE_CHECKING:
     from prunebench.harness.record.run_files import Run
@@ -185,13 +185,14 @@ def front(evaluations: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 
 def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    elapsed, thought, best = 0.0, 0.0, -math.inf
+    elapsed, thought = 0.0, 0.0
+    best: Line | None = None
     for line in lines:
         seconds = line.seconds.total
         elapsed += seconds
         thought += line.seconds.agent
         if line.feasible:
-            best = max(best, 100 * line.accuracy)
+            best = line if best is None else min(best, line, key=rank)
         yield {
             "index": line.index,
             "accuracy": 100 * line.accuracy,
@@ -204,13 +205,13 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
             "seconds": seconds,
             "elapsed": elapsed,
             "agent_elapsed": thought,
-            "incumbent": best if math.isfinite(best) else math.nan,
+            "incumbent": math.nan if best is None else 100 * best.accuracy,
         }
 
 
 def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
     run, status, lines = record
-    best = incumbent(lines)
+    best = incumbent(lines, status.confirmed)
     test, latency, tuned = status.test, status.latency, _finetuned(run)
     return {
         "agent": run.agent,
@@ -231,8 +232,8 @@ def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
         "parameters_kept": 100 * best.parameters / dense["parameters"] if best else None,
         "latency_ms": 1e3 * latency.seconds / latency.images if latency else None,
         "latency_kept": 100 * latency.seconds / latency.dense_seconds if latency else None,
-        **_seconds(lines, status.seconds.get("closing", 0.0)),
-        "remarks": "; ".join(filter(None, [*status.notices, _remarks(status.notes or {})])),
+        **_seconds(lines, status),
+        "remarks": "; ".join(filter(None, [*status.notices, _unfinite(lines), _remarks(status.notes or {})])),
         "error": str(status.error) if status.error else None,
     }
 
@@ -248,9 +249,17 @@ def _remarks(notes: dict[str, Any]) -> str:
     return plain_line("; ".join(map(str, remarks if isinstance(remarks, list) else [remarks])))
 
 
-def _seconds(lines: list[Line], closing: float) -> dict[str, float]:
+def _unfinite(lines: list[Line]) -> str:
+    count = sum(not math.isfinite(line.loss) for line in lines)
+    return f"{count} of {len(lines)} evaluations had no finite loss; they count as the worst" if count else ""
+
+
+def _seconds(lines: list[Line], status: Status) -> dict[str, float]:
+    """Of the search, and of confirming its best policies."""
     parts = {name: sum(getattr(line.seconds, name) for line in lines) for name in ("agent", *_EVALUATION)}
-    agent = parts.pop("agent") + closing
+    for name, spent in ((n, s) for again in status.confirmed for n, s in again.seconds.items()):
+        parts[name] += spent
+    agent = parts.pop("agent") + status.seconds.get("closing", 0.0)
     evaluation = sum(parts.values())
     return {
         "seconds": agent + evaluation,

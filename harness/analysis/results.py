@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, several, verdicts
+from prunebench.harness.analysis import (
+    anytime,
+    comparison,
+    description,
+    frames,
+    images,
+    sequential,
+    several,
+    verdicts,
+)
 from prunebench.harness.analysis.claims import findings, published, read, sha256
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading
@@ -188,7 +197,7 @@ class Results:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """Every finished run's incumbent after 1, 2, ... evaluations."""
-        return anytime.by_evaluations(self.finished, self.experiment.config.evaluations)
+        return anytime.by_evaluations(self.finished, self.experiment.config.search_evaluations)
 
     @cached_property
     def by_evaluations(self) -> pd.DataFrame:
@@ -205,6 +214,11 @@ class Results:
         """Of :func:`prunebench.harness.analysis.anytime.table`."""
         labels = [agent.label for agent in self.experiment.config.agents]
         return anytime.table(labels, self.finished, self.curves, anytime.targets(self.finished, self.targets))
+
+    @cached_property
+    def confirmed(self) -> pd.DataFrame:
+        """Of :func:`prunebench.harness.analysis.description.confirmed`."""
+        return description.confirmed(self.reading)
 
     @cached_property
     def seconds(self) -> pd.DataFrame:

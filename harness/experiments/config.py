@@ -75,6 +75,11 @@ class ExperimentConfig:
         object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
         object.__setattr__(self, "seeds", sets.in_short(self.seeds, [agent.label for agent in self.agents]))
 
+    @property
+    def search_evaluations(self) -> int:
+        """The evaluations of a run that its agent has: all but those that confirm its best policies."""
+        return self.evaluations - self.task.confirm
+
     def agent(self, label: str) -> AgentSpec:
         """The agent of this label."""
         return {agent.label: agent for agent in self.agents}[label]
@@ -147,6 +152,7 @@ def check(config: ExperimentConfig) -> None:
     check_choice("reward", config.reward, REWARDS)
     for name in ("evaluations", "threads"):
         check_count(name, getattr(config, name))
+    _check_confirm(config)
     if not config.agents:
         raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")
     for agent in config.agents:
@@ -169,6 +175,16 @@ def check(config: ExperimentConfig) -> None:
     if not config.runs():
         raise ConfigError(f"shard {config.shard!r}: none of the experiment's runs is in it: expected fewer shards")
     check_task(config.task)
+
+
+def _check_confirm(config: ExperimentConfig) -> None:
+    count = config.task.confirm
+    if count == 1:
+        raise ConfigError("confirm 1: expected 0, or 2 and more: one policy leaves nothing to choose")
+    if count >= config.evaluations:
+        raise ConfigError(
+            f"confirm {count}: expected less than the {config.evaluations} evaluations of a run, which it is a part of"
+        )
 
 
 def _check_number(name: str, value: float, expected: str) -> None:

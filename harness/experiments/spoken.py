@@ -34,8 +34,14 @@ def comparison(config: ExperimentConfig) -> str:
 
 def effort(config: ExperimentConfig) -> str:
     """How many runs of how many evaluations, for a headline."""
-    seeds, evaluations = counts(config), config.evaluations
-    return f"{seeds} seed{'' if seeds == '1' else 's'} of {evaluations} evaluation{'s' if evaluations > 1 else ''}"
+    seeds, each = counts(config), config.evaluations
+    return f"{seeds} seed{'' if seeds == '1' else 's'} of {each} evaluation{'s' if each > 1 else ''}"
+
+
+def evaluations(config: ExperimentConfig) -> str:
+    """What a run may spend: ``100 evaluations per run, 5 of them to confirm its best policies``."""
+    confirm = f", {config.task.confirm} of them to confirm its best policies" if config.task.confirm else ""
+    return f"{config.evaluations} evaluations per run{confirm}"
 
 
 def counts(config: ExperimentConfig) -> str:
@@ -73,7 +79,7 @@ def settings(config: ExperimentConfig) -> list[str]:
         f"budget: {config.preserve:g} of the {config.cost}, {config.budget}, lower bound {config.lower_bound:g}",
         f"{pruning(task)}, reward {config.reward}",
         f"agents: {', '.join(agent.label for agent in config.agents)}",
-        f"{config.evaluations} evaluations per run, {seeds(config)}",
+        f"{evaluations(config)}, {seeds(config)}",
     ]
 
 

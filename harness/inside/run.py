@@ -20,8 +20,8 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
-from prunebench.harness.record.journal import Journal, Line, incumbent
-from prunebench.harness.record.status import ENDED, Problem, Status, TestScore
+from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
+from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def run_one(
             search = partial(_search, report, config, run, journal, status, environment)
             recorder = _search_or_start_afresh(search, run, journal, status)
             journal.verify()
+            _confirm(config.task.confirm, run, journal.lines, status, recorder)
             _settle(status, recorder, journal.lines)
         except BaseException as error:  # SystemExit too: whatever an agent does is the run's result
             status.state, status.error = "failed", Problem.of(error)
@@ -85,6 +86,7 @@ def _begin(run: Run, journal: Journal) -> Status:
         failures=before.failures,
         notices=[*before.notices, *journal.notices],
         nondeterministic=before.nondeterministic,
+        confirmed=before.confirmed if journal.lines else [],
     )
     run.write_status(status)
     return status
@@ -97,6 +99,7 @@ def _search_or_start_afresh(search: Callable[[], Recorder], run: Run, journal: J
     except ReplayMismatch as mismatch:
         aside = free_name(journal.path, "nondeterministic")
         status.nondeterministic.append({"lines": aside.name, "reason": str(mismatch)})
+        status.confirmed = []
         run.write_status(status)  # first: a kill in between must not hide it
         journal.set_aside("nondeterministic")
         forget_evaluator()  # its cached weights would flatter the second attempt's times
@@ -124,10 +127,10 @@ def _search(
 
     _seed_everything(run.seed)
     status.seconds["setup"] = time.perf_counter() - started
-    recorder = Recorder(env, config.evaluations, journal.lines, journal.append, watch)
+    recorder = Recorder(env, config.search_evaluations, journal.lines, journal.append, watch)
     agent = make_agent(seed=run.seed)
     with suppress(EvaluationsExhausted):
-        agent.search(recorder, config.evaluations)
+        agent.search(recorder, config.search_evaluations)
     recorder.finish()
     status.notes = _notes(agent)
     return recorder
@@ -144,11 +147,25 @@ def _notes(agent: Any) -> dict[str, Any] | None:
         raise TypeError(f"the agent's notes are no plain values as JSON has: {error}") from error
 
 
+def _confirm(count: int, run: Run, lines: Sequence[Line], status: Status, recorder: Recorder) -> None:
+    """Score the best policies on the confirm split. Each score is on disk before the next is made."""
+    best, evaluator = candidates(lines, count), recorder.pruning.evaluator
+    if [again.evaluation for again in status.confirmed] != [line.index for line in best[: len(status.confirmed)]]:
+        status.confirmed = []
+    for line in best[len(status.confirmed) :]:
+        before = dict(evaluator.seconds)
+        score = evaluator.confirm(tuple(line.channels))
+        seconds = {name: now - before[name] for name, now in evaluator.seconds.items()}
+        again = Confirmed(evaluation=line.index, **score._asdict(), seconds=seconds)
+        status.confirmed = [*status.confirmed, again]
+        run.write_status(status)
+
+
 def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
     """The incumbent, and its score on the test split: the one time that is used."""
     if not lines:
         raise RuntimeError("the agent ended without a single evaluation")
-    best = incumbent(lines)
+    best = incumbent(lines, status.confirmed)
     if best is not None:
         score = recorder.pruning.evaluator.test(tuple(best.channels))
         status.incumbent, status.test = best.index, TestScore.of(score)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prunebench.envs.evaluation.evaluator import Evaluator
     from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.run_files import Run
+    from prunebench.harness.record.status import Status
 
 _ROUNDING = 1e-9  # relative, of what is computed from channel counts in floating point
 _THREADS = 1e-6  # relative, by which their number may move a loss
@@ -83,7 +84,7 @@ def _check_facts(found: Checked, file: Path, says: Mapping[str, Any], facts: Map
     for key in ("macs", "parameters"):
         if before[key] != now[key]:
             found.findings.append(Finding.of(file, f"task.dense.{key}", before[key], now[key]))
-    for split in ("reward", "test"):
+    for split in ("reward", "test", *(["confirm"] if "confirm" in facts["splits"] else [])):
         one, other = (_dense_score(part, split) for part in (before, now))
         found.scores.append(Rescored(file, f"task.dense.{split}_", facts["splits"][split], one, other, _THREADS))
 
@@ -98,6 +99,7 @@ class _Scorer:
 
     def __init__(self, evaluator: Evaluator, images: Mapping[str, int]) -> None:
         self.score, self.test = cache(evaluator.score), cache(evaluator.test)
+        self.confirm = cache(evaluator.confirm)
         self.dense, self.images = list(evaluator.dense), images
 
     def can_build(self, channels: Sequence[int]) -> bool:
@@ -115,8 +117,9 @@ def _check_run(found: Checked, run: Run, env: ChannelPruningEnv | None, scorer: 
         for line in lines:
             channels[line.index] = _realise(found, run, line, env)
         found.evaluations += len(lines)
-    if (best := incumbent(lines)) is not None:
-        _check_incumbent(found, run, best, channels[best.index], scorer)
+    status = run.status()
+    if (best := incumbent(lines, status.confirmed)) is not None:
+        _check_incumbent(found, run, status, best, channels[best.index], scorer)
 
 
 def _realise(found: Checked, run: Run, line: Line, env: ChannelPruningEnv) -> list[int]:
@@ -155,7 +158,9 @@ def _alike(one: Any, other: Any) -> bool:
     return math.isclose(one, other, rel_tol=_ROUNDING) if isinstance(one, float) else bool(one == other)
 
 
-def _check_incumbent(found: Checked, run: Run, best: Line, channels: Sequence[int], scorer: _Scorer) -> None:
+def _check_incumbent(
+    found: Checked, run: Run, status: Status, best: Line, channels: Sequence[int], scorer: _Scorer
+) -> None:
     if not scorer.can_build(channels):
         found.findings.append(Finding.of(run.lines_path, line_field(best, "channels"), channels, scorer.dense))
         return
@@ -163,7 +168,12 @@ def _check_incumbent(found: Checked, run: Run, best: Line, channels: Sequence[in
     scored = FinalScore(*scorer.score(tuple(channels)))
     says = FinalScore(best.accuracy, best.loss)
     found.scores.append(Rescored(run.lines_path, line_field(best, ""), scorer.images["reward"], says, scored))
-    if (test := run.status().test) is not None:
+    for number, once in enumerate(status.confirmed):
+        if once.evaluation == best.index and "confirm" in scorer.images:
+            scored, says = FinalScore(*scorer.confirm(tuple(channels))), FinalScore(once.accuracy, once.loss)
+            field, images = f"confirmed[{number}].", scorer.images["confirm"]
+            found.scores.append(Rescored(run.status_path, field, images, says, scored))
+    if (test := status.test) is not None:
         again = scorer.test(tuple(channels))
         says = FinalScore(test.accuracy, test.loss, test.hits)
         found.scores.append(Rescored(run.status_path, "test.", scorer.images["test"], says, again))

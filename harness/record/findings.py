@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from prunebench.envs.environment.hits import unpacked
 from prunebench.harness.errors import DamagedError
 from prunebench.harness.files import read_json
-from prunebench.harness.record.journal import Line, incumbent
+from prunebench.harness.record.journal import candidates, incumbent
 
 if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.journal import Line
     from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.status import Status, TestScore
 
@@ -58,21 +60,25 @@ def line_field(line: Line, field: str) -> str:
     return f"line {line.index + 1}, {field}"
 
 
-def of_run(run: Run, status: Status, lines: Sequence[Line], splits: dict[str, int], most: int) -> Iterator[Finding]:
+def of_run(
+    run: Run, status: Status, lines: Sequence[Line], splits: dict[str, int], config: ExperimentConfig
+) -> Iterator[Finding]:
     """What does not agree within the files of a run that is done.
 
     Args:
         run: whose files they are.
         status: as it was read.
         lines: as they were read.
-        splits: images of the ``reward`` and the ``test`` split.
-        most: evaluations that a run may have.
+        splits: images of the ``reward``, the ``test`` and perhaps the ``confirm`` split.
+        config: of the experiment.
     """
-    if len(lines) > most:
+    best = incumbent(lines, status.confirmed)
+    if len(lines) > (most := config.search_evaluations):
         yield Finding.of(run.lines_path, "lines", len(lines), f"at most {most} evaluations")
     yield from _of_lines(run, lines, splits["reward"])
-    yield from _of_status(run, status, incumbent(lines), splits["test"])
-    yield from _of_finetuning(run, incumbent(lines))
+    yield from _of_confirmed(run.status_path, status, candidates(lines, config.task.confirm), splits)
+    yield from _of_status(run, status, best, splits["test"])
+    yield from _of_finetuning(run, best)
 
 
 def _of_lines(run: Run, lines: Sequence[Line], images: int) -> Iterator[Finding]:
@@ -86,8 +92,22 @@ def _of_lines(run: Run, lines: Sequence[Line], images: int) -> Iterator[Finding]
             "loss": before.loss,
         }
         for field, value in expected.items():
-            if getattr(line, field) != value:
+            if not _equal(getattr(line, field), value):
                 yield Finding.of(run.lines_path, line_field(line, field), getattr(line, field), value)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether values are the same; a number that is none is the same as another."""
+    return one == other or (one != one and other != other)
+
+
+def _of_confirmed(file: Path, status: Status, best: Sequence[Line], splits: dict[str, int]) -> Iterator[Finding]:
+    """That the best policies were confirmed, and no others."""
+    says, found = [again.evaluation for again in status.confirmed], [line.index for line in best]
+    if says != found:
+        yield Finding.of(file, "confirmed", says, found)
+    for number, again in enumerate(status.confirmed if "confirm" in splits else []):
+        yield from _whole_images(file, f"confirmed[{number}].accuracy", again.accuracy, splits["confirm"])
 
 
 def _whole_images(file: Path, field: str, accuracy: float, images: int) -> Iterator[Finding]:

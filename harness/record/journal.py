@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prunebench.envs.files import make_folder, sync_folder, whole
 from prunebench.harness.errors import BusyError, DamagedError
 from prunebench.harness.files import first_fault, free_name
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.status import Confirmed
+
+
+_DIGITS = 12  # of an accuracy: what equal numbers of images make differ by rounding alone is equal
 
 
 class Seconds(BaseModel):
@@ -78,10 +86,44 @@ def read(path: Path) -> list[Line]:
     return _parse(path, path.read_bytes())[0] if path.exists() else []
 
 
-def incumbent(lines: Sequence[Line]) -> Line | None:
-    """The feasible line of the highest accuracy on the reward split; of equals the lower loss, then the earlier."""
-    feasible = [line for line in lines if line.feasible]
-    return min(feasible, key=lambda line: (-line.accuracy, line.loss, line.index), default=None)
+def incumbent(lines: Sequence[Line], confirmed: Sequence[Confirmed] = ()) -> Line | None:
+    """The best feasible line, see :func:`rank`; where policies were confirmed, the best of these on both splits.
+
+    That is the one of the highest accuracy on both together, of equals the lower loss, then the earlier.
+    """
+
+    def order(again: Confirmed) -> tuple[bool, float, float, int]:
+        line = lines[again.evaluation]
+        loss = line.loss + again.loss
+        finite = math.isfinite(loss)
+        return not finite, -pooled_accuracy(line, again), loss if finite else 0.0, line.index
+
+    if confirmed:
+        return lines[min(confirmed, key=order).evaluation]
+    return min((line for line in lines if line.feasible), key=rank, default=None)
+
+
+def candidates(lines: Sequence[Line], count: int) -> list[Line]:
+    """The best ``count`` feasible and distinct policies; none where there is but one: nothing is to be chosen."""
+    best: dict[tuple[int, ...], Line] = {}
+    for line in sorted((line for line in lines if line.feasible), key=rank):
+        best.setdefault(tuple(line.channels), line)
+    found = list(best.values())[:count]
+    return found if len(found) > 1 else []
+
+
+def pooled_accuracy(line: Line, again: Confirmed) -> float:
+    """The accuracy on reward and confirm split together, which have as many images each."""
+    return round((line.accuracy + again.accuracy) / 2, _DIGITS)
+
+
+def rank(line: Line) -> tuple[bool, float, float, int]:
+    """Orders lines, the best first: the highest accuracy on the reward split, of equals the lower loss, the earlier.
+
+    Whatever has no finite loss comes last.
+    """
+    finite = math.isfinite(line.loss)
+    return not finite, -line.accuracy, line.loss if finite else 0.0, line.index
 
 
 class Journal:

@@ -82,6 +82,8 @@ class Run:
             lines = self.lines()
             if found.state == "done" and found.lines not in (len(lines), None):
                 raise DamagedError(f"{self.lines_path} has {len(lines)} lines, expected {found.lines}")
+            if found.state == "done" and any(not 0 <= c.evaluation < len(lines) for c in found.confirmed):
+                raise DamagedError(f"{self.status_path} confirms evaluations beyond the {len(lines)} that there are")
         except DamagedError as error:
             return Status.damaged(error), []
         return found, [] if found.state == "damaged" else lines

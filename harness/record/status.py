@@ -74,6 +74,18 @@ class TestScore(_Part):
         return {name: value for name, value in content(self).items() if value is not None}
 
 
+class Confirmed(_Part):
+    """What a policy scored on the confirm split: accuracy and loss.
+
+    ``evaluation`` is the index of its line, ``seconds`` say where the time went, as the evaluator does.
+    """
+
+    evaluation: int
+    accuracy: float
+    loss: float
+    seconds: dict[str, float]
+
+
 class Latency(_Part):
     """Seconds per batch of the incumbent's network and of the dense one, with images of the batch and threads."""
 
@@ -95,6 +107,8 @@ class Status(BaseModel):
         nondeterministic: for every time that a replay failed the file its lines were kept in, and the reason.
         error: why it failed, or None.
         lines: how many there are, once it is done; absent on disk before.
+        confirmed: the best policies of the search that were scored again, the best first
+            (:func:`prunebench.harness.record.journal.candidates`); absent on disk where there are none.
         incumbent: index of a line, None while there is none.
         test: of the incumbent, or None.
         notes: what the agent left about its search (see :class:`prunebench.agents.base.Agent`), or None.
@@ -108,6 +122,7 @@ class Status(BaseModel):
     notices: list[str] = []
     nondeterministic: list[dict[str, str]] = []
     error: Problem | None = None
+    confirmed: list[Confirmed] = []
     incumbent: int | None = None
     test: TestScore | None = None
     notes: dict[str, Any] | None = None
@@ -123,7 +138,7 @@ class Status(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """As it is written."""
-        absent = {name for name in ("lines", "latency") if getattr(self, name) is None}
+        absent = {name for name in ("lines", "latency", "confirmed") if getattr(self, name) in (None, [])}
         return self.model_dump(by_alias=True, exclude=absent)
 
 

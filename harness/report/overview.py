@@ -27,7 +27,7 @@ def text(results: Results) -> str:
         StoreError: a file of the experiment is damaged.
     """
     experiment, records = results.experiment, sorted(results.reading.records, key=lambda record: record.run.seed)
-    rows = [_row(record, experiment.config.evaluations) for record in records]
+    rows = [_row(record, experiment.config.search_evaluations) for record in records]
     runs = tabulate(rows, _HEADERS, disable_numparse=True, colalign=_ALIGNED)
     return "\n\n".join([settings(experiment, [record.status.state for record in records]), runs, _table(results)])
 
@@ -48,7 +48,7 @@ def _state(statuses: Sequence[str]) -> str:
 
 def _row(record: Recorded, asked: int) -> list[str]:
     run, status, lines = record
-    best = incumbent(lines)
+    best = incumbent(lines, status.confirmed)
     problem = str(status.error or "")
     return [
         run.agent,

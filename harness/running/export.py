@@ -16,6 +16,7 @@ from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.processes.local import Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
+from prunebench.harness.record.journal import rank
 
 if TYPE_CHECKING:
     from prunebench.harness.record.run_files import Run
@@ -112,7 +113,7 @@ def choose(experiment: Experiment, agent: str | None, seed: int | None) -> Run:
         asked = [f"agent {agent!r}" if agent is not None else "", f"seed {seed}" if seed is not None else ""]
         raise ConfigError(f"{' '.join(filter(None, asked))}: expected a finished run with an incumbent, there is none")
     lines = [incumbent(run) for run in runs]
-    best = min(range(len(runs)), key=lambda number: (-lines[number].accuracy, lines[number].loss, number))
+    best = min(range(len(runs)), key=lambda number: (*rank(lines[number])[:-1], number))
     return runs[best]
 
 

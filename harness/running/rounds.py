@@ -60,7 +60,7 @@ class Rounds:
         self._experiment, self._engine, self._make_job = experiment, engine, make_job
         self._at_once, self._attempts = at_once, attempts
         self._display, self._others = display, others
-        self._remaining = Remaining(experiment.config.evaluations)
+        self._remaining = Remaining(experiment.config.search_evaluations)
         self._failures: Counter[str] = Counter()  # of this call: an agent may reach the file that counts them
 
     def do(self, runs: list[Run]) -> None:
@@ -84,7 +84,7 @@ class Rounds:
             run = by_name[event.name]
             if isinstance(event, Event):
                 done, accuracy, replayed = event.values or (0, None, 0)
-                evaluations = self._experiment.config.evaluations
+                evaluations = self._experiment.config.search_evaluations
                 self._display.step(run.name, done, evaluations, incumbent_text(accuracy), replayed)
                 self._remaining.step(run.name, done, replayed)
                 self._tell_overall()

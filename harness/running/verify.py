@@ -17,6 +17,7 @@ from prunebench.harness.record.findings import Finding
 from prunebench.harness.record.rescored import Checked
 
 if TYPE_CHECKING:
+    from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.journal import Line
     from prunebench.harness.record.run_files import Run
     from prunebench.harness.record.status import Status
@@ -80,7 +81,7 @@ def verify(
     """
     splits = experiment.manifest()["task"]["splits"]
     runs = [(run, *run.read()) for run in experiment.runs()]
-    found = [finding for read in runs for finding in _of_files(*read, splits, experiment.config.evaluations)]
+    found = [finding for read in runs for finding in _of_files(*read, splits, experiment.config)]
     checked, problem = _made_again(experiment, _located(experiment, data, weights), display, make_again)
     if checked is not None and checked.strangers:
         checked, problem = _of_strangers(experiment, checked)
@@ -105,12 +106,14 @@ def _of_strangers(experiment: Experiment, checked: Checked) -> tuple[Checked, st
 _TABLES = "making the tables again"
 
 
-def _of_files(run: Run, status: Status, lines: list[Line], splits: dict[str, int], most: int) -> Iterator[Finding]:
+def _of_files(
+    run: Run, status: Status, lines: list[Line], splits: dict[str, int], config: ExperimentConfig
+) -> Iterator[Finding]:
     if status.state == "damaged":
         file = run.lines_path if str(run.lines_path) in str(status.error) else run.status_path
         yield Finding.of(file, "content", "what was not written", status.error)
     elif status.state == "done":
-        yield from findings.of_run(run, status, lines, splits, most)
+        yield from findings.of_run(run, status, lines, splits, config)
 
 
 def _located(experiment: Experiment, data: str | Path | None, weights: str | Path | None) -> Experiment:

@@ -10,10 +10,15 @@ import pytest
 
 from prunebench.envs.environment.channel_pruning import FinalScore
 from prunebench.envs.environment.hits import packed
+from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.record import findings
 from prunebench.harness.record.rescored import ELSEWHERE, EXACT, Checked, Rescored
 
 SPLITS = {"reward": 200, "test": 100}
+
+
+def asking(evaluations: int) -> ExperimentConfig:
+    return ExperimentConfig(evaluations=evaluations)
 
 
 def test_repeats_and_the_incumbent_follow_from_the_lines(tmp_path: Path) -> None:
@@ -26,12 +31,12 @@ def test_repeats_and_the_incumbent_follow_from_the_lines(tmp_path: Path) -> None
     fake.put_lines(run, lines)
     best = min((e for e in lines if e["feasible"]), key=lambda e: (-e["accuracy"], e["loss"], e["index"]))
     fake.amend(run, incumbent=best["index"], test={"accuracy": 0.5, "loss": 1.0, "hits": packed(np.arange(100) < 50)})
-    found = {finding.field: finding for finding in findings.of_run(run, run.status(), run.lines(), SPLITS, 12)}
+    found = {finding.field: finding for finding in findings.of_run(run, run.status(), run.lines(), SPLITS, asking(12))}
     assert set(found) == {"line 8, repeat_of", "line 8, loss"}
     assert (found["line 8, repeat_of"].says, found["line 8, repeat_of"].found) == ("5", "2")
 
     fake.amend(run, incumbent=(best["index"] + 1) % 12, test=None)
-    found = {finding.field: finding for finding in findings.of_run(run, run.status(), run.lines(), SPLITS, 11)}
+    found = {finding.field: finding for finding in findings.of_run(run, run.status(), run.lines(), SPLITS, asking(11))}
     assert {"incumbent", "test", "lines"} <= set(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,16 @@ def written(path: Path, count: int) -> bytes:
         for index in range(count):
             journal.append(line(index, accuracy=index / 7))
     return path.read_bytes()
+
+
+def test_what_has_no_finite_loss_comes_back_and_is_the_worst(path: Path) -> None:
+    losses = [math.nan, math.inf, 2.0]
+    with Journal(path) as journal:
+        for index, loss in enumerate(losses):
+            journal.append(line(index, accuracy=1 - index / 10, loss=loss))
+    lines = read(path)
+    assert [repr(found.loss) for found in lines] == ["nan", "inf", "2.0"]
+    assert [found and found.index for found in (incumbent(lines), incumbent(lines[:2]))] == [2, 0]
 
 
 def test_no_file_is_no_lines(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,27 +16,34 @@ from prunebench.harness.report.figures.figure_style import Drawing
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
-    from prunebench.harness.record.store import Experiment
+    from prunebench.harness.experiments.agentspec import AgentSpec
 
 _LOWEST = 0.05  # quantile of the mean curves at which an axis may begin
 
 
 def _evaluations(results: Results) -> Figure | None:
-    return _draw(results.experiment, results.by_evaluations, "evaluations")
+    return draw(results.experiment.config.agents, results.by_evaluations, "evaluations")
 
 
 def _seconds(results: Results) -> Figure | None:
-    return _draw(results.experiment, results.by_seconds, "wall-clock time of the search (s)")
+    agents = results.experiment.config.agents
+    return draw(agents, results.by_seconds, "wall-clock time of the search (s)")
 
 
-def _draw(experiment: Experiment, curves: pd.DataFrame, label: str) -> Figure | None:
-    """Every agent's mean incumbent with its interval."""
+def draw(agents: Sequence[AgentSpec], curves: pd.DataFrame, label: str) -> Figure | None:
+    """Every agent's mean incumbent with its interval.
+
+    Args:
+        agents: decide the looks.
+        curves: from :func:`prunebench.harness.analysis.anytime.mean_interval`.
+        label: of the axis below.
+    """
     known = curves.dropna(subset=["mean"])
     if known.empty:
         return None
     figure = style.figure(4.2)
     axes = figure.add_subplot()
-    looks = style.looks(experiment.config.agents)
+    looks = style.looks(agents)
     lines = [_curve(axes, rows, looks[str(agent)], n) for n, (agent, rows) in enumerate(style.by_agent(known))]
     axes.set_xlim(0, max(float(known["at"].max()), 1e-9))
     if known["low"].notna().any():

@@ -41,12 +41,15 @@ def protocol(readings: Sequence[Reading]) -> str:
 
 def _task(reading: Reading) -> str:
     config, task = reading.experiment.config, reading.manifest["task"]
-    splits = ", ".join(f"{task['splits'][name]} {name}" for name in ("calibration", "reward", "test"))
+    shown = (name for name in ("calibration", "reward", "confirm", "test") if name in task["splits"])
+    splits = ", ".join(f"{task['splits'][name]} {name}" for name in shown)
     limited, *others = (
         f"{cost.dense(task):,} {cost.unit}" for cost in map(costs.named, dict.fromkeys((config.cost, *COUNTED)))
     )
     seen = "; the reward split is cut from training images: the weights may have seen the reward images"
     maybe = seen if task.get("reward_maybe_seen") else ""  # older experiments do not say
+    if task.get("confirm_maybe_seen"):
+        maybe += "; the confirm split is cut from training images, which the weights may have seen"
     return (
         f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
         f"{limited} ({', '.join(others)}); images: {splits} (split seed {config.task.split_seed}){maybe}"
@@ -81,7 +84,7 @@ def _rules(reading: Reading) -> str:
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
     return (
         f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "
-        f"{config.reward}; {config.evaluations} evaluations per run, {spoken.seeds(config)}. "
+        f"{config.reward}; {spoken.evaluations(config)}, {spoken.seeds(config)}. "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
         f"{config.threads} thread(s) per run, {jobs}, {' and '.join(machines)}."
@@ -111,9 +114,8 @@ def missing(reading: Reading, runs: pd.DataFrame) -> list[str]:
         elif row["status"] in ("failed", "timeout"):
             remarks.append(f"{name}: {row['status']} after {row['evaluations']} evaluations: {row['error']}")
         elif row["status"] != "done":
-            remarks.append(
-                f"{name}: unfinished, {row['evaluations']} of {reading.experiment.config.evaluations} evaluations"
-            )
+            asked = reading.experiment.config.search_evaluations
+            remarks.append(f"{name}: unfinished, {row['evaluations']} of {asked} evaluations")
         elif pd.isna(row["incumbent"]):
             remarks.append(f"{name}: no evaluation met the budget")
         if row["remarks"]:

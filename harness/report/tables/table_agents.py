@@ -9,6 +9,7 @@ import pandas as pd
 
 from prunebench.envs.errors import check_choice
 from prunebench.harness.report.tables import caption as captions
+from prunebench.harness.report.tables import table_confirmed
 from prunebench.harness.report.tables.tabular import (
     AGENT,
     DASH,
@@ -146,7 +147,7 @@ def _missing(results: Results) -> list[str]:
     return [
         f"{part.reading.name}: {note}" if several else note
         for part in results.parts
-        for note in captions.missing(part.reading, part.runs)
+        for note in [*table_confirmed.notes(part), *captions.missing(part.reading, part.runs)]
     ]
 
 

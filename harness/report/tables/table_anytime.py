@@ -27,8 +27,8 @@ def table(results: Results) -> Table | None:
         columns += _target_columns(name, frame[f"{name}_accuracy"].iloc[0])
     caption = (
         f"Anytime view, on the reward split. Area: mean of the incumbent's accuracy over evaluations 1 to "
-        f"{results.experiment.config.evaluations} ({_before(frame)} before a run's first policy within the budget). "
-        "Reaching a target: "
+        f"{results.experiment.config.search_evaluations} "
+        f"({_before(frame)} before a run's first policy within the budget). Reaching a target: "
         "expected running time (all that an agent's runs spent until they reached it or ended, over how many of them "
         "did)."
     )

@@ -18,6 +18,7 @@ from prunebench.harness.report.tables import (
     table_anytime,
     table_claims,
     table_components,
+    table_confirmed,
     table_differences,
     table_images,
     table_matrix,
@@ -48,6 +49,7 @@ class Home(Protocol):
 
 TABLES: Sequence[Home] = (
     table_agents,
+    table_confirmed,
     table_scores,
     table_tradeoff,
     table_statistics,
