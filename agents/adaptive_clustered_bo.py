@@ -17,6 +17,7 @@ from prunebench.agents.parts.policy_model import PolicyModel
 from prunebench.agents.parts.proposal import log_expected_improvement
 from prunebench.agents.parts.refinement import gains, refined
 from prunebench.agents.parts.seen import TRIES, Seen
+from prunebench.agents.parts.sensitivity import balanced
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 SPREAD = 0.25  # of the initial design's clusters, in log ratio; its layers have half as much on their own
@@ -44,7 +45,8 @@ def transformed(outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
 class AdaptiveClusteredBOAgent(AskTellAgent):
     """BO over clusters of layers that are split where the model wants their layers apart, then over every layer.
 
-    1. The uniform policy, then steps away from it: every cluster's ratios together, and a little every layer's.
+    1. The policy on budget with the largest product of ratios, which prunes dear layers more, then steps away from it:
+       every cluster's ratios together, and a little every layer's.
     2. A Gaussian process of all layers, on realised policies, from then on
     (:class:`prunebench.agents.parts.policy_model.PolicyModel`):
        nothing it has learned is lost when the clusters change.
@@ -118,7 +120,7 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``, on budget."""
         if len(self._outcomes) < len(self._design):
-            return self._design[len(self._outcomes)]
+            return self._budget.ratios(self._seen.unseen(self._design[len(self._outcomes)]))
         self._learn()
         best = self._best()
         self._refine(best[0])
@@ -132,13 +134,13 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         self._outcomes.append(outcome(evaluation, self.signal))
         self._seen.add(evaluation["channels"])
 
-    def _initial_design(self, count: int) -> list[Ratios]:
-        uniform = self._budget.ratios(self._budget.project(np.full(len(self._budget.channels), 0.5)))
-        design = [uniform]
+    def _initial_design(self, count: int) -> list[Counts]:
+        counts = balanced(self._budget)
+        start, design = self._budget.ratios(counts), [counts]
         for _ in range(count - 1):
             joint = self._rng.normal(0.0, SPREAD, int(self._labels.max()) + 1)[self._labels]
-            own = self._rng.normal(0.0, SPREAD / 2, len(uniform))
-            design.append(self._budget.ratios(self._budget.project(np.minimum(uniform * np.exp(joint + own), 1.0))))
+            own = self._rng.normal(0.0, SPREAD / 2, len(start))
+            design.append(self._budget.project(np.minimum(start * np.exp(joint + own), 1.0)))
         return design
 
     def _learn(self) -> None:

@@ -1,7 +1,7 @@
 """A Gaussian process over whole policies, on the logarithms of their preserve ratios. NumPy, and a few milliseconds.
 
-The loss of a pruned network is about a product of what each layer does to it: in logarithms of both it is nearly a sum,
-and one lengthscale serves all layers (docs/agents/adaptive_clustered_bo.md has the figures).
+The loss of a pruned network is about a product of what each layer does to it: in logarithms of both it is nearly a sum
+of a curve per layer, and one lengthscale serves all layers (docs/agents/adaptive_clustered_bo.md has the figures).
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
+Parts = tuple[Array, Array]
 
 PRIOR_MEAN = np.array([0.0, 0.0, np.log(0.7), -3.0])
 PRIOR_DEVIATION = np.array([2.0, 2.0, 0.7, 1.0])
+CURVE = 0.25  # lengthscale of a layer's own curve, in log ratio
 _REACH = 4  # hyperparameters stay within so many deviations of their prior's mean
 _JITTER = 1e-6
 
 
 class PolicyModel:
-    """Mean 0 after standardising; linear plus Matern-5/2 covariance (one lengthscale) of log ratios; white noise.
+    """Mean 0 after standardising; a curve per layer and, of all layers together, a Matern-5/2 rest; white noise.
 
-    Distances and products are per layer (divided by D), so that one prior serves every depth. The logarithms of the
-    four hyperparameters (variance of the linear part, variance of the Matern part, its lengthscale, noise variance)
-    have normal priors; they are fitted by maximum a posteriori.
+    The covariance of log ratios is the mean over the layers of a squared exponential of each, of fixed lengthscale,
+    plus a Matern-5/2 with one lengthscale. Squared distances are divided by D, so that one prior serves every depth.
+    The logarithms of the four hyperparameters (variance of the curves, variance of the Matern part, its lengthscale,
+    noise variance) have normal priors; they are fitted by maximum a posteriori.
 
     Attributes:
         hyper: ``(4,)``, the logarithms; a fit starts from where the last one ended.
@@ -37,6 +40,8 @@ class PolicyModel:
     def __init__(self) -> None:
         self.hyper = PRIOR_MEAN.copy()
         self.shift, self.scale = 0.0, 1.0
+        self._x: Array = np.empty((0, 0))
+        self._known: Parts = (np.empty((0, 0)), np.empty((0, 0)))
 
     def standardised(self, outcomes: ArrayLike) -> Array:
         """Outcomes as the model has them."""
@@ -54,7 +59,7 @@ class PolicyModel:
         self.shift, deviation = float(y.mean()), float(y.std())
         self.scale = deviation if deviation > 1e-9 * max(1.0, abs(self.shift)) else 1.0
         t = self.standardised(y) if deviation == self.scale else np.zeros(len(y))
-        parts = _parts(x, x)
+        parts = self._parts_of(x)
         if iterations:
             reach = _REACH * PRIOR_DEVIATION
             self.hyper = minimize(
@@ -66,7 +71,7 @@ class PolicyModel:
                 bounds=list(zip(PRIOR_MEAN - reach, PRIOR_MEAN + reach, strict=True)),
                 options={"maxiter": iterations},
             ).x
-        self._x = x
+        self._x, self._known = x, parts
         self._factor = np.linalg.cholesky(_covariance(self.hyper, parts)[0])
         self._weights = solve_triangular(self._factor.T, solve_triangular(self._factor, t, lower=True))
 
@@ -75,8 +80,7 @@ class PolicyModel:
         z = np.log(np.asarray(policies, dtype=np.float64))
         across = self._across(z)
         known = solve_triangular(self._factor, across.T, lower=True)
-        linear, matern = np.exp(self.hyper[:2])
-        prior = linear * (z**2).mean(axis=1) + matern
+        prior = np.exp(self.hyper[:2]).sum()
         return across @ self._weights, np.maximum(prior - (known**2).sum(axis=0), 1e-9)
 
     def mean(self, policies: ArrayLike) -> Array:
@@ -85,15 +89,28 @@ class PolicyModel:
 
     def _across(self, z: Array) -> Array:
         """Prior covariance of log ratios ``(m, D)`` and those of the last fit: ``(m, n)``."""
-        linear, matern = np.exp(self.hyper[:2])
-        products, distances = _parts(z, self._x)
-        return linear * products + matern * _matern(distances, np.exp(self.hyper[2]))[0]
+        curves, matern = np.exp(self.hyper[:2])
+        alike, distances = _parts(z, self._x)
+        return curves * alike + matern * _matern(distances, np.exp(self.hyper[2]))[0]
+
+    def _parts_of(self, x: Array) -> Parts:
+        """The parts of ``x`` ``(n, D)``; of those rows that it begins with as the last fit did they are known."""
+        n = len(self._x)
+        if n == 0 or n > len(x) or not np.array_equal(x[:n], self._x):
+            return _parts(x, x)
+        new = [(part[:, :n], part[:, n:]) for part in _parts(x[n:], x)]
+        both = [np.block([[old, left.T], [left, right]]) for old, (left, right) in zip(self._known, new, strict=True)]
+        return both[0], both[1]
 
 
-def _parts(x: Array, z: Array) -> tuple[Array, Array]:
-    """Products and distances, each ``(m, n)``: what does not change with the hyperparameters."""
-    squares = (x**2).sum(axis=1)[:, None] + (z**2).sum(axis=1) - 2 * x @ z.T
-    return x @ z.T / x.shape[1], np.sqrt(np.maximum(squares, 0) / x.shape[1])
+def _parts(x: Array, z: Array) -> Parts:
+    """What does not change with the hyperparameters: the curves' covariance and distances, each ``(m, n)``."""
+    alike, squares = np.zeros((len(x), len(z))), np.zeros((len(x), len(z)))
+    for own, other in zip(x.T, z.T, strict=True):
+        square = (own[:, None] - other) ** 2
+        squares += square
+        alike += np.exp(square * (-0.5 / CURVE**2))
+    return alike / x.shape[1], np.sqrt(squares / x.shape[1])
 
 
 def _matern(distances: Array, length: float) -> tuple[Array, Array]:
@@ -103,17 +120,17 @@ def _matern(distances: Array, length: float) -> tuple[Array, Array]:
     return (1 + s + s**2 / 3) * decay, s**2 * (1 + s) / 3 * decay
 
 
-def _covariance(hyper: Array, parts: tuple[Array, Array]) -> tuple[Array, list[Array]]:
+def _covariance(hyper: Array, parts: Parts) -> tuple[Array, list[Array]]:
     """The covariance of noisy outcomes ``(n, n)``, and its derivatives by the four hyperparameters."""
-    products, distances = parts
-    linear, matern, length, noise = np.exp(hyper)
+    alike, distances = parts
+    curves, matern, length, noise = np.exp(hyper)
     correlation, by_length = _matern(distances, length)
-    one = np.eye(len(products))
-    slopes = [linear * products, matern * correlation, matern * by_length, noise * one]
+    one = np.eye(len(alike))
+    slopes = [curves * alike, matern * correlation, matern * by_length, noise * one]
     return slopes[0] + slopes[1] + slopes[3] + _JITTER * one, slopes
 
 
-def _loss(hyper: Array, outcomes: Array, parts: tuple[Array, Array]) -> tuple[float, Array]:
+def _loss(hyper: Array, outcomes: Array, parts: Parts) -> tuple[float, Array]:
     """Negative log posterior of the hyperparameters, up to a constant, and its gradient."""
     covariance, by_hyper = _covariance(hyper, parts)
     factor = np.linalg.cholesky(covariance)

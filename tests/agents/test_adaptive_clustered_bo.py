@@ -19,6 +19,7 @@ from prunebench.agents.parts.moves import climb, on_budget, realised, stepped
 from prunebench.agents.parts.policy_model import PolicyModel
 from prunebench.agents.parts.refinement import gains, refined
 from prunebench.agents.parts.seen import Seen
+from prunebench.agents.parts.sensitivity import balanced
 from prunebench.agents.random_search import RandomSearchAgent
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
@@ -92,6 +93,18 @@ def test_it_learns_products_of_powers_from_few_policies() -> None:
     model.fit(x, np.log(x) @ powers, 40)
     truth = model.standardised(np.log(z) @ powers)
     assert np.mean((model.mean(z) - truth) ** 2) < 0.02 * truth.var()
+
+
+def test_a_model_that_is_told_more_is_the_model_of_all() -> None:
+    x, z = policies(12), policies(3, seed=1)
+    outcomes = np.log(x).sum(axis=1)
+    grown, whole = PolicyModel(), PolicyModel()
+    for count in (4, 5, 12):
+        grown.fit(x[:count], outcomes[:count], 0)
+    whole.fit(x, outcomes, 0)
+    np.testing.assert_allclose(grown.predict(z), whole.predict(z))
+    grown.fit(x[::-1], outcomes[::-1], 0)  # others in the same places
+    np.testing.assert_allclose(grown.predict(z), whole.predict(z), rtol=1e-6)
 
 
 def test_equal_outcomes_and_a_single_one_tell_nothing() -> None:
@@ -189,12 +202,12 @@ def test_a_search_keeps_a_record_of_its_stages() -> None:
 
 @pytest.mark.parametrize("budget", ["wall", "project"])
 @pytest.mark.parametrize("evaluations", [1, 4, 14])
-def test_policies_are_on_budget_and_the_uniform_one_comes_first(budget: str, evaluations: int) -> None:
+def test_policies_are_on_budget_and_the_balanced_one_comes_first(budget: str, evaluations: int) -> None:
     env = toy_env(7, budget=budget, preserve=0.4, seed=100)
     _, records = searched(env, evaluations)
     projected = Budget.from_info(env.reset()[1])
     assert len(records) == evaluations
-    assert records[0]["channels"] == projected.project(np.full(7, 0.5)).tolist()
+    assert records[0]["channels"] == balanced(projected).tolist()
     for record in records:
         assert record["feasible"]
         assert record["channels"] == projected.counts(record["requested"]).tolist()

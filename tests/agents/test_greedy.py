@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from searches import Recording
 
 from prunebench.agents.greedy import GreedyAgent, exchanged
-from prunebench.agents.parts.sensitivity import allocate, curve, plan
+from prunebench.agents.parts.sensitivity import allocate, balanced, curve, plan
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
 from prunebench.envs.environment.cost import CostModel
@@ -115,6 +115,14 @@ def test_layers_that_lose_more_keep_more() -> None:
     added = np.array([[0.9, 0.3], [0.09, 0.03], [0.009, 0.003]])
     counts = allocate(budget_of([1.0, 1.0, 1.0], channels=64), added, np.array([0.25, 0.5]))
     assert counts[0] > counts[1] > counts[2]
+
+
+def test_a_balanced_policy_gives_every_layer_the_same_share_of_the_cost() -> None:
+    costs = np.array([1.0, 2.0, 4.0, 8.0])
+    budget = budget_of(costs, channels=400, preserve=0.3)
+    shares = costs * balanced(budget)
+    assert shares.max() < 1.15 * shares[1:].min()  # the first layer would need more channels than there are
+    assert balanced(budget)[0] == 400
 
 
 def test_an_allocation_without_any_loss_is_on_budget() -> None:
