@@ -159,7 +159,12 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default=True,
         help="The smallest fraction of its channels that a layer may keep.",
     ),
-    _choice("reward", REWARDS, _DEFAULT.reward, "What agents maximise; accuracy-guaranteed also rewards fewer MACs."),
+    _choice(
+        "reward",
+        REWARDS,
+        _DEFAULT.reward,
+        "What agents maximise; accuracy-guaranteed also rewards fewer MACs: the budget need not be spent then.",
+    ),
     click.option(
         "--threads",
         type=int,
