@@ -18,8 +18,8 @@ Ratios = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 _LOGIT_MARGIN = 1e-3  # ratios are moved this far off 0 and 1, where a shift along the logits has no effect
-_MAX_SHIFT = 40.0  # sigmoid(logit(margin) + 40) is 1 in float64
-_BISECTIONS = 60
+_MAX_SHIFT = 20.0  # from one end to the other: a ratio of 1 becomes one of 2e-6, below one channel of any layer
+_BISECTIONS = 32  # to 1e-8 of a logit
 _HAIR = 1e-9
 _ROUNDING = 2.0**-50  # of a product of two fractions, relative: the ratio's own and the product's, and a little more
 
@@ -130,6 +130,8 @@ class Budget:
         Returns:
             ``(..., D)``, each ratio in [lower bound, 1]; everything 1 where the budget allows the dense network.
         """
+        if self.fill and self.feasible(self.channels):
+            return np.ones_like(np.asarray(ratios, dtype=np.float64))
         start = np.clip(np.asarray(ratios, dtype=np.float64), _LOGIT_MARGIN, 1 - _LOGIT_MARGIN)
         logits = np.log(start) - np.log1p(-start)
         lowest = self.ratios(self.lower_counts)

@@ -194,3 +194,8 @@ def test_a_budget_that_need_not_be_filled_is_an_upper_bound(budget: Budget, data
     else:
         assert counts.tolist() == budget.project(wanted).tolist()
     assert (budget.cost(loose.shift(wanted) * budget.channels) <= budget.limit * (1 + 1e-9)).all()
+
+
+def test_a_budget_at_the_lower_bound_of_a_wide_layer_is_met_from_anywhere() -> None:
+    budget = Budget(one_layer(4096), np.array([4096]), 1e-4, 1.0)
+    assert budget.project([1.0]).tolist() == [1]
