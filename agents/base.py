@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, ClassVar
 
 import gymnasium
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
 from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget, Counts
-
-VAIN = 5  # looks for a new policy in a row that found none, after which nobody looks any more
 
 
 class Agent(ABC):
@@ -94,7 +92,6 @@ class GeneratorAgent(AskTellAgent):
         self.seen = Seen(self.budget, self.rng)
         self._search = self.policies(info, evaluations)
         self._answer: float | None = None
-        self._vain = 0
 
     def ask(self) -> NDArray[np.float64]:
         """The next policy ``(D,)``."""
@@ -104,17 +101,6 @@ class GeneratorAgent(AskTellAgent):
         """Remember the policy, and the answer for the next ``ask``."""
         self.seen.add(evaluation["channels"])
         self._answer = outcome(evaluation, self.signal)
-
-    def new(self, draw: Callable[[int], Counts]) -> Counts:
-        """The first policy of ``draw(0)``, ``draw(1)`` and so on that was not evaluated, else one near the first.
-
-        After a few times in a row that none was found it is taken that there is none: then it is ``draw(0)``.
-        """
-        if self._vain == VAIN:
-            return draw(0)
-        counts = self.seen.unseen(self.seen.first(draw))
-        self._vain = self._vain + 1 if counts in self.seen else 0
-        return counts
 
 
 def run_episode(env: gymnasium.Env[Any, Any], policy: NDArray[np.float64]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class BeeColonyAgent(GeneratorAgent):
 
     def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:
         """The sources, then cycle after cycle."""
-        uniform = self.budget.project(np.full(len(self.budget.channels), 0.5))
+        uniform = self.budget.uniform()
         sources = [Source(self.budget.ratios(uniform), (yield uniform))]
         for _ in range(sources_of(evaluations) - 1):
             sources.append((yield from self._scout()))
@@ -66,7 +66,7 @@ class BeeColonyAgent(GeneratorAgent):
     def _scout(self) -> Generator[Counts, float, Source]:
         """A random policy on budget, as a source."""
         low, layers = self.budget.lower_bound, len(self.budget.channels)
-        counts = self.new(lambda _: self.budget.project(self.rng.uniform(low, 1.0, layers)))
+        counts = self.seen.first(lambda _: self.budget.project(self.rng.uniform(low, 1.0, layers)))
         return Source(self.budget.ratios(counts), (yield counts))
 
     def _work(self, sources: list[Source], number: int) -> Generator[Counts, float, None]:
@@ -77,7 +77,7 @@ class BeeColonyAgent(GeneratorAgent):
             partner = others[self.rng.integers(len(others))]
             return self.budget.project(neighbour(source.ratios, partner.ratios, self.budget.lower_bound, self.rng))
 
-        counts = self.new(draw)
+        counts = self.seen.first(draw)
         fitness = yield counts
         if fitness > source.fitness:
             sources[number] = Source(self.budget.ratios(counts), fitness)

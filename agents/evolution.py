@@ -59,7 +59,7 @@ class LevelSwitches:
 
     def child(self, parents: list[Counts], place: int, number: int) -> Counts:
         """The uniform policy to begin with, then a mutant of the parent."""
-        return switched(self._budget, parents[0], self._rng) if parents else uniform(self._budget)
+        return switched(self._budget, parents[0], self._rng) if parents else self._budget.uniform()
 
 
 class Population:
@@ -81,7 +81,7 @@ class Population:
         budget, rng = self._budget, self._rng
         random = rng.uniform(budget.lower_bound, 1.0, len(budget.channels))
         if not parents:
-            return budget.project(random) if place or number else uniform(budget)
+            return budget.project(random) if place or number else budget.uniform()
         if place < self.size // 2:
             moved = rng.random(len(random)) < MUTATED
             moved[rng.integers(len(random))] = True
@@ -119,14 +119,9 @@ class EvolutionAgent(GeneratorAgent):
         while True:
             generation, parents = list(kept), [counts for _, counts in kept]
             for place in range(variant.size if parents else variant.first):
-                counts = self.new(partial(variant.child, parents, place))
+                counts = self.seen.first(partial(variant.child, parents, place))
                 generation.append(((yield counts), counts))
             kept = sorted(generation, key=lambda member: -member[0])[: variant.kept]
-
-
-def uniform(budget: Budget) -> Counts:
-    """The on-budget counts ``(D,)`` of one ratio everywhere."""
-    return budget.project(np.full(len(budget.channels), 0.5))
 
 
 def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts:

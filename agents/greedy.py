@@ -46,7 +46,7 @@ class GreedyAgent(Agent):
         """Probe, allocate, exchange; ``evaluations`` episodes in all."""
         _, info = env.reset()
         budget = Budget.from_info(info)
-        counts = budget.project(np.full(len(budget.channels), 0.5))
+        counts = budget.uniform()
         blocks, ratios = plan(budget, float(np.mean(budget.ratios(counts))), evaluations)
         if blocks:
             added = probe(lambda policy: run_probe(env, policy)["loss"], blocks, ratios, len(counts))
@@ -90,5 +90,5 @@ def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.r
     ratios = budget.ratios(counts)
     pair = rng.choice(len(counts), 2, replace=len(counts) == 1)
     change = np.maximum(rng.uniform(0, size), least / budget.channels[pair])
-    ratios[pair] += change * [-1, 1]
+    np.add.at(ratios, pair, change * [-1, 1])  # of one layer alone they cancel
     return budget.project(np.clip(ratios, budget.lower_bound, 1.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -39,7 +40,7 @@ class SPDYAgent(GeneratorAgent):
         _, info = env.reset()
         budget = Budget.from_info(info)
         layers = len(budget.channels)
-        uniform = float(np.mean(budget.ratios(budget.project(np.full(layers, 0.5)))))
+        uniform = float(np.mean(budget.ratios(budget.uniform())))
         blocks, self._ratios = plan(budget, uniform, evaluations)
         if blocks:
             self._added = probe(lambda policy: float(run_probe(env, policy)["loss"]), blocks, self._ratios, layers)
@@ -51,10 +52,10 @@ class SPDYAgent(GeneratorAgent):
     def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:
         """The policy of equal coefficients, those of random ones, and those near the best."""
         allocation = Allocation(self.budget, self._added, self._ratios)
-        best = np.full(len(self.budget.channels), 0.5)
-        at = allocation.best(best, self.budget.project(best))
+        best = np.append(np.full(len(self.budget.channels), 0.5), 1.0)
+        at = allocation.best(best, self.budget.uniform())
         score = yield at
-        schedule = Schedule(len(best), evaluations - 1)
+        schedule = Schedule(len(best) - self.budget.fill, evaluations - 1)
         while True:
             coefficients, counts = self._other(allocation, best, at, schedule.resampled)
             evaluated = self.seen.unseen(counts)
@@ -65,11 +66,12 @@ class SPDYAgent(GeneratorAgent):
             schedule.count(better)
 
     def _other(self, allocation: Allocation, best: Ratios, at: Counts, resampled: int) -> tuple[Ratios, Counts]:
-        """Coefficients ``(D,)`` with some of ``best`` drawn anew, and their policy; new if a few draws find one."""
+        """Coefficients ``(D + 1,)`` with some of ``best`` drawn anew, and their policy; new if a few draws find one."""
+        free = len(best) - self.budget.fill  # the last one, how much is spent, is free where not all need be
         for _ in range(DRAWS):
             coefficients = best.copy()
-            layers = self.rng.integers(len(best), size=resampled) if resampled < len(best) else slice(None)
-            coefficients[layers] = self.rng.uniform(size=coefficients[layers].shape)
+            drawn = self.rng.integers(free, size=resampled) if resampled < free else np.arange(free)
+            coefficients[drawn] = self.rng.uniform(size=len(drawn))
             counts = allocation.best(coefficients, at)
             if counts not in self.seen:
                 break
@@ -125,22 +127,28 @@ class Allocation:
         budget, and the cost is made additive around that, a few times. The best of these policies counts.
 
         Args:
-            coefficients: ``(D,)``, by which the layers' losses are multiplied; not negative.
+            coefficients: ``(D + 1,)``, by which the layers' losses are multiplied, not negative; then how much of the
+                budget is spent: 0 keeps all layers at their lower bounds, 1 is all of it.
             around: ``(D,)``, the first policy to do so.
         """
-        losses, found = self._losses * coefficients, [around]
+        losses, found, budget = self._losses * coefficients[:-1], [around], self._spending(float(coefficients[-1]))
         while len(found) <= ROUNDS and (len(found) < 3 or (found[-1] != found[-2]).any()):
-            found.append(self._answer(losses, found[-1]))
+            found.append(self._answer(losses, found[-1], budget))
         return min(found[1:], key=lambda counts: self._sum(losses, counts))
 
-    def _answer(self, losses: Ratios, around: Counts) -> Counts:
-        """The knapsack's for the cost as it is around ``around``, on budget."""
-        costs, room = self.additive(around)
+    def _spending(self, share: float) -> Budget:
+        least = float(self._budget.cost(self._budget.lower_counts))
+        limit = least + share * (self._budget.limit - least)
+        return self._budget if share == 1 else replace(self._budget, limit=max(limit, least))
+
+    def _answer(self, losses: Ratios, around: Counts, budget: Budget) -> Counts:
+        """The knapsack's for the cost as it is around ``around``, on ``budget``."""
+        costs, room = self.additive(around, budget.limit)
         buckets = np.minimum(np.round(costs * (BUCKETS / max(room, 1e-9))), BUCKETS + 1).astype(np.int64)
         chosen = knapsack(losses.T, buckets.T, BUCKETS)
-        return self._budget.project(self._budget.ratios(np.take_along_axis(self._levels, chosen[None], axis=0)[0]))
+        return budget.project(budget.ratios(np.take_along_axis(self._levels, chosen[None], axis=0)[0]))
 
-    def additive(self, around: Counts) -> tuple[Ratios, float]:
+    def additive(self, around: Counts, limit: float) -> tuple[Ratios, float]:
         """What the levels cost above their layers' lowest ones ``(levels, D)``, all other layers as in ``around``.
 
         And what may be spent on them: in this cost the lowest levels of all layers are never above the budget.
@@ -149,7 +157,7 @@ class Allocation:
         trials = np.where(diagonal, self._levels[:, :, None], around)
         costs = self._budget.cost(trials)
         now = float(self._budget.cost(around))
-        return costs - costs[0], self._budget.limit - now + float((now - costs[0]).sum())
+        return costs - costs[0], limit - now + float((now - costs[0]).sum())
 
     def _sum(self, losses: Ratios, counts: Counts) -> float:
         """The sum of losses ``(levels, D)`` at any ``counts`` ``(D,)``."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import gymnasium
-import numpy as np
 
 from prunebench.agents.base import Agent, run_episode
 from prunebench.envs.environment.budget import Budget
 
 
 class UniformAgent(Agent):
-    """One evaluation of the policy that gives every layer one and the same ratio and meets the budget.
-
-    Up to whole channels: the ratios are rounded down and what is left of the budget is filled
-    (:meth:`prunebench.envs.environment.budget.Budget.project`), so the wall leaves the policy as it is.
+    """One evaluation of the policy that gives every layer one and the same ratio and spends the whole budget, see
+    :meth:`prunebench.envs.environment.budget.Budget.uniform`. The wall leaves it as it is.
     """
 
     tags: ClassVar[frozenset[str]] = frozenset({"deterministic", "may_stop_early"})
@@ -25,6 +22,4 @@ class UniformAgent(Agent):
         """Run one episode, whatever ``evaluations`` allows."""
         _, info = env.reset()
         budget = Budget.from_info(info)
-        # Any constant will do: the projection shifts all layers alike.
-        counts = budget.project(np.full(len(budget.channels), 0.5))
-        run_episode(env, budget.ratios(counts))
+        run_episode(env, budget.ratios(budget.uniform()))

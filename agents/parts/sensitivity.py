@@ -44,7 +44,7 @@ def probe(
 
     Args:
         measure: gives the loss of a policy ``(D,)``, whatever it costs. What is not finite counts as twice the largest
-            loss that was added elsewhere.
+            loss that was added elsewhere, and as 1 at least.
         blocks: layers that are pruned together.
         ratios: ``(L,)``, those measured at.
         layers: their number.
@@ -115,14 +115,14 @@ def cheapest(budget: Budget, losses: Callable[[Ratios], Ratios]) -> Counts:
         budget: to be met.
         losses: gives the losses of all layers ``(n, D)`` at ratios ``(n, D)``.
     """
-    lowest, layers = budget.ratios(budget.lower_counts), np.arange(len(budget.channels))
-    grid = np.linspace(np.ones(len(layers)), lowest, STEPS + 1)  # (steps, D), its last row exactly the lower bound
-    heights = losses(grid)
+    layers = np.arange(len(budget.channels))
+    grid = np.linspace(budget.channels, budget.lower_counts, STEPS + 1)  # (steps, D), its ends exactly these counts
+    heights = losses(budget.ratios(grid))
     place = np.zeros(len(layers), dtype=np.int64)
-    while budget.cost(now := grid[place, layers] * budget.channels) > budget.limit:
+    while budget.cost(now := grid[place, layers]) > budget.limit:
         lower = np.minimum(place + 1, STEPS)
-        trials = np.where(np.eye(len(layers), dtype=bool), grid[lower, layers] * budget.channels, now)
+        trials = np.where(np.eye(len(layers), dtype=bool), grid[lower, layers], now)
         saved = budget.cost(now) - budget.cost(trials)
         worse = heights[lower, layers] - heights[place, layers]
         place[np.argmin(np.where(place < STEPS, worse / np.maximum(saved, 1e-9), np.inf))] += 1
-    return budget.project(grid[place, layers])
+    return budget.project(budget.ratios(now))

@@ -6,7 +6,7 @@ Policies are preserve ratios ``(D,)``; realised policies are channel counts ``(D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Budget:
         lower_bound: the smallest preserve ratio, in (0, 1].
         limit: the largest allowed cost, in the cost's own unit.
         fill: whether what is left of the budget is to be spent; not where the reward weighs the cost itself.
+        mode: how the environment keeps to it, ``wall`` or ``project``.
 
     Raises:
         BudgetError: even the smallest policy exceeds ``limit``.
@@ -48,6 +49,7 @@ class Budget:
     lower_bound: float
     limit: float
     fill: bool = True
+    mode: str = "wall"
 
     def __post_init__(self) -> None:
         least = float(self.cost(self.lower_counts))
@@ -80,6 +82,7 @@ class Budget:
             float(cost["lower_bound"]),
             float(cost["limit"]),
             bool(cost["fill"]),
+            str(cost["mode"]),
         )
 
     @property
@@ -162,6 +165,22 @@ class Budget:
         while (fits := self._fitting(counts)).any():
             self._fill(counts, ideal, fits)
         return counts
+
+    def uniform(self) -> Counts:
+        """The on-budget counts ``(D,)`` of one ratio everywhere that spend the whole budget, whether that pays or not.
+
+        Up to whole channels: the ratios are rounded down, and what is left of the budget is filled.
+        """
+        return replace(self, fill=True).project(np.full(len(self.channels), 0.5))  # any constant will do
+
+    def realised(self, ratios: ArrayLike) -> Counts:
+        """The counts ``(D,)`` that the environment makes of requested ratios ``(D,)``."""
+        if self.mode == "project":
+            return self.project(ratios)
+        kept: list[int] = []
+        for ratio in np.asarray(ratios, dtype=np.float64):
+            kept.append(self.wall(kept, float(ratio)))
+        return np.array(kept, dtype=np.int64)
 
     def _fill(self, counts: Counts, ideal: Ratios, fits: NDArray[np.bool_]) -> None:
         """Give ``counts`` ``(D,)`` single channels more, in place, first where ``ideal`` is furthest above them.

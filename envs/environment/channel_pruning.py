@@ -100,7 +100,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     **reset's info**: ``layers``, per prunable layer: name, type (``conv`` or ``linear``), channels, c_in, c_out,
     kernel, stride, height, width, macs, parameters, and importance (one array per layer, a value per channel);
     ``cost``: what :meth:`prunebench.envs.environment.budget.Budget.from_info` needs (coefficients, channels,
-    lower_bound, limit, and fill: whether a policy is to cost all that it may, which pays with ``accuracy`` alone).
+    lower_bound, limit, the mode, and fill: whether a policy is to cost all that it may, which pays with ``accuracy``
+    alone).
 
     **The last step's info**: ``evaluation``, a dict of plain values: ``requested`` (ratios), ``realised``
     (ratios), ``channels`` (counts), ``accuracy``, ``loss``, ``reward``, ``macs``, ``parameters``, ``cost``
@@ -178,6 +179,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "lower_bound": self.budget.lower_bound,
             "limit": self.budget.limit,
             "fill": self.budget.fill,
+            "mode": self._mode,
         }
         info = copy.deepcopy({"layers": self._layers, "cost": cost})  # callers may keep and change what they get
         return self._observation(), info

@@ -73,7 +73,10 @@ def task(layers: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
     cost = CostModel(rng.uniform(1, 4, layers), chosen, constant)
     channels = np.full(layers, CHANNELS)
     limit = PRESERVE * float(cost(channels))
-    info = {"cost": cost.to_arrays() | {"channels": channels, "lower_bound": 0.1, "limit": limit, "fill": True}}
+    info = {
+        "cost": cost.to_arrays()
+        | {"channels": channels, "lower_bound": 0.1, "limit": limit, "fill": True, "mode": "wall"}
+    }
     return info, rng.uniform(0.2, 0.9, layers)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from searches import Recording
 
-from prunebench.agents.evolution import LEVELS, EvolutionAgent, Population, switched, uniform
+from prunebench.agents.evolution import LEVELS, EvolutionAgent, Population, switched
 from prunebench.agents.random_search import RandomSearchAgent
 from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
@@ -31,7 +31,7 @@ def records(agent: Any, evaluations: int = 60, layers: int = 12) -> list[dict[st
 
 def test_a_switch_moves_as_many_layers_up_as_down_by_a_level_each_and_nothing_else() -> None:
     budget, rng = equal_costs(12), np.random.default_rng(0)
-    parent, step = uniform(budget), 64 // LEVELS
+    parent, step = budget.uniform(), 64 // LEVELS
     sizes = np.zeros(4, dtype=int)
     for _ in range(900):
         change = switched(budget, parent, rng) - parent
@@ -48,7 +48,7 @@ def test_a_switch_moves_as_many_layers_up_as_down_by_a_level_each_and_nothing_el
 @pytest.mark.parametrize("layers", [1, 2, 12])
 def test_switches_fill_the_budget_whatever_layers_cost(layers: int, preserve: float) -> None:
     budget, rng = toy_env(layers, preserve=preserve).budget, np.random.default_rng(0)
-    counts = uniform(budget)
+    counts = budget.uniform()
     for _ in range(40):
         counts = switched(budget, counts, rng)
         assert budget.feasible(counts)

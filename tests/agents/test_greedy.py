@@ -117,6 +117,15 @@ def test_layers_that_lose_more_keep_more() -> None:
     assert counts[0] > counts[1] > counts[2]
 
 
+@pytest.mark.parametrize(("channels", "lower_bound"), [(25, 0.28), (79, 0.19), (157, 0.2), (159, 0.19)])
+def test_an_allocation_where_only_the_lower_bound_is_on_budget(channels: int, lower_bound: float) -> None:
+    """Ratios of such counts times the channels are a last bit above the counts."""
+    cost = budget_of([1.0, 3.0], channels).cost
+    lowest = Budget(cost, np.full(2, channels), lower_bound, float("inf")).lower_counts
+    budget = Budget(cost, np.full(2, channels), lower_bound, float(cost(lowest)))
+    assert balanced(budget).tolist() == lowest.tolist()
+
+
 def test_a_balanced_policy_gives_every_layer_the_same_share_of_the_cost() -> None:
     costs = np.array([1.0, 2.0, 4.0, 8.0])
     budget = budget_of(costs, channels=400, preserve=0.3)

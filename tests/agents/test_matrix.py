@@ -89,9 +89,10 @@ def test_a_loss_that_is_no_number_is_the_worst_and_learning_goes_on(name: str) -
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_reward_that_weighs_the_cost_is_searched_over_the_cost(name: str) -> None:
-    env = searched(name, 40, layers=4, reward="accuracy-guaranteed", preserve=1.0)
-    check(env, name, 40)
-    costs = {round(record["cost"], 3) for record in env.records if record["feasible"]}
+    task = {"layers": 4, "reward": "accuracy-guaranteed", "preserve": 1.0}
+    env = searched(name, 60, **task)
+    check(env, name, 60)
     if name in SEARCHING:
-        assert len(costs) > 10
-        assert max(record["reward"] for record in env.records) > env.records[0]["reward"] or name == "greedy"
+        best = max(env.records[10:], key=lambda record: record["reward"])  # the first may be probes
+        assert best["cost"] < 0.9
+        assert best["reward"] > searched("uniform", 1, **task).records[0]["reward"]

@@ -12,7 +12,7 @@ from prunebench.agents.base import run_episode
 from prunebench.agents.bo import BOAgent
 from prunebench.agents.clustered_bo import ClusteredBOAgent
 from prunebench.agents.cma_es import CMAESAgent
-from prunebench.agents.parts.seen import Seen
+from prunebench.agents.parts.seen import TRIES, VAIN, Seen
 from prunebench.agents.tpe import TPEAgent
 from prunebench.agents.turbo import TuRBOAgent
 from prunebench.envs.environment.budget import Budget
@@ -37,6 +37,26 @@ def test_a_known_policy_is_replaced_by_one_on_budget_near_it() -> None:
     assert 1 <= np.abs(other - counts).max() <= 16
 
 
+def test_every_draw_is_looked_at_then_policies_near_the_first_then_random_ones() -> None:
+    budget, seen = started(3)
+    known, new = budget.project(np.array([0.5, 0.5, 0.5])), budget.project(np.array([0.9, 0.2, 0.2]))
+    seen.add(known.tolist())
+    draws = [known] * (TRIES - 1) + [new]
+    assert seen.first(lambda number: draws[number]) is new
+    other = seen.first(lambda _: known)
+    assert other not in seen
+    assert np.abs(other - known).max() <= 8
+
+
+def test_after_a_few_vain_searches_nobody_looks_any_more() -> None:
+    budget, seen = started(1)
+    only, asked = budget.project(np.full(1, 0.5)), []
+    seen.add(only.tolist())
+    for _ in range(50):
+        seen.first(lambda number: asked.append(number) or only)  # type: ignore[func-returns-value]
+    assert len(asked) == VAIN * TRIES + 50 - VAIN
+
+
 def test_where_there_is_no_other_the_policy_itself() -> None:
     budget, seen = started(1)
     counts = budget.project(np.full(1, 0.5))
@@ -46,7 +66,8 @@ def test_where_there_is_no_other_the_policy_itself() -> None:
 
 @pytest.mark.parametrize("mode", ["wall", "project"])
 def test_a_request_repeats_what_the_environment_makes_of_it(mode: str) -> None:
-    env, (_, seen), rng = toy_env(6, preserve=0.4, budget=mode), started(6), np.random.default_rng(0)
+    env, rng = toy_env(6, preserve=0.4, budget=mode), np.random.default_rng(0)
+    seen = Seen(Budget.from_info(env.reset()[1]), rng)
     outcomes = []
     for request in rng.uniform(0.1, 1, (30, 6)):
         env.reset()

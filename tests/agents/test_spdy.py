@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_the_additive_cost_is_exact_for_a_change_of_one_layer() -> None:
     budget = chain(5)
     around = budget.project(np.array([0.2, 0.8, 0.4, 0.9, 0.3]))
     allocation = Allocation(budget, np.ones((5, 1)), np.array([0.5]))
-    costs, room = allocation.additive(around)
+    costs, room = allocation.additive(around, budget.limit)
     levels = np.linspace(budget.lower_counts, budget.channels, LEVELS).round().astype(int)
     at = np.array([int(np.flatnonzero(levels[:, i] == around[i])[0]) for i in range(5)])
     spent = costs[at, range(5)].sum()
@@ -92,7 +93,7 @@ def test_an_allocation_is_as_good_as_the_best_of_all(seed: int) -> None:
     every = every[budget.cost(every) <= budget.limit]
     floored = np.maximum(weights, 0.2 * weights.mean()) * coefficients
     best = (floored * (8 / every - 1)).sum(axis=1).min()
-    counts = allocation.best(coefficients, budget.project(np.full(4, 0.5)))
+    counts = allocation.best(np.append(coefficients, 1.0), budget.uniform())
     assert budget.feasible(counts)
     assert (floored * (8 / counts - 1)).sum() <= 1.2 * best + 1e-9
 
@@ -112,12 +113,24 @@ def test_coefficients_that_are_better_stay_and_few_of_them_change() -> None:
     allocation = Allocation(chain(40), np.ones((40, 1)), np.array([0.5]))
     agent.budget, agent.rng = chain(40), np.random.default_rng(0)
     agent.seen = ()  # type: ignore[assignment] # no policy is known
-    best = np.full(40, 0.5)
-    other, counts = agent._other(allocation, best, agent.budget.project(best), 4)
+    best = np.append(np.full(40, 0.5), 1.0)
+    other, counts = agent._other(allocation, best, agent.budget.uniform(), 4)
     assert 1 <= (other != best).sum() <= 4
     assert agent.budget.feasible(counts)
-    everything, _ = agent._other(allocation, best, agent.budget.project(best), 40)
-    assert (everything != best).all()
+    everything, _ = agent._other(allocation, best, agent.budget.uniform(), 40)
+    assert (everything != best).tolist() == [True] * 40 + [False]  # the budget is spent
+
+
+def test_how_much_is_spent_is_a_coefficient_too_where_it_need_not_be_all() -> None:
+    budget = replace(chain(40), fill=False)
+    allocation = Allocation(budget, np.ones((40, 1)), np.array([0.5]))
+    costs = [
+        float(budget.cost(allocation.best(np.append(np.full(40, 0.5), share), budget.uniform())))
+        for share in (0.0, 0.3, 0.6, 1.0)
+    ]
+    assert costs == sorted(costs)
+    assert costs[0] == budget.cost(budget.lower_counts)
+    assert costs[1] < 0.8 * costs[3] < costs[3] <= budget.limit
 
 
 def test_it_probes_then_evaluates_the_knapsacks_policy_and_improves_on_it() -> None:
