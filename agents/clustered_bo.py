@@ -175,7 +175,10 @@ class ClusteredBOAgent(BOAgent):
         self._events.append({"evaluation": len(self._outcomes), "stage": stage, "low": low, "high": high})
 
     def _policy(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding."""
+        """Every layer of a cluster requests the same ratio, as published; the environment deals with the rounding.
+
+        (Where all candidates are known policies, the one that is near the best of them does not: ``_first_new``.)
+        """
         alone = self._space.dimensions == len(self._budget.channels)
         return super()._policy(point) if alone else self._space.expand(point)
 

@@ -1,1 +1,1 @@
-"""The parts that agents share: surrogate, proposal, clustering, moves."""
+"""The parts that agents share: what they maximise, which policies they know, models, proposals, clusters, moves."""
