@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
-TRIES = 100  # of each way to find another policy
+TRIES = 50  # of each way to find another policy
 PER_SIZE = 10  # tries, after which exchanges become a channel larger
-VAIN = 5  # searches in a row that found nothing, after which it is taken that there is nothing left
+VAIN = 3  # searches in a row that found nothing, after which it is taken that there is nothing left
 
 
 class Seen:
