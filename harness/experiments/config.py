@@ -194,6 +194,10 @@ def _check_confirm(config: ExperimentConfig) -> None:
     count = config.task.confirm
     if count == 1:
         raise ConfigError("confirm 1: expected 0, or 2 and more: one policy leaves nothing to choose")
+    if count and config.reward != "accuracy":
+        raise ConfigError(
+            f"confirm {count}: what is confirmed is an accuracy; expected --reward accuracy, not {config.reward}"
+        )
     if count >= config.evaluations:
         raise ConfigError(
             f"confirm {count}: expected less than the {config.evaluations} evaluations of a run, which it is a part of"

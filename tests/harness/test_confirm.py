@@ -23,6 +23,7 @@ from prunebench.harness.record.incumbents import incumbent
 from prunebench.harness.record.journal import candidates
 from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.report import overview
 from prunebench.harness.report.tables import table_list
 
 SPLITS = {"calibration": 30, "reward": 20, "confirm": 20, "test": 10}
@@ -106,6 +107,35 @@ def test_what_was_confirmed_is_told_and_checked(config: ExperimentConfig, tmp_pa
     assert (found.says, found.found) == tuple(str([c.evaluation for c in status.confirmed[n:]]) for n in (1, 0))
 
 
+def test_a_run_that_is_still_confirming_shows_the_searchs_best(config: ExperimentConfig, tmp_path: Path) -> None:
+    config = confirming(config, 3)
+    run, experiment = do(config, tmp_path), Experiment(tmp_path, config)
+    write_json(experiment.manifest_path, {"threads": 1, "task": fake.FACTS, "sessions": [fake.SESSION]})
+    first, *rest = run.status().confirmed
+    assert incumbent(run).index != first.evaluation
+    found = Results([experiment]).reading
+    assert found.runs["incumbent"][0] == incumbent(run).index
+    fake.amend(run, status="running", incumbent=None, test=None, confirmed=[one.model_dump() for one in rest])
+    found = Results([experiment]).reading
+    assert found.runs["incumbent"][0] == first.evaluation
+    assert found.best == []
+    (row,) = [line for line in overview.text(Results([experiment])).splitlines() if line.startswith("sampler")][:1]
+    assert f"{100 * run.lines()[first.evaluation].accuracy:.2f} %" in row
+
+
+def test_the_highest_reward_is_best_where_that_is_not_the_accuracy(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, seeds=2, agents=("bo",), reward="accuracy-guaranteed")
+    for seed in range(2):
+        run = made.run("bo", seed)
+        fake.put_lines(run, [line.model_dump() | {"reward": -line.accuracy - seed} for line in run.lines()])
+    reading, lines = Results([made]).reading, made.run("bo", 0).lines()
+    worst = min(line.accuracy for line in lines if line.feasible)
+    assert reading.runs["reward_accuracy"][0] == 100 * worst
+    assert reading.evaluations["incumbent"][len(lines) - 1] == 100 * worst
+    ((record, line),) = reading.best
+    assert (record.run.seed, line.accuracy) == (0, worst)
+
+
 def test_evaluations_without_a_finite_loss_are_told_of(tmp_path: Path) -> None:
     made = fake.experiment(tmp_path, seeds=1, agents=("bo",))
     run = made.run("bo", 0)
@@ -125,3 +155,9 @@ def test_evaluations_without_a_finite_loss_are_told_of(tmp_path: Path) -> None:
 def test_a_number_that_cannot_be_confirmed_is_refused(count: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configs.check(ExperimentConfig(task=TaskConfig(confirm=count), evaluations=6))
+
+
+def test_an_accuracy_is_not_confirmed_where_another_reward_counts() -> None:
+    config = ExperimentConfig(task=TaskConfig(confirm=2), reward="accuracy-guaranteed")
+    with pytest.raises(ConfigError, match="expected --reward accuracy, not accuracy-guaranteed"):
+        configs.check(config)
