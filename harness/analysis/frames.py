@@ -85,8 +85,8 @@ class Reading:
 
         Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of
         the dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation
-        before), elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the accuracy
-        of the best feasible one so far; NaN while there is none).
+        before), elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the
+        accuracy of the best feasible one so far; NaN while there is none).
         """
         rows = [
             {"agent": record.run.agent, "seed": record.run.seed} | row
