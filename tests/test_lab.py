@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,36 @@ def test_a_shipped_task_is_the_recorded_one(name: str) -> None:
     assert line["accuracy"] * about["images"] == pytest.approx(round(line["accuracy"] * about["images"]))
 
 
+class Lazy:
+    """Makes a few evaluations, as many as its option says, of policies that are not within the budget."""
+
+    def __init__(self, *, seed: int, count: int) -> None:
+        self.count = count
+
+    def search(self, env: Any, evaluations: int) -> None:
+        for _ in range(self.count):
+            _, info = env.reset(options={"budget": "none"})
+            run_episode(env, np.ones(len(info["layers"]["name"])))
+
+
+def test_an_agent_that_does_little_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def ends(count: int) -> tuple[int | str | None, str, str]:
+        options = ["--task", "toy", "--seeds", "1", "--evaluations", "5"]
+        with pytest.raises(SystemExit) as end:
+            cli.main(["try-agent", f"test_lab:Lazy:count={count}", *options])
+        return end.value.code, *capsys.readouterr()
+
+    code, out, _ = ends(2)
+    assert code == 0
+    assert "test_lab:Lazy:count=2 used 2 of 5 evaluations." in out
+    assert "test_lab:Lazy:count=2 found no policy within the budget" in out
+    assert "1 seed, %" in out
+    assert "±" not in out
+    code, out, error = ends(0)
+    assert (code, out) == (1, "")
+    assert error.splitlines()[-1] == "failed: test_lab:Lazy:count=0 made no evaluation on toy, seed 0"
+
+
 def test_the_command_knows_the_tasks() -> None:
     assert try_agent._TASKS == trial.TASKS
 
@@ -63,6 +94,8 @@ def test_an_agent_is_tried_out(tmp_path: Path) -> None:
     assert "mobilenetv2: fitted to 7,628 policies" in result.output
     rows = [line.split() for line in result.output.splitlines() if line.startswith(("random", "uniform"))]
     means = {row[0]: [float(row[1]), float(row[-3])] for row in rows}
+    assert "± half of its 95 % interval" in result.output
+    assert "evaluations." not in result.output  # uniform may stop early
     assert means["random"][0] < means["random"][1]  # it learned, and uniform did not
     assert means["uniform"][0] == means["uniform"][1]
     assert {path.name for path in tmp_path.iterdir()} == {"mobilenetv2.svg", "mobilenetv2.pdf"}

@@ -172,7 +172,7 @@ class Digits(ImageData):
     def confirm(self) -> Images:
         """Views of sources that would be training sources."""
         images = self._views("confirm", REWARD_VIEWS)
-        return images.take(self._choose(images.labels, self._reward_images, "reward images"))
+        return images.take(self._choose(images.labels, self._reward_images, "confirm images"))
 
     def test(self) -> Images:
         """Views of the test sources."""

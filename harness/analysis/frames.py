@@ -33,6 +33,11 @@ class Recorded(NamedTuple):
     status: Status
     lines: list[Line]
 
+    @property
+    def incumbent(self) -> Line | None:
+        """By the confirmed policies too where the run is done: until then some of these may be missing."""
+        return incumbent(self.lines, self.status.confirmed if self.status.state == "done" else ())
+
 
 class Reading:
     """An experiment as it is on disk: every file is read once, when it is first needed.
@@ -80,8 +85,8 @@ class Reading:
 
         Columns: agent, seed, index, accuracy (%, on the reward split), loss (nats), macs_kept, parameters_kept (% of
         the dense network's), cost_kept (%, of what is limited), feasible, probe, seconds (spent since the evaluation
-        before), elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the best
-        feasible accuracy so far; NaN while there is none).
+        before), elapsed and agent_elapsed (s, of the search so far, and of it the agent's own), incumbent (%, the
+        accuracy of the best feasible one so far; NaN while there is none).
         """
         rows = [
             {"agent": record.run.agent, "seed": record.run.seed} | row
@@ -113,11 +118,14 @@ class Reading:
 
     @cached_property
     def best(self) -> list[tuple[Recorded, Line]]:
-        """Of every agent the run of :func:`best_runs`, with its incumbent."""
-        by_run = {(record.run.agent, record.run.seed): record for record in self.records}
-        rows = best_runs(self.runs)
-        found = [by_run[agent, seed] for agent, seed in zip(rows["agent"], rows["seed"], strict=True)]
-        return [(record, record.lines[int(i)]) for record, i in zip(found, rows["incumbent"], strict=True)]
+        """Of every agent the done run whose incumbent has the highest reward, the first of equal ones, with it."""
+        found: dict[str, tuple[Recorded, Line]] = {}
+        for record in self.records:
+            line, before = record.incumbent, found.get(record.run.agent)
+            done = record.status.state == "done"
+            if done and line is not None and (before is None or line.reward > before[1].reward):
+                found[record.run.agent] = record, line
+        return list(found.values())
 
 
 def summary(runs: pd.DataFrame) -> pd.DataFrame:
@@ -159,13 +167,6 @@ def summary(runs: pd.DataFrame) -> pd.DataFrame:
     # Whole numbers stay whole beside a missing value.
     table = table.astype(dict.fromkeys(("seeds_done", "seeds_asked", "finetuned_runs"), "Int64"))
     return table.rename_axis("agent").reset_index()
-
-
-def best_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of every agent the done run with the best accuracy on the reward split; the first of equal ones."""
-    done = runs[runs["status"] == "done"].dropna(subset=["reward_accuracy"])
-    ranked = done.sort_values(["reward_accuracy", "seed"], ascending=[False, True])
-    return ranked.drop_duplicates("agent").sort_index()
 
 
 def seconds(runs: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +212,7 @@ def _evaluations(lines: list[Line], dense: dict[str, Any]) -> Iterator[dict[str,
 
 def _row(record: Recorded, dense: dict[str, Any]) -> dict[str, Any]:
     run, status, lines = record
-    best = incumbent(lines, status.confirmed)
+    best = record.incumbent
     test, latency, tuned = status.test, status.latency, _finetuned(run)
     return {
         "agent": run.agent,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from prunebench.envs.environment.hits import unpacked
-from prunebench.harness.analysis.frames import best_runs
 from prunebench.harness.errors import DamagedError
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def table(reading: Reading, reference: str) -> pd.DataFrame:
     """
     agents = list(dict.fromkeys(reading.runs["agent"]))
     known = {agent: hits for agent in agents if (hits := hits_of(reading, agent))}
-    best = {row.agent: row.seed for row in best_runs(reading.runs).itertuples()}
+    best = {record.run.agent: record.run.seed for record, _ in reading.best}
     rows = [_row(agent, reference, known, best) for agent in known]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -233,4 +233,5 @@ class Results:
     @cached_property
     def verdicts(self) -> list[str]:
         """The first thing that a report says of the experiment."""
-        return verdicts.sentences(self.runs, self.reading.dense, self.differences, self.best())
+        confirms = self.experiment.config.task.confirm > 0
+        return verdicts.sentences(self.runs, self.reading.dense, self.differences, self.best(), confirms)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from prunebench.harness.analysis.several import Scores
 
 
-def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.DataFrame, best: Best) -> list[str]:
+def sentences(
+    runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.DataFrame, best: Best, confirms: bool = False
+) -> list[str]:
     """The verdicts on one experiment.
 
     Args:
@@ -34,6 +36,8 @@ def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.Data
         dense: the dense network, see :attr:`prunebench.harness.analysis.frames.Reading.dense`.
         differences: of :func:`prunebench.harness.analysis.comparison.differences`.
         best: of :func:`prunebench.harness.analysis.comparison.best`.
+        confirms: whether incumbents were chosen by more than the reward split. What is left of their optimism is then
+            told where that is, see :func:`prunebench.harness.analysis.description.confirmed`.
     """
     done = runs[runs["status"] == "done"]
     if best.agent is None:
@@ -42,7 +46,7 @@ def sentences(runs: pd.DataFrame, dense: Mapping[str, Any], differences: pd.Data
         *_unfinished(runs),
         *_best(done, dense["test_accuracy_mean"], best),
         *against_rivals(_by_mean(differences[differences["verdict"] != NO_RUNS], done)),
-        *_optimism(done, dense),
+        *([] if confirms else _optimism(done, dense)),
         *_finetuned(done),
     ]
 

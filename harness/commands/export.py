@@ -32,7 +32,7 @@ def command(folder: str | None, agent: str | None, seed: int | None, out: str | 
     """Write the pruned network of one run as safetensors and ONNX. It is timed against the dense network.
 
     FOLDER is the run's experiment (default: the newest in results/). Without options it is the experiment's best run,
-    that of the highest accuracy on the reward split.
+    that of the highest reward (by default the accuracy on the reward split).
     """
     experiment = find()[0] if folder is None else store.load(Path(folder))
     with display() as shown:

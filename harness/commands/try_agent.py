@@ -48,12 +48,15 @@ def command(agent: str, tasks: tuple[str, ...], seeds: int, evaluations: int, ou
 
     specs = [spec, *(AgentSpec(name) for name in trial.BESIDE if name != spec.label)]
     with display() as progress:
-        curves = trial.curves(specs, tasks or _TASKS, seeds, evaluations, progress)
-    click.echo(shown.text(curves, seeds))
+        trials = trial.curves(specs, tasks or _TASKS, seeds, evaluations, progress)
+    if idle := [f"{task}, seed {trials[task].idle[0]}" for task in trials if trials[task].idle]:
+        click.echo(f"failed: {spec.label} made no evaluation on {'; '.join(idle)}", err=True)
+        return 1
+    click.echo(shown.text(trials, seeds))
     if out is not None:
         from prunebench.harness.report.figures import figure_anytime, figure_files
 
-        drawn = {task: figure_anytime.draw(specs, frame, "evaluations") for task, frame in curves.items()}
+        drawn = {task: figure_anytime.draw(specs, found.means, "evaluations") for task, found in trials.items()}
         figure_files.write({name: figure for name, figure in drawn.items() if figure is not None}, Path(out))
         click.echo(f"\ncurves in {out}")
     return 0

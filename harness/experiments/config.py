@@ -143,6 +143,19 @@ def with_controls(agents: Sequence[AgentSpec]) -> tuple[AgentSpec, ...]:
     return (*(AgentSpec(name) for name in registry.CONTROLS if name not in named), *agents)
 
 
+def without_new_controls(existing: ExperimentConfig, wanted: ExperimentConfig) -> ExperimentConfig:
+    """What is wanted of an existing experiment, less the controls that it was created without.
+
+    Controls join when an experiment is created. One that became a control later must not keep it from going on.
+    """
+    joining = {*added(existing, wanted)} & {*registry.CONTROLS}
+    kept = tuple(agent for agent in wanted.agents if agent.label not in joining)
+    if not kept:  # nothing else was named
+        return wanted
+    seeds = {agent.label: sets.write(wanted.all_seeds_of(agent.label)) for agent in kept}
+    return replace(wanted, agents=kept, seeds=sets.in_short(seeds, list(seeds)))
+
+
 def check(config: ExperimentConfig) -> None:
     """Raise ConfigError or TaskError for whatever can be seen to be wrong without reading weights or images."""
     _check_number("preserve", config.preserve, "a fraction of the dense network's cost, above 0 and at most 1")
@@ -181,6 +194,10 @@ def _check_confirm(config: ExperimentConfig) -> None:
     count = config.task.confirm
     if count == 1:
         raise ConfigError("confirm 1: expected 0, or 2 and more: one policy leaves nothing to choose")
+    if count and config.reward != "accuracy":
+        raise ConfigError(
+            f"confirm {count}: what is confirmed is an accuracy; expected --reward accuracy, not {config.reward}"
+        )
     if count >= config.evaluations:
         raise ConfigError(
             f"confirm {count}: expected less than the {config.evaluations} evaluations of a run, which it is a part of"

@@ -120,6 +120,19 @@ def _check_run(found: Checked, run: Run, env: ChannelPruningEnv | None, scorer: 
     status = run.status()
     if (best := incumbent(lines, status.confirmed)) is not None:
         _check_incumbent(found, run, status, best, channels[best.index], scorer)
+    if "confirm" in scorer.images:
+        _check_confirmed(found, run, status, channels, scorer)
+
+
+def _check_confirmed(
+    found: Checked, run: Run, status: Status, channels: Mapping[int, Sequence[int]], scorer: _Scorer
+) -> None:
+    """All confirmed policies: together they decide which of them is the incumbent."""
+    for number, once in enumerate(status.confirmed):
+        if scorer.can_build(policy := channels[once.evaluation]):
+            says, scored = FinalScore(once.accuracy, once.loss), FinalScore(*scorer.confirm(tuple(policy)))
+            images, field = scorer.images["confirm"], f"confirmed[{number}]."
+            found.scores.append(Rescored(run.status_path, field, images, says, scored))
 
 
 def _realise(found: Checked, run: Run, line: Line, env: ChannelPruningEnv) -> list[int]:
@@ -168,11 +181,6 @@ def _check_incumbent(
     scored = FinalScore(*scorer.score(tuple(channels)))
     says = FinalScore(best.accuracy, best.loss)
     found.scores.append(Rescored(run.lines_path, line_field(best, ""), scorer.images["reward"], says, scored))
-    for number, once in enumerate(status.confirmed):
-        if once.evaluation == best.index and "confirm" in scorer.images:
-            scored, says = FinalScore(*scorer.confirm(tuple(channels))), FinalScore(once.accuracy, once.loss)
-            field, images = f"confirmed[{number}].", scorer.images["confirm"]
-            found.scores.append(Rescored(run.status_path, field, images, says, scored))
     if (test := status.test) is not None:
         again = scorer.test(tuple(channels))
         says = FinalScore(test.accuracy, test.loss, test.hits)

@@ -14,6 +14,8 @@ from prunebench.harness.lab.trial import TOY
 if TYPE_CHECKING:
     import pandas as pd
 
+    from prunebench.harness.lab.trial import Trial
+
 WARNING = (
     "This is no ranking of agents. Three tasks are functions fitted to recorded evaluations, one is made up.\n"
     "They show faults of an agent in seconds: it does not learn, it stops early, it wastes budget. They do not\n"
@@ -25,14 +27,14 @@ _MARKS = "*.-"
 _AT = (1, 3, 10, 30, 100, 300, 1000)
 
 
-def text(curves: Mapping[str, pd.DataFrame], seeds: int) -> str:
-    """The warning, and of every task a chart and a table.
+def text(trials: Mapping[str, Trial], seeds: int) -> str:
+    """The warning, and of every task a chart, a table and remarks.
 
     Args:
-        curves: by task, from :func:`prunebench.harness.lab.trial.curves`; the tried agent comes first.
+        trials: by task, from :func:`prunebench.harness.lab.trial.curves`.
         seeds: how many there were.
     """
-    return "\n\n".join([WARNING, *(_of_task(task, frame, seeds) for task, frame in curves.items())])
+    return "\n\n".join([WARNING, *(_of_task(task, trial, seeds) for task, trial in trials.items())])
 
 
 def heading(task: str) -> str:
@@ -49,10 +51,11 @@ def heading(task: str) -> str:
     )
 
 
-def _of_task(task: str, curves: pd.DataFrame, seeds: int) -> str:
+def _of_task(task: str, trial: Trial, seeds: int) -> str:
+    curves = trial.means
     agents = list(dict.fromkeys(curves["agent"]))
     means = {agent: curves.loc[curves["agent"] == agent, "mean"].to_numpy(dtype=float) for agent in agents}
-    return "\n".join([heading(task), "", *_chart(means), "", _table(curves, agents, seeds)])
+    return "\n".join([heading(task), "", *_chart(means), "", _table(curves, agents, seeds), *trial.remarks])
 
 
 def _chart(means: Mapping[str, Any]) -> list[str]:
@@ -81,7 +84,8 @@ def _table(curves: pd.DataFrame, agents: Sequence[str], seeds: int) -> str:
     last = int(curves["at"].max())
     at = [*(point for point in _AT if point < last), last]
     rows = [[agent, *(_cell(curves, agent, point) for point in at)] for agent in agents]
-    heads = [f"mean of {seeds} seeds, %", *(f"after {point}" for point in at)]
+    mean = "1 seed, %" if seeds == 1 else f"mean of {seeds} seeds, %,\n± half of its 95 % interval"
+    heads = [mean, *(f"after {point}" for point in at)]
     return tabulate(rows, heads, disable_numparse=True, colalign=["left", *["right"] * len(at)])
 
 

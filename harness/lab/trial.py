@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,20 @@ BESIDE = ("random", "uniform")
 _TOY_LAYERS = 12
 _TOY_SEED = 1000  # of the task: an agent's first random policy must not be its optimum
 _TOGETHER = 5  # seeds that one process does
+
+
+class Trial(NamedTuple):
+    """What came of all agents on a task.
+
+    Attributes:
+        means: :func:`prunebench.harness.analysis.anytime.mean_interval` over the seeds; of the tried agent first.
+        idle: seeds with which the tried agent made no evaluation.
+        remarks: what else is amiss with its searches, a sentence each.
+    """
+
+    means: pd.DataFrame
+    idle: list[int]
+    remarks: list[str]
 
 
 def environment(task: str) -> ChannelPruningEnv:
@@ -79,18 +93,18 @@ def _seed_everything(seed: int) -> None:
 
 def curves(
     specs: Sequence[AgentSpec], tasks: Sequence[str], seeds: int, evaluations: int, display: Display
-) -> dict[str, pd.DataFrame]:
+) -> dict[str, Trial]:
     """Search with all agents on all tasks.
 
     Args:
-        specs: the agents.
+        specs: the agents, the one that is tried first.
         tasks: of :data:`TASKS`.
         seeds: how many, from 0.
         evaluations: of each search.
         display: shows progress.
 
     Returns:
-        By task, :func:`prunebench.harness.analysis.anytime.mean_interval` over the seeds.
+        What came of them, by task.
 
     Raises:
         JobCrash: an agent fails; names task and seeds.
@@ -102,7 +116,10 @@ def curves(
         for task, spec, part in cases
     ]
     done = dict(zip(cases, _values(jobs, specs, display), strict=True))
-    return {task: _of_task({case: done[case] for case in cases if case[0] == task}, evaluations) for task in tasks}
+    found: dict[str, dict[str, list[list[float]]]] = {task: {spec.label: [] for spec in specs} for task in tasks}
+    for task, spec, part in cases:
+        found[task][spec.label] += done[task, spec, part]
+    return {task: _of_task(of_agents, evaluations) for task, of_agents in found.items()}
 
 
 def _name(task: str, spec: AgentSpec, seeds: range) -> str:
@@ -127,11 +144,30 @@ def _values(jobs: list[Job], specs: Sequence[AgentSpec], display: Display) -> li
     return [found[job.name] for job in jobs]
 
 
-def _of_task(found: dict[tuple[str, AgentSpec, range], list[list[float]]], evaluations: int) -> pd.DataFrame:
+def _of_task(found: dict[str, list[list[float]]], evaluations: int) -> Trial:
     rows = [
-        {"agent": spec.label, "seed": seed, "index": index, "incumbent": 100 * accuracy}
-        for (_, spec, seeds), curves in found.items()
-        for seed, curve in zip(seeds, curves, strict=True)
+        {"agent": agent, "seed": seed, "index": index, "incumbent": 100 * accuracy}
+        for agent, curves in found.items()
+        for seed, curve in enumerate(curves)
         for index, accuracy in enumerate(curve)
     ]
-    return anytime.mean_interval(anytime.by_evaluations(pd.DataFrame(rows), evaluations))
+    means = anytime.mean_interval(anytime.by_evaluations(pd.DataFrame(rows), evaluations))
+    tried = next(iter(found))
+    idle = [seed for seed, curve in enumerate(found[tried]) if not curve]
+    return Trial(means, idle, list(_remarks(tried, found[tried], evaluations)))
+
+
+def _remarks(agent: str, curves: list[list[float]], evaluations: int) -> Iterator[str]:
+    """That searches ended early, or found nothing within the budget."""
+    counts = sorted({len(curve) for curve in curves if len(curve) < evaluations})
+    short = sum(len(curve) < evaluations for curve in curves)
+    if counts:
+        used = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        yield f"{agent} used {used} of {evaluations} evaluations{_of_seeds(short, len(curves))}."
+    without = sum(bool(curve) and math.isnan(curve[-1]) for curve in curves)
+    if without:
+        yield f"{agent} found no policy within the budget{_of_seeds(without, len(curves))}: there is no mean then."
+
+
+def _of_seeds(some: int, every: int) -> str:
+    return "" if some == every else f" with {some} of {every} seeds"

@@ -118,12 +118,12 @@ def pooled_accuracy(line: Line, again: Confirmed) -> float:
 
 
 def rank(line: Line) -> tuple[bool, float, float, int]:
-    """Orders lines, the best first: the highest accuracy on the reward split, of equals the lower loss, the earlier.
+    """Orders lines, the best first: the highest reward, of equals the lower loss, the earlier.
 
     Whatever has no finite loss comes last.
     """
     finite = math.isfinite(line.loss)
-    return not finite, -line.accuracy, line.loss if finite else 0.0, line.index
+    return not finite, -line.reward, line.loss if finite else 0.0, line.index
 
 
 class Journal:

@@ -76,6 +76,12 @@ def changes(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def own_versions(content: dict[str, Any]) -> list[str]:
+    """The versions of prunebench that a manifest's sessions were made by, in their order."""
+    found = (session["versions"].get("prunebench") for session in content["sessions"])
+    return [version for version in dict.fromkeys(found) if version is not None]
+
+
 def _versions() -> dict[str, str | None]:
     return {package: _version(package) for package in _PACKAGES}
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from prunebench.harness.experiments import spoken
-from prunebench.harness.record.journal import incumbent
 from prunebench.harness.report.tables import table_list
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _state(statuses: Sequence[str]) -> str:
 
 def _row(record: Recorded, asked: int) -> list[str]:
     run, status, lines = record
-    best = incumbent(lines, status.confirmed)
+    best = record.incumbent
     problem = str(status.error or "")
     return [
         run.agent,

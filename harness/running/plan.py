@@ -57,7 +57,7 @@ def plan(file: Path | None, given: Mapping[str, Any]) -> Plan:
     for cell in cells:
         configs.check(cell)
     grid.check_distinct(cells)
-    experiments = _placed(cells, file, out)
+    experiments = [_as_created(experiment) for experiment in _placed(cells, file, out)]
     for experiment in experiments:
         store.meet(experiment.folder, experiment.config)
     return Plan(experiments, execution)
@@ -99,6 +99,13 @@ def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | Non
         what = "holds an experiment" if root.is_dir() else "is a file"
         raise ConfigError(f"out {str(root)!r} {what}: a grid of {len(cells)} experiments needs a folder of its own")
     return [Experiment(root / configs.default_folder(cell).name, cell) for cell in cells]
+
+
+def _as_created(wanted: Experiment) -> Experiment:
+    """The experiment, without the controls that its folder's was created without."""
+    if not (wanted.folder / store.NAME).is_file():
+        return wanted
+    return replace(wanted, config=configs.without_new_controls(store.load(wanted.folder).config, wanted.config))
 
 
 def missing(experiment: Experiment) -> list[Run]:

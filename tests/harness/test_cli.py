@@ -179,6 +179,24 @@ def test_agents_are_added_where_that_is_asked_for(
     assert "has sampler, global, seeds 2 to 3, 7 (not every agent has all): all of them are kept" in captured
 
 
+def test_a_control_joins_no_experiment_that_was_created_without_it(
+    capsys: pytest.CaptureFixture[str], toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bench", "--agents", "sampler", "--seeds", "2", "--evaluations", "3", "--out", "x"]
+    assert run(*words) == 0
+    monkeypatch.setattr(registry, "CONTROLS", ("global",))  # an update has come
+    capsys.readouterr()
+    words[words.index("2")] = "3"
+    assert run(*words) == 0
+    assert "created without global: --add-agents adds such a control" in capsys.readouterr().err
+    made = store.load(Path("x"))
+    assert [agent.label for agent in made.config.agents] == ["sampler"]
+    assert [run.status().state for run in made.runs()] == ["done"] * 3
+    words[-1] = "y"
+    assert run(*words) == 0
+    assert [agent.label for agent in store.load(Path("y")).config.agents] == ["global", "sampler"]
+
+
 def test_seeds_are_added_until_it_is_decided(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:
     words = ["bench", "--agents", "sampler,global", "--evaluations", "2", "--out", "x", "--until-decided"]
     assert run(*words, "--max-seeds", "6") == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import fake
 import pytest
-from toy_runs import TestedEvaluator, environment
+from toy_runs import FACTS, LAYERS, TestedEvaluator, environment
 
 from prunebench.envs.environment.channel_pruning import Score
 from prunebench.envs.tasks.task import TaskConfig
@@ -17,12 +18,15 @@ from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.files import write_json, write_text
+from prunebench.harness.inside import verify
 from prunebench.harness.inside.run import run_one
 from prunebench.harness.record import findings
 from prunebench.harness.record.incumbents import incumbent
 from prunebench.harness.record.journal import candidates
+from prunebench.harness.record.rescored import EXACT, Checked
 from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.report import overview
 from prunebench.harness.report.tables import table_list
 
 SPLITS = {"calibration": 30, "reward": 20, "confirm": 20, "test": 10}
@@ -98,12 +102,57 @@ def test_what_was_confirmed_is_told_and_checked(config: ExperimentConfig, tmp_pa
     both = (best.accuracy + {one.evaluation: one.accuracy for one in status.confirmed}[best.index]) / 2
     assert status.test is not None
     assert math.isclose(row["optimism_after"], 100 * (both - status.test.accuracy - (0.945 - 0.93)), abs_tol=1e-6)
+    assert not [said for said in Results([experiment]).verdicts if said.startswith("Optimism")]
     text = table_list.render(Results([experiment]), "terminal")
     assert "2 best policies of a run were scored again on 20 fresh images" in " ".join(text.split())
 
     fake.amend(run, confirmed=[status.confirmed[1].model_dump()])
     (found,) = [f for f in findings.of_run(run, run.status(), lines, SPLITS, config) if f.field == "confirmed"]
     assert (found.says, found.found) == tuple(str([c.evaluation for c in status.confirmed[n:]]) for n in (1, 0))
+
+
+def test_all_that_was_confirmed_is_scored_again(config: ExperimentConfig, tmp_path: Path) -> None:
+    run = do(confirming(config, 3), tmp_path)
+    again = run.status().confirmed
+    (spoiled, *_) = [number for number, one in enumerate(again) if one.evaluation != incumbent(run).index]
+    changed = again[spoiled].model_copy(update={"loss": again[spoiled].loss + 1})
+    fake.amend(run, confirmed=[one.model_dump() for one in [*again[:spoiled], changed, *again[spoiled + 1 :]]])
+    found = Checked()
+    evaluator: Any = TestedEvaluator(LAYERS)
+    evaluator.dense = FACTS["channels"]
+    verify._check_run(found, run, None, verify._Scorer(evaluator, SPLITS))
+    assert len([score for score in found.scores if score.field.startswith("confirmed")]) == 3
+    (finding,) = [finding for score in found.scores for finding in score.findings(EXACT)]
+    assert finding.field == f"confirmed[{spoiled}].loss"
+
+
+def test_a_run_that_is_still_confirming_shows_the_searchs_best(config: ExperimentConfig, tmp_path: Path) -> None:
+    config = confirming(config, 3)
+    run, experiment = do(config, tmp_path), Experiment(tmp_path, config)
+    write_json(experiment.manifest_path, {"threads": 1, "task": fake.FACTS, "sessions": [fake.SESSION]})
+    first, *rest = run.status().confirmed
+    assert incumbent(run).index != first.evaluation
+    found = Results([experiment]).reading
+    assert found.runs["incumbent"][0] == incumbent(run).index
+    fake.amend(run, status="running", incumbent=None, test=None, confirmed=[one.model_dump() for one in rest])
+    found = Results([experiment]).reading
+    assert found.runs["incumbent"][0] == first.evaluation
+    assert found.best == []
+    (row,) = [line for line in overview.text(Results([experiment])).splitlines() if line.startswith("sampler")][:1]
+    assert f"{100 * run.lines()[first.evaluation].accuracy:.2f} %" in row
+
+
+def test_the_highest_reward_is_best_where_that_is_not_the_accuracy(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path, seeds=2, agents=("bo",), reward="accuracy-guaranteed")
+    for seed in range(2):
+        run = made.run("bo", seed)
+        fake.put_lines(run, [line.model_dump() | {"reward": -line.accuracy - seed} for line in run.lines()])
+    reading, lines = Results([made]).reading, made.run("bo", 0).lines()
+    worst = min(line.accuracy for line in lines if line.feasible)
+    assert reading.runs["reward_accuracy"][0] == 100 * worst
+    assert reading.evaluations["incumbent"][len(lines) - 1] == 100 * worst
+    ((record, line),) = reading.best
+    assert (record.run.seed, line.accuracy) == (0, worst)
 
 
 def test_evaluations_without_a_finite_loss_are_told_of(tmp_path: Path) -> None:
@@ -125,3 +174,9 @@ def test_evaluations_without_a_finite_loss_are_told_of(tmp_path: Path) -> None:
 def test_a_number_that_cannot_be_confirmed_is_refused(count: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         configs.check(ExperimentConfig(task=TaskConfig(confirm=count), evaluations=6))
+
+
+def test_an_accuracy_is_not_confirmed_where_another_reward_counts() -> None:
+    config = ExperimentConfig(task=TaskConfig(confirm=2), reward="accuracy-guaranteed")
+    with pytest.raises(ConfigError, match="expected --reward accuracy, not accuracy-guaranteed"):
+        configs.check(config)

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.errors import USER_ERRORS, ConfigError
-from prunebench.harness.experiments import grid, registry
+from prunebench.harness.experiments import grid, gridfile, registry
 from prunebench.harness.experiments.config import ExperimentConfig, default_folder, read_yaml, to_yaml
 from prunebench.harness.record.folders import find
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import plan as plans
 
+REFERENCE = sorted((Path(__file__).parents[2] / "results" / "reference").glob("*.yaml"))
 MODELS = ["mobilenetv2", "resnet20", "resnet56", "vgg16"]
 
 
@@ -33,6 +34,15 @@ def plan(content: Any, /, name: str = "grid.yaml", **flags: Any) -> list[Experim
     path = Path(name)
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return plans.plan(path, flags).experiments
+
+
+@pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.stem)
+def test_the_settings_of_the_reference_study_name_options_that_agents_have(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # of the toys
+    for agent in gridfile.read(path)["agents"]:
+        registry.check(agent)
 
 
 def test_a_file_is_the_product_of_its_lists() -> None:

@@ -44,7 +44,7 @@ def test_what_has_no_finite_loss_comes_back_and_is_the_worst(path: Path) -> None
     losses = [math.nan, math.inf, 2.0]
     with Journal(path) as journal:
         for index, loss in enumerate(losses):
-            journal.append(line(index, accuracy=1 - index / 10, loss=loss))
+            journal.append(line(index, reward=1 - index / 10, loss=loss))
     lines = read(path)
     assert [repr(found.loss) for found in lines] == ["nan", "inf", "2.0"]
     assert [found and found.index for found in (incumbent(lines), incumbent(lines[:2]))] == [2, 0]
@@ -157,14 +157,14 @@ def test_no_feasible_line_is_no_incumbent() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
 def test_the_incumbent_beats_every_other_feasible_line(values: list[tuple[bool, int, int]]) -> None:
-    lines = [line(i, feasible=f, accuracy=a, loss=b) for i, (f, a, b) in enumerate(values)]
+    lines = [line(i, feasible=f, accuracy=-a, reward=a, loss=b) for i, (f, a, b) in enumerate(values)]
     best = incumbent(lines)
     feasible = [each for each in lines if each.feasible]
     assert (best is None) == (not feasible)
     for other in feasible:
         assert best is not None
-        if best.accuracy != other.accuracy:
-            assert best.accuracy > other.accuracy
+        if best.reward != other.reward:  # which need not be the accuracy
+            assert best.reward > other.reward
         elif best.loss != other.loss:
             assert best.loss < other.loss
         else:

@@ -306,3 +306,8 @@ def test_sessions_of_other_code_are_named(experiment: Experiment) -> None:
     assert "made in several sessions that differ in: git (see manifest.json)" in table_list.render(
         Results([experiment]), "terminal"
     )
+    assert "of prunebench" not in table_list.render(Results([experiment]), "terminal")
+    for made, version in zip(content["sessions"], ("0.1.0", "0.1.0", "0.2.0", "0.2.0"), strict=True):
+        made["versions"] = {"prunebench": version}
+    write_json(experiment.manifest_path, content)
+    assert "made by versions 0.1.0 and 0.2.0 of prunebench" in table_list.render(Results([experiment]), "markdown")

@@ -44,7 +44,7 @@ def _draw(results: Results) -> Figure | None:
 PRESERVE_RATIOS = Drawing(
     "preserve_ratios",
     "Channels kept per layer",
-    "Channels kept per layer by the best policy of every agent, that of the run with the best accuracy on the reward "
+    "Channels kept per layer by the best policy of every agent, that of the run with the best result on the reward "
     "split.",
     _draw,
 )

@@ -107,6 +107,10 @@ def missing(reading: Reading, runs: pd.DataFrame) -> list[str]:
     """A line for every run that a table leaves out, or that calls for a remark."""
     changed = manifest.changes(reading.manifest)
     remarks = [f"made in several sessions that differ in: {', '.join(changed)} (see manifest.json)"] if changed else []
+    if len(versions := manifest.own_versions(reading.manifest)) > 1:
+        remarks.append(
+            f"made by versions {_and(versions)} of prunebench: an agent of one name may be another algorithm in each"
+        )
     for row in runs.to_dict("records"):
         name = f"{row['agent']} seed {row['seed']}"
         if row["status"] == "damaged":
