@@ -268,7 +268,7 @@ def timed(experiment: Experiment, agent: str, seed: int, steps: list[float], own
     seconds = {"agent": own, "reconstruction": 0.25, "forward": 0.75, "environment": 0.0}
     lines = [line.model_dump() for line in run.lines()[: len(steps)]]
     for line, accuracy in zip(lines, steps, strict=True):
-        line |= {"accuracy": accuracy, "feasible": True, "seconds": seconds}
+        line |= {"accuracy": accuracy, "reward": accuracy, "feasible": True, "seconds": seconds}
     fake.put_lines(run, lines)
     fake.amend(run, incumbent=int(np.argmax(steps)), status="done")
 
