@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunebench.agents.base import AskTellAgent
+from prunebench.agents.base import SignalAgent
 from prunebench.agents.clustered_bo import default_clusters
 from prunebench.agents.parts.clustering import DISTANCES, Similarity, cut, ward
 from prunebench.agents.parts.moves import climb, realised, stepped
-from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.parts.outcomes import Signal, outcome
 from prunebench.agents.parts.policy_model import PolicyModel
 from prunebench.agents.parts.proposal import log_expected_improvement
 from prunebench.agents.parts.refinement import gains, refined
@@ -42,7 +42,7 @@ def transformed(outcomes: NDArray[np.float64]) -> NDArray[np.float64]:
     return -np.log(-np.log(np.clip(outcomes, WORST, 1 - LEAST_LOSS)))
 
 
-class AdaptiveClusteredBOAgent(AskTellAgent):
+class AdaptiveClusteredBOAgent(SignalAgent):
     """BO over clusters of layers that are split where the model wants their layers apart, then over every layer.
 
     1. The policy on budget with the largest product of ratios, which prunes dear layers more, then steps away from it:
@@ -79,15 +79,14 @@ class AdaptiveClusteredBOAgent(AskTellAgent):
         rollback: int | None = None,
         signal: Signal = "loss",
     ) -> None:
-        super().__init__(seed=seed)
+        super().__init__(seed=seed, signal=signal)
         if similarity not in DISTANCES:
             raise ValueError(f"similarity {similarity!r}: expected one of {', '.join(DISTANCES)}")
         for name, number in (("clusters", clusters), ("initial", initial), ("rollback", rollback)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} {number}: expected at least 1")
-        check_signal(signal)
         self.similarity, self.clusters, self.initial = similarity, clusters, initial
-        self.rollback, self.signal = rollback, signal
+        self.rollback = rollback
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Cluster the layers and lay out the initial design."""

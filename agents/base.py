@@ -63,7 +63,21 @@ class AskTellAgent(Agent):
         """The evaluation of the policy asked for last (see ``ChannelPruningEnv``). Maximise its ``reward``."""
 
 
-class GeneratorAgent(AskTellAgent):
+class SignalAgent(AskTellAgent):
+    """A black-box agent that can maximise one or the other signal.
+
+    Args:
+        seed: the seed of everything random.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
+    """
+
+    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+        super().__init__(seed=seed)
+        check_signal(signal)
+        self.signal = signal
+
+
+class GeneratorAgent(SignalAgent):
     """An agent whose search is one generator: it yields channel counts on budget and is sent what they scored.
 
     Args:
@@ -77,9 +91,7 @@ class GeneratorAgent(AskTellAgent):
     """
 
     def __init__(self, *, seed: int, signal: Signal = "loss") -> None:
-        super().__init__(seed=seed)
-        check_signal(signal)
-        self.signal = signal
+        super().__init__(seed=seed, signal=signal)
 
     @abstractmethod
     def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:

@@ -9,8 +9,8 @@ import numpy as np
 from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 
-from prunebench.agents.base import AskTellAgent
-from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.base import SignalAgent
+from prunebench.agents.parts.outcomes import Signal, outcome
 from prunebench.agents.parts.proposal import PolicySpace, propose, propose_in_box
 from prunebench.agents.parts.seen import TRIES, Seen
 from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, tolerant
@@ -19,7 +19,7 @@ from prunebench.envs.environment.budget import Budget, Ratios
 INCUMBENTS = 5  # candidates are drawn around this many of the best points
 
 
-class BOAgent(AskTellAgent):
+class BOAgent(SignalAgent):
     """A Gaussian process predicts the reward of a policy; the next policy is where improvement is most expected.
 
     Args:
@@ -35,15 +35,13 @@ class BOAgent(AskTellAgent):
     def __init__(
         self, *, seed: int, preset: PresetName = "modern", initial: int | None = None, signal: Signal = "reward"
     ) -> None:
-        super().__init__(seed=seed)
-        check_signal(signal)
+        super().__init__(seed=seed, signal=signal)
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
         if initial is not None and initial < 1:
             raise ValueError(f"initial {initial}: expected at least 1 evaluation")
         self.preset = PRESETS[preset]
         self.initial = initial
-        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Lay out the initial design; nothing is fitted before it is used up."""

@@ -9,15 +9,15 @@ import numpy as np
 from cmaes import CMA
 from numpy.typing import NDArray
 
-from prunebench.agents.base import AskTellAgent
-from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.base import SignalAgent
+from prunebench.agents.parts.outcomes import outcome
 from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 SIGMA = 0.1  # measured, for runs of a few generations: docs/agents/cmaes.md
 
 
-class CMAESAgent(AskTellAgent):
+class CMAESAgent(SignalAgent):
     """The ``cmaes`` library's CMA-ES on preserve ratios, each policy projected onto the budget before it is run.
 
     The strategy is told the ratios that it asked for, not those that came of them: its paths and its
@@ -29,11 +29,6 @@ class CMAESAgent(AskTellAgent):
         seed: the seed of everything random.
         signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
-
-    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
-        super().__init__(seed=seed)
-        check_signal(signal)
-        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Start at the uniform policy on budget, with the library's population: 4 + 3 ln D, rounded down."""

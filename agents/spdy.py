@@ -153,11 +153,8 @@ class Allocation:
 
         And what may be spent on them: in this cost the lowest levels of all layers are never above the budget.
         """
-        diagonal = np.eye(len(around), dtype=bool)
-        trials = np.where(diagonal, self._levels[:, :, None], around)
-        costs = self._budget.cost(trials)
-        now = float(self._budget.cost(around))
-        return costs - costs[0], limit - now + float((now - costs[0]).sum())
+        change = self._budget.cost.change(around, self._levels - around)
+        return change - change[0], limit - float(self._budget.cost(around)) - float(change[0].sum())
 
     def _sum(self, losses: Ratios, counts: Counts) -> float:
         """The sum of losses ``(levels, D)`` at any ``counts`` ``(D,)``."""

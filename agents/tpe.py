@@ -11,13 +11,13 @@ import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from prunebench.agents.base import AskTellAgent
-from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.base import SignalAgent
+from prunebench.agents.parts.outcomes import outcome
 from prunebench.agents.parts.seen import Seen
 from prunebench.envs.environment.budget import Budget
 
 
-class TPEAgent(AskTellAgent):
+class TPEAgent(SignalAgent):
     """Optuna's ``TPESampler``, multivariate, one parameter per layer; policies are projected onto the budget.
 
     The first evaluations are random policies: 10, but no more than a fifth of the run's and no fewer than 3. As in
@@ -27,11 +27,6 @@ class TPEAgent(AskTellAgent):
         seed: the seed of everything random.
         signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
-
-    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
-        super().__init__(seed=seed)
-        check_signal(signal)
-        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Make a study in memory."""

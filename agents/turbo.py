@@ -18,8 +18,8 @@ from gpytorch.likelihoods import GaussianLikelihood
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from prunebench.agents.base import AskTellAgent
-from prunebench.agents.parts.outcomes import Signal, check_signal, outcome
+from prunebench.agents.base import SignalAgent
+from prunebench.agents.parts.outcomes import outcome
 from prunebench.agents.parts.proposal import PolicySpace
 from prunebench.agents.parts.seen import Seen
 from prunebench.agents.parts.surrogate import Preset, Surrogate, tolerant
@@ -93,7 +93,7 @@ def trust_region_model(x: Tensor, y: Tensor) -> SingleTaskGP:
     )
 
 
-class TuRBOAgent(AskTellAgent):
+class TuRBOAgent(SignalAgent):
     """Thompson sampling in one trust region around the best policy since the last restart.
 
     Every start has an initial design: 10 evaluations, but no more than a fifth of the run's and no fewer than 3. The
@@ -104,11 +104,6 @@ class TuRBOAgent(AskTellAgent):
         seed: the seed of everything random.
         signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
-
-    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
-        super().__init__(seed=seed)
-        check_signal(signal)
-        self.signal = signal
 
     def setup(self, info: Mapping[str, Any], evaluations: int) -> None:
         """Lay out the first start's initial design."""

@@ -121,8 +121,7 @@ def cheapest(budget: Budget, losses: Callable[[Ratios], Ratios]) -> Counts:
     place = np.zeros(len(layers), dtype=np.int64)
     while budget.cost(now := grid[place, layers]) > budget.limit:
         lower = np.minimum(place + 1, STEPS)
-        trials = np.where(np.eye(len(layers), dtype=bool), grid[lower, layers], now)
-        saved = budget.cost(now) - budget.cost(trials)
+        saved = -budget.cost.change(now, grid[lower, layers] - now)
         worse = heights[lower, layers] - heights[place, layers]
         place[np.argmin(np.where(place < STEPS, worse / np.maximum(saved, 1e-9), np.inf))] += 1
     return budget.project(budget.ratios(now))

@@ -177,6 +177,9 @@ class Budget:
         """The counts ``(D,)`` that the environment makes of requested ratios ``(D,)``."""
         if self.mode == "project":
             return self.project(ratios)
+        rounded = np.maximum(self.counts(ratios), self.lower_counts)
+        if self.feasible(rounded):
+            return rounded  # the wall leaves it as it is
         kept: list[int] = []
         for ratio in np.asarray(ratios, dtype=np.float64):
             kept.append(self.wall(kept, float(ratio)))
@@ -189,7 +192,7 @@ class Budget:
         rounded that is done up to a hair below the limit.
         """
         limit = self.limit if self.cost.whole else self.limit * (1 - _HAIR)
-        cost, step = float(self.cost(counts)), self.cost.next_channel(counts)
+        cost, step = float(self.cost(counts)), self.cost.change(counts, 1)
         while fits.any():
             layer = int(np.argmax(np.where(fits, ideal - counts, -np.inf)))
             counts[layer] += 1
@@ -199,7 +202,7 @@ class Budget:
     def _fitting(self, counts: Counts) -> NDArray[np.bool_]:
         """``(D,)``: which layers could keep one channel more."""
         if self.cost.whole:
-            more = self.cost(counts) + self.cost.next_channel(counts)
+            more = self.cost(counts) + self.cost.change(counts, 1)
         else:
             more = self.cost(counts + np.eye(len(counts), dtype=np.int64))  # to the bit as `feasible` will see it
         return (counts < self.channels) & (more <= self.limit)

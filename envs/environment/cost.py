@@ -38,15 +38,16 @@ class CostModel:
         constant, linear, products = self._quadratic
         return constant + n @ linear + np.einsum("...d,...d", n @ products, n)
 
-    def next_channel(self, counts: ArrayLike) -> NDArray[np.float64]:
-        """What one channel more in each layer alone would add to the cost of ``counts`` ``(D,)``: ``(D,)``."""
+    def change(self, counts: ArrayLike, by: ArrayLike) -> NDArray[np.float64]:
+        """What each layer alone, of ``by`` ``(..., D)`` channels more, adds to the cost of ``counts`` ``(D,)``."""
         _, linear, products = self._quadratic
-        added: NDArray[np.float64] = linear + self.coupling @ np.asarray(counts, dtype=np.float64) + np.diag(products)
+        more, now = np.asarray(by, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+        added: NDArray[np.float64] = more * (linear + self.coupling @ now) + more**2 * np.diag(products)
         return added
 
     @cached_property
     def coupling(self) -> NDArray[np.float64]:
-        """``(D, D)``: what a channel more of one layer adds to :meth:`next_channel` of another."""
+        """``(D, D)``: what a channel more of one layer adds to a channel's :meth:`change` of another."""
         products = self._quadratic[2]
         return products + products.T
 

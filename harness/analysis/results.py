@@ -12,16 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from prunebench.harness.analysis import (
-    anytime,
-    comparison,
-    description,
-    frames,
-    images,
-    sequential,
-    several,
-    verdicts,
-)
+from prunebench.harness.analysis import anytime, comparison, description, frames, images, sequential, several, verdicts
 from prunebench.harness.analysis.claims import findings, published, read, sha256
 from prunebench.harness.analysis.comparison import HEADLINE, Best
 from prunebench.harness.analysis.frames import Reading

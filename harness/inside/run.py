@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from prunebench.envs.tasks.preparation import forget_evaluator
 from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
+from prunebench.harness.inside.seeding import seed_everything
 from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
 from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
@@ -125,7 +122,7 @@ def _search(
         best = incumbent(seen)
         report(len(seen), best.accuracy if best else None, min(len(seen), replayed))
 
-    _seed_everything(run.seed)
+    seed_everything(run.seed)
     status.seconds["setup"] = time.perf_counter() - started
     recorder = Recorder(env, config.search_evaluations, journal.lines, journal.append, watch)
     agent = make_agent(seed=run.seed)
@@ -172,10 +169,3 @@ def _settle(status: Status, recorder: Recorder, lines: Sequence[Line]) -> None:
     status.lines = len(lines)
     status.seconds["closing"] = recorder.closing_seconds
     status.state = "done"
-
-
-def _seed_everything(seed: int) -> None:
-    """Seed the global generators: libraries draw from them."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

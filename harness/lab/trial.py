@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
@@ -17,6 +14,7 @@ from prunebench.envs.environment.toy import toy_env
 from prunebench.harness.analysis import anytime
 from prunebench.harness.experiments import registry
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder
+from prunebench.harness.inside.seeding import seed_everything
 from prunebench.harness.lab import recorded_tasks
 from prunebench.harness.processes.local import End, Job, JobCrash, Processes, cores
 from prunebench.harness.record.journal import Line, rank
@@ -75,20 +73,12 @@ def _search(report: Callable[[int], None], spec: AgentSpec, task: str, seed: int
         report(len(curve))
 
     make_agent = registry.factory(spec)
-    _seed_everything(seed)
+    seed_everything(seed)
     recorder = Recorder(environment(task), evaluations, watch=watch)
     with suppress(EvaluationsExhausted):
         make_agent(seed=seed).search(recorder, evaluations)
     recorder.finish()
     return curve
-
-
-def _seed_everything(seed: int) -> None:
-    """Seed the global generators: libraries draw from them."""
-    random.seed(seed)
-    np.random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
 
 
 def curves(

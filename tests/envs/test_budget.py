@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -199,3 +201,18 @@ def test_a_budget_that_need_not_be_filled_is_an_upper_bound(budget: Budget, data
 def test_a_budget_at_the_lower_bound_of_a_wide_layer_is_met_from_anywhere() -> None:
     budget = Budget(one_layer(4096), np.array([4096]), 1e-4, 1.0)
     assert budget.project([1.0]).tolist() == [1]
+
+
+@given(chains(), st.data())
+def test_what_a_layer_alone_changes_is_the_difference_of_two_costs(budget: Budget, data: st.DataObject) -> None:
+    counts, other = budget.counts(policy(data, budget)), budget.counts(policy(data, budget))
+    for layer, change in enumerate(budget.cost.change(counts, other - counts)):
+        changed = np.where(np.arange(len(counts)) == layer, other, counts)
+        assert change == slow_cost(budget, changed) - slow_cost(budget, counts)
+
+
+@given(chains(), st.data(), st.sampled_from(["wall", "project"]))
+def test_what_the_environment_realises_is_known_beforehand(budget: Budget, data: st.DataObject, mode: str) -> None:
+    wanted = policy(data, budget)
+    expected = slow_wall(budget, wanted) if mode == "wall" else budget.project(wanted).tolist()
+    assert replace(budget, mode=mode).realised(wanted).tolist() == expected

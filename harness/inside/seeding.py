@@ -1,0 +1,16 @@
+"""Seeds the generators that libraries draw from; agents have their own."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import numpy as np
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators; torch's only where somebody imported it."""
+    random.seed(seed)
+    np.random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
