@@ -71,7 +71,7 @@ class SignalAgent(AskTellAgent):
         signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
 
-    def __init__(self, *, seed: int, signal: Signal = "reward") -> None:
+    def __init__(self, *, seed: int, signal: Signal = "loss") -> None:
         super().__init__(seed=seed)
         check_signal(signal)
         self.signal = signal
@@ -89,9 +89,6 @@ class GeneratorAgent(SignalAgent):
         rng: the generator of everything random.
         seen: the policies that were evaluated.
     """
-
-    def __init__(self, *, seed: int, signal: Signal = "loss") -> None:
-        super().__init__(seed=seed, signal=signal)
 
     @abstractmethod
     def policies(self, info: Mapping[str, Any], evaluations: int) -> Generator[Counts, float, None]:

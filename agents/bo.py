@@ -10,7 +10,7 @@ from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 
 from prunebench.agents.base import SignalAgent
-from prunebench.agents.parts.outcomes import Signal, outcome
+from prunebench.agents.parts.outcomes import Signal, outcome, published
 from prunebench.agents.parts.proposal import PolicySpace, propose, propose_in_box
 from prunebench.agents.parts.seen import TRIES, Seen
 from prunebench.agents.parts.surrogate import PRESETS, PresetName, Surrogate, tolerant
@@ -29,13 +29,14 @@ class BOAgent(SignalAgent):
         initial: evaluations of the initial design (scrambled Sobol, shifted onto the budget; with ``gpyopt2021`` the
             plain sequence in the box, the same for every seed). Default: 10, but no more than a fifth of the run's
             evaluations and no fewer than 3.
-        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`. Default: the loss, but with
+            ``gpyopt2021`` the reward, as published.
     """
 
     def __init__(
-        self, *, seed: int, preset: PresetName = "modern", initial: int | None = None, signal: Signal = "reward"
+        self, *, seed: int, preset: PresetName = "modern", initial: int | None = None, signal: Signal | None = None
     ) -> None:
-        super().__init__(seed=seed, signal=signal)
+        super().__init__(seed=seed, signal=published(signal, preset == "gpyopt2021"))
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r}: expected one of {', '.join(PRESETS)}")
         if initial is not None and initial < 1:

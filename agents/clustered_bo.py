@@ -114,7 +114,7 @@ class ClusteredBOAgent(BOAgent):
         clusters: int | None = None,
         bridge: int | None = None,
         initial: int | None = None,
-        signal: Signal = "reward",
+        signal: Signal | None = None,
     ) -> None:
         model: PresetName = "gpyopt2021" if preset == "paper" else preset
         super().__init__(seed=seed, preset=model, initial=initial, signal=signal)

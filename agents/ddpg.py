@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import update_learning_rate
 
 from prunebench.agents.base import Agent
 from prunebench.agents.parts.episode_rewards import BATCH, Outcomes, settings
-from prunebench.agents.parts.outcomes import Signal, check_signal
+from prunebench.agents.parts.outcomes import Signal, check_signal, published
 
 ACTOR_RATE, CRITIC_RATE = 1e-4, 1e-3
 PAPER_WARMUP = 100
@@ -118,7 +118,8 @@ class DDPGAgent(LayerwiseAgent):
         preset: ``scaled``, whose warm-up is an eighth of the evaluations (AMC: 100 of 800), rounded up, but at least
             what fills one batch of 64 transitions; or ``paper``: 100 episodes, to be run with 800 evaluations.
         warmup: episodes of uniform actions, instead of the preset's.
-        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
+        signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`. Default: the loss, but with
+            ``paper`` the reward, as published.
     """
 
     def __init__(
@@ -127,12 +128,12 @@ class DDPGAgent(LayerwiseAgent):
         seed: int,
         preset: Literal["scaled", "paper"] = "scaled",
         warmup: int | None = None,
-        signal: Signal = "reward",
+        signal: Signal | None = None,
     ) -> None:
         if preset not in ("scaled", "paper"):
             raise ValueError(f"preset {preset!r}: expected one of scaled, paper")
         warmup = PAPER_WARMUP if warmup is None and preset == "paper" else warmup
-        super().__init__(seed=seed, warmup=warmup, signal=signal)
+        super().__init__(seed=seed, warmup=warmup, signal=published(signal, preset == "paper"))
 
     def learner(self, env: gymnasium.Env[Any, Any], layers: int, warmup: int) -> AMC:
         """AMC's DDPG."""

@@ -22,7 +22,7 @@ class SACAgent(LayerwiseAgent):
         signal: what is maximised, see :func:`prunebench.agents.parts.outcomes.outcome`.
     """
 
-    def __init__(self, *, seed: int, warmup: int | None = None, signal: Signal = "reward") -> None:
+    def __init__(self, *, seed: int, warmup: int | None = None, signal: Signal = "loss") -> None:
         super().__init__(seed=seed, warmup=warmup, signal=signal)
 
     def learner(self, env: gymnasium.Env[Any, Any], layers: int, warmup: int) -> SAC:

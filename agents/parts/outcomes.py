@@ -16,6 +16,13 @@ def check_signal(signal: str) -> None:
         raise ValueError(f"signal {signal!r}: expected one of {', '.join(SIGNALS)}")
 
 
+def published(signal: Signal | None, exactly: bool) -> Signal:
+    """The signal asked for; else the reward where an agent does ``exactly`` what was published, and the loss."""
+    if signal is not None:
+        return signal
+    return "reward" if exactly else "loss"
+
+
 def outcome(evaluation: Mapping[str, Any], signal: str) -> float:
     """What to maximise. It always is a finite number, and the worst there can be where the loss is none.
 
