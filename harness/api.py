@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError, HarnessError
@@ -25,6 +25,11 @@ from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
 from prunebench.harness.running.plan import Plan
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prunebench.harness.prune.result import Pruned
+
 __all__ = [
     "Experiment",
     "ExperimentConfig",
@@ -34,6 +39,7 @@ __all__ = [
     "finetune",
     "load",
     "merge",
+    "prune",
     "report",
     "score",
     "table",
@@ -244,3 +250,46 @@ def verify(
     if found.problem is not None:
         raise HarnessError(found.problem)
     return found.findings
+
+
+def prune(
+    model: str | nn.Module,
+    data: Any = "digits",
+    *,
+    preserve: float | None = None,
+    macs: float | str | None = None,
+    params: float | str | None = None,
+    latency_ms: float | str | None = None,
+    agent: str = "adaptive_clustered_bo",
+    evaluations: int = 100,
+    epochs: float | None = None,
+    threads: int = 1,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> Pruned:
+    """Prune one network to a budget: search, fine-tune, export, time. The same call again goes on where it stopped.
+
+    Args:
+        model: the dense network, trained: a live module, or a name as for ``--model``.
+        data: the name of a data set as for ``--dataset``; or a mapping with ``train``, ``test`` and, if any, ``reward``
+            and ``classes``, or the pair ``(train, test)``. A split is ``(pixels, labels)`` of arrays or tensors, or a
+            torch data set. Pixels are bytes, ``(N, S, S, 3)`` or ``(N, 3, S, S)``, or floating-point numbers made of
+            bytes, as ``ToTensor`` and ``Normalize`` do.
+        preserve: the budget as a fraction of the dense network's cost. One of the four budgets is given; without any
+            it is half of the MACs.
+        macs: the budget in MACs per image, as ``150e6`` or ``"150M"``.
+        params: the budget in parameters.
+        latency_ms: the budget in milliseconds per image, as the search times networks (in batches).
+        agent: what searches, with its options, as for ``--agents``.
+        evaluations: policies that it may try.
+        epochs: passes over the training images in fine-tuning; None is a quarter of the dense network's.
+        threads: of the search and of what is timed.
+        out: the folder of all files; by default one in ``results/``, named after network, data and budget.
+        **settings: other settings of the task or the budget, as ``weights="net.pt"``, ``scope="all"``,
+            ``cost="parameters"``; ``mean`` and ``std`` say how the network's images are normalised.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it.
+        prunebench.harness.processes.local.JobCrash: it failed for another reason.
+    """
+    raise NotImplementedError
