@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.envs.tasks.budgets import Limit
 from prunebench.harness import seeds
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
@@ -83,11 +84,21 @@ def extension(given: Mapping[str, Any]) -> Plan:
     located = existing.located()
     every = {seed for agent in located.agents for seed in located.all_seeds_of(agent.label)}
     settings.setdefault("seeds", seeds.write(every))
+    settings = _kept_budget(located, grid.one_budget(settings))
     task = replace(located.task, **{name: settings.pop(name) for name in list(settings) if name in grid.TASK})
     config = replace(located, task=task, **settings)
     configs.check(config)
     store.meet(existing.folder, config, adding=True)
     return Plan([Experiment(existing.folder, config)], execution, adding=True)
+
+
+def _kept_budget(existing: ExperimentConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, an absolute budget among them as the configuration's fields: the existing one's fraction is kept."""
+    budget = settings.get("preserve")
+    if not isinstance(budget, Limit):
+        return {**settings, **({"limit": None} if "preserve" in settings else {})}
+    found = {"cost": budget.cost, "limit": budget.limit, "preserve": existing.preserve}
+    return {**settings, **found}
 
 
 def _placed(cells: Sequence[ExperimentConfig], file: Path | None, out: str | None) -> list[Experiment]:
