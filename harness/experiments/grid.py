@@ -29,14 +29,16 @@ BUDGETS = ("preserve", *budgets.FORMS)
 
 
 def single(given: Mapping[str, Any]) -> ExperimentConfig:
-    """The one experiment of flags alone.
+    """The one experiment of flags or keywords alone.
 
     Raises:
-        ConfigError, TaskError: a setting is wrong.
+        ConfigError, TaskError: a setting is wrong, or there are several experiments.
     """
-    (config,) = expand(overridden({}, given))
-    configs.check(config)
-    return config
+    cells = expand(overridden({}, given))
+    if len(cells) > 1:
+        raise ConfigError(f"{', '.join(AXES)}: expected one experiment, not {len(cells)}")
+    configs.check(cells[0])
+    return cells[0]
 
 
 def expand(settings: Settings) -> list[ExperimentConfig]:
@@ -81,14 +83,21 @@ def one_budget(given: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 
 def overridden(settings: Settings, given: Mapping[str, Any]) -> Settings:
-    """Settings with those of the flags in their place. A model of the file that a flag names keeps its own options."""
+    """Settings with others in their place. A model of the file that is named there keeps its own options.
+
+    Args:
+        settings: of a file.
+        given: by flags or keywords; of :data:`AXES` one value, or a list.
+    """
     given = one_budget(given)
-    if isinstance(given.get("preserve"), Limit):  # which says itself what it limits
+    given = {name: [value] if name in AXES and not isinstance(value, list) else value for name, value in given.items()}
+    if any(isinstance(budget, Limit) for budget in given.get("preserve", ())):  # which says itself what it limits
         settings = {name: value for name, value in settings.items() if name != "cost"}
-    result = settings | {name: [value] if name in AXES else value for name, value in given.items()}
+    result = settings | given
     models = settings.get("model", [])
     if "model" in given:
-        models = [entry for entry in models if entry[0] == given["model"]] or [(given["model"], {})]
+        named = [entry if isinstance(entry, tuple) else (entry, {}) for entry in given["model"]]
+        models = [found for one in named for found in [entry for entry in models if entry[0] == one[0]] or [one]]
     if models:
         result["model"] = [
             (name, {key: value for key, value in own.items() if key not in given}) for name, own in models

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from prunebench.envs.data import datasets
 from prunebench.envs.errors import TaskError, check_choice
+from prunebench.envs.networks import models
 from prunebench.envs.tasks import budgets
 from prunebench.envs.tasks.budgets import Limit
 from prunebench.harness import seeds as sets
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import agent_options, agentspec, documents, execution
+from prunebench.harness.experiments import agent_options, agentspec, documents, execution, registry
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.experiments.config import ExperimentConfig
@@ -48,6 +50,35 @@ def read(path: Path) -> Settings:
     if controls and settings.get("agents"):
         settings["agents"] = configs.with_controls(settings["agents"])
     return settings
+
+
+def keywords(given: Mapping[str, Any], where: str) -> Settings:
+    """Settings as they are given from Python: paths, functions and classes, tuples too.
+
+    Args:
+        given: by their names.
+        where: they are given, for errors.
+
+    Raises:
+        ConfigError, TaskError: a name is unknown, a value of the wrong type, or a function or class one that no
+            process can import.
+    """
+    return _checked({name: _plain(name, value) for name, value in given.items()}, _TYPES, where)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as a file would have it."""
+    if isinstance(value, tuple | list):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if name == "model":
+        return models.named(value)
+    name_of = _NAMES.get(name)
+    return name_of(value) if name_of is not None and callable(value) else value
+
+
+_NAMES: dict[str, Callable[..., str]] = {"dataset": datasets.name_of, "agents": registry.name_of}
 
 
 def _as_asked(experiment: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.envs import extras
 from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display, watch
@@ -71,6 +72,7 @@ def export(
         HarnessError, TaskError: the user can mend it; nothing was written.
         JobCrash: it failed for another reason; nothing was written.
     """
+    extras.check("the export to ONNX", "export")
     experiment.check_paths()
     run = choose(experiment, agent, seed)
     folder = out or experiment.folder / "export" / f"{folder_name(run.agent)}-seed-{run.seed}"
