@@ -292,4 +292,16 @@ def prune(
         HarnessError, TaskError, BudgetError: the user can mend it.
         prunebench.harness.processes.local.JobCrash: it failed for another reason.
     """
-    raise NotImplementedError
+    from prunebench.harness.prune import handover
+
+    return handover.prune(
+        model,
+        data,
+        {"preserve": preserve, "macs": macs, "params": params, "latency_ms": latency_ms},
+        agent=agent,
+        evaluations=evaluations,
+        epochs=epochs,
+        threads=threads,
+        out=None if out is None else Path(out).expanduser(),
+        settings=settings,
+    )

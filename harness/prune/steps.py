@@ -1,0 +1,97 @@
+"""Prunes one network: search, fine-tuning, export and timing, report. What is done is not done again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import FinetuneSettings
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.prune import page
+from prunebench.harness.prune.result import NETWORK, Pruned, read
+from prunebench.harness.running.bench import bench
+from prunebench.harness.running.export import export
+from prunebench.harness.running.finetune import finetune
+
+if TYPE_CHECKING:
+    from prunebench.harness.display import Display
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.store import Experiment
+
+EXPORT = "prunebench.harness.inside.export:export_and_time"
+_UNPREDICTED = "cost 'latency'"  # how the refusal of a prediction that does not hold begins
+
+
+def default_folder(config: ExperimentConfig) -> Path:
+    """Where everything goes unless the user says so."""
+    folder = configs.default_folder(config)
+    return folder.with_name(f"prune-{folder.name}")
+
+
+def prune(
+    config: ExperimentConfig, folder: Path, *, epochs: float | None, command: str, display: Display, **work: Any
+) -> Pruned:
+    """Prune a network to a budget.
+
+    Args:
+        config: one agent, one seed.
+        folder: of the search and of all else.
+        epochs: of fine-tuning; None is a quarter of the dense network's, 0 none at all.
+        command: as it was typed.
+        display: shows progress.
+        **work: functions that take the place of the search's, see :func:`prunebench.harness.running.bench.bench`.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it.
+        UnmetError: the search or the fine-tuning failed, or no network is as fast.
+        JobCrash: another step failed.
+    """
+    settings = FinetuneSettings(epochs or None)
+    settings.check()
+    experiment = _searched(config, folder, command, display, work)
+    if epochs != 0:
+        tuned = finetune(experiment, settings, jobs=1, display=display)
+        _check(tuned.failed, "fine-tuning")
+    if not _exported(experiment):
+        shutil.rmtree(folder / NETWORK, ignore_errors=True)
+        export(experiment, out=folder / NETWORK, display=display, work=EXPORT)
+    pruned = read(folder)
+    page.write(pruned)
+    return pruned
+
+
+def _searched(
+    config: ExperimentConfig, folder: Path, command: str, display: Display, work: dict[str, Any]
+) -> Experiment:
+    try:
+        session = bench(config, folder, execution=Execution(jobs=1), command=command, display=display, **work)
+    except HarnessError as error:
+        if str(error).startswith(_UNPREDICTED):
+            raise ConfigError(
+                f"{error}. On a busy machine latency cannot be predicted: try again when it is idle, or give --macs or "
+                "--preserve, and a smaller one until the measured latency of the summary is low enough"
+            ) from None
+        raise
+    _check({name: why for name, why in session.failed.items() if "latency" not in name}, "the search")
+    return session.experiment
+
+
+def _check(failed: dict[str, str], what: str) -> None:
+    for why in failed.values():
+        raise UnmetError(f"{what} failed: {why}")
+
+
+def _exported(experiment: Experiment) -> bool:
+    """Whether the network that search and fine-tuning have left is exported already."""
+    try:
+        facts = read(experiment.folder).facts
+    except HarnessError:
+        return False
+    (run,) = experiment.runs()
+    tuned = run.finetuned()
+    origin = facts["origin"]
+    same = origin["evaluation"] == run.status().incumbent and "onnxruntime" in facts
+    return same and origin["finetuning"] == (tuned and tuned.settings)
