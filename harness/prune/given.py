@@ -9,7 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +71,7 @@ class Given:
 
     def __init__(self, model: str | nn.Module, data: Any, mean: Colours, std: Colours) -> None:
         self._digest = hashlib.sha256()
+        self._name = "given"
         self._network = None if isinstance(model, str) else self._pickled(model)
         self._images = None if isinstance(data, str) else self._arrays(data, mean, std)
 
@@ -100,10 +103,29 @@ class Given:
         with whole(folder / f"{self._module}.py") as file:
             file.write(_SOURCE.encode())
 
+    def check(self, size: int) -> None:
+        """Raise ConfigError unless the network that the processes get says the same of an image of ``size`` pixels.
+
+        What the network itself raises is left to the search, which says more of it.
+        """
+        if self._network is None:
+            return
+        import torch
+
+        from prunebench.envs.networks.baked import example_image
+
+        with torch.no_grad(), suppress(RuntimeError):
+            here, there = (model(example_image(size)) for model in (self._own, pickle.loads(self._network)))
+            if not torch.allclose(here, there, equal_nan=True):
+                raise ConfigError(
+                    f"model {type(self._own).__name__}: it computes something else each time, or once it was saved and "
+                    "read again: expected a network that is the same in every process"
+                )
+
     @property
     def _module(self) -> str:
         """A module of another name for whatever is other: Python keeps a module that it has imported."""
-        return f"given_{self._digest.hexdigest()[:10]}"
+        return f"{self._name}_{self._digest.hexdigest()[:8]}"
 
     def _pickled(self, model: nn.Module) -> bytes:
         from torch import nn
@@ -114,8 +136,8 @@ class Given:
             raise ConfigError(f"model is {type(model).__name__}: expected a torch.nn.Module, or a network's name")
         own = copy.deepcopy(unwrapped(model)).cpu().eval()
         content = _dumped(own)
-        _check_same(own, content)
-        self._state = own.state_dict()
+        self._own, self._state = own, own.state_dict()
+        self._name = re.sub(r"\W|^_+", "", type(model).__name__.lower(), flags=re.ASCII) or "given"
         self._digest.update(repr(own).encode())
         for name, tensor in self._state.items():
             self._digest.update(name.encode())
@@ -158,13 +180,3 @@ def _dumped(model: nn.Module) -> bytes:
             f"model {type(model).__name__} cannot be handed to other processes ({reason(error)}): name it as "
             "package.module:function, with weights="
         ) from error
-
-
-def _check_same(model: nn.Module, content: bytes) -> None:
-    """Raise ConfigError unless what comes out of the pickle has the same weights, and code that runs on them."""
-    import torch
-
-    again = pickle.loads(content)
-    for (name, one), other in zip(model.state_dict().items(), again.state_dict().values(), strict=True):
-        if not torch.equal(one, other) and not one.isnan().any():
-            raise ConfigError(f"model {type(model).__name__}: {name} is another when it is read again")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.errors import check_choice
 from prunebench.envs.tasks import budgets
+from prunebench.envs.tasks.task import load_data
 from prunebench.harness.display import display
 from prunebench.harness.experiments import agentspec, grid
 from prunebench.harness.prune import steps
@@ -70,6 +71,7 @@ def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epoc
             given.write(place)
             store.make_given_importable(folder)
         config = grid.single(known)
+        given.check(load_data(config.task).image_size)
         with display() as shown:
             return steps.prune(config, folder, epochs=epochs, command="prunebench.prune(...)", display=shown)
     except BaseException:
