@@ -14,7 +14,7 @@ from prunebench.harness.commands.flags import BUDGET_OPTIONS, TASK_OPTIONS, expl
 from prunebench.harness.display import display
 from prunebench.harness.experiments import agentspec, grid
 from prunebench.harness.experiments.config import ExperimentConfig
-from prunebench.harness.prune import steps
+from prunebench.harness.prune import steps, summary_page
 
 _AGENT = "adaptive_clustered_bo"
 
@@ -63,7 +63,7 @@ def command(
     folder = steps.default_folder(config) if out is None else Path(out).expanduser()
     with display() as shown:
         typed = shlex.join(["prunebench", *sys.argv[1:]])
-        pruned = steps.prune(config, folder, epochs=epochs, command=typed, display=shown)
+        pruned = steps.prune(config, folder, epochs=epochs, command=typed, display=shown, page=summary_page.write)
     click.echo(pruned.text())
     if pruned.unmet:
         click.echo(f"prunebench: error: {pruned.unmet}", err=True)

@@ -12,7 +12,7 @@ from prunebench.envs.tasks import budgets
 from prunebench.envs.tasks.task import load_data
 from prunebench.harness.display import display
 from prunebench.harness.experiments import agentspec, grid
-from prunebench.harness.prune import steps
+from prunebench.harness.prune import steps, summary_page
 from prunebench.harness.prune.given import Given
 from prunebench.harness.record import store
 
@@ -73,7 +73,14 @@ def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epoc
         config = grid.single(known)
         given.check(load_data(config.task).image_size)
         with display() as shown:
-            return steps.prune(config, folder, epochs=epochs, command="prunebench.prune(...)", display=shown)
+            return steps.prune(
+                config,
+                folder,
+                epochs=epochs,
+                command="prunebench.harness.api.prune(...)",
+                display=shown,
+                page=summary_page.write,
+            )
     except BaseException:
         if given.files and not (folder / store.NAME).is_file():  # nothing is left of what could not be begun
             shutil.rmtree(place, ignore_errors=True)

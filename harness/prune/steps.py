@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.prune import page
 from prunebench.harness.prune.result import NETWORK, Pruned, read
 from prunebench.harness.running.bench import bench
 from prunebench.harness.running.export import export
@@ -32,7 +32,13 @@ def default_folder(config: ExperimentConfig) -> Path:
 
 
 def prune(
-    config: ExperimentConfig, folder: Path, *, epochs: float | None, command: str, display: Display, **work: Any
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    epochs: float | None,
+    command: str,
+    display: Display,
+    page: Callable[[Pruned], object],
 ) -> Pruned:
     """Prune a network to a budget.
 
@@ -42,7 +48,7 @@ def prune(
         epochs: of fine-tuning; None is a quarter of the dense network's, 0 none at all.
         command: as it was typed.
         display: shows progress.
-        **work: functions that take the place of the search's, see :func:`prunebench.harness.running.bench.bench`.
+        page: writes the page, at the end.
 
     Raises:
         HarnessError, TaskError, BudgetError: the user can mend it.
@@ -51,7 +57,7 @@ def prune(
     """
     settings = FinetuneSettings(epochs or None)
     settings.check()
-    experiment = _searched(config, folder, command, display, work)
+    experiment = _searched(config, folder, command, display)
     if epochs != 0:
         tuned = finetune(experiment, settings, jobs=1, display=display)
         _check(tuned.failed, "fine-tuning")
@@ -59,15 +65,13 @@ def prune(
         shutil.rmtree(folder / NETWORK, ignore_errors=True)
         export(experiment, out=folder / NETWORK, display=display, work=EXPORT)
     pruned = read(folder)
-    page.write(pruned)
+    page(pruned)
     return pruned
 
 
-def _searched(
-    config: ExperimentConfig, folder: Path, command: str, display: Display, work: dict[str, Any]
-) -> Experiment:
+def _searched(config: ExperimentConfig, folder: Path, command: str, display: Display) -> Experiment:
     try:
-        session = bench(config, folder, execution=Execution(jobs=1), command=command, display=display, **work)
+        session = bench(config, folder, execution=Execution(jobs=1), command=command, display=display)
     except HarnessError as error:
         if str(error).startswith(_UNPREDICTED):
             raise ConfigError(

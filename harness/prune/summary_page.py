@@ -25,7 +25,7 @@ def write(pruned: Pruned) -> Path:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    template = files("prunebench.harness.prune").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    template = files("prunebench.harness.prune").joinpath("summary_page.html.jinja").read_text(encoding="utf-8")
     kept = pruned.facts["channels"]
     text = environment.from_string(template).render(
         title=pruned.headline,
