@@ -65,7 +65,8 @@ def _named(model: Any, data: Any, given: Given, known: Mapping[str, Any]) -> Pat
 
 
 def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epochs: float | None) -> Pruned:
-    store.is_free(folder)
+    (config,) = grid.expand(grid.overridden({}, known))
+    store.meet(folder, config)  # before anything is written into what another call has left
     try:
         if given.files:
             given.write(place)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from prunebench.envs.data import datasets
 from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.prune.result import NETWORK, Pruned, read
 from prunebench.harness.running.bench import bench
-from prunebench.harness.running.export import export
+from prunebench.harness.running.export import choose, export
 from prunebench.harness.running.finetune import finetune
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ def prune(
     """
     settings = FinetuneSettings(epochs or None)
     settings.check()
+    _check_single(config)
+    if epochs != 0:
+        _check_trained_on(config.task.dataset)
     experiment = _searched(config, folder, command, display)
     if epochs != 0:
         tuned = finetune(experiment, settings, jobs=1, display=display)
@@ -67,6 +72,16 @@ def prune(
     pruned = read(folder)
     page(pruned)
     return pruned
+
+
+def _check_single(config: ExperimentConfig) -> None:
+    if len(config.agents) > 1:
+        raise ConfigError(f"agent {' '.join(agent.label for agent in config.agents)!r}: expected one")
+
+
+def _check_trained_on(dataset: str) -> None:
+    if not resolve_name(datasets.known(dataset).source).epochs:
+        raise ConfigError(f"dataset {dataset!r} is not trained on: expected --epochs 0, which leaves fine-tuning out")
 
 
 def _searched(config: ExperimentConfig, folder: Path, command: str, display: Display) -> Experiment:
@@ -94,8 +109,7 @@ def _exported(experiment: Experiment) -> bool:
         facts = read(experiment.folder).facts
     except HarnessError:
         return False
-    (run,) = experiment.runs()
-    tuned = run.finetuned()
-    origin = facts["origin"]
-    same = origin["evaluation"] == run.status().incumbent and "onnxruntime" in facts
-    return same and origin["finetuning"] == (tuned and tuned.settings)
+    run = choose(experiment, None, None)
+    tuned, origin = run.finetuned(), facts["origin"]
+    found = (origin["agent"], origin["seed"], origin["evaluation"], origin["finetuning"])
+    return "onnxruntime" in facts and found == (run.agent, run.seed, run.status().incumbent, tuned and tuned.settings)

@@ -181,19 +181,6 @@ def _left_behind(path: Path) -> bool:
     return path.name in (_LOCK, GIVEN) or (path.name.startswith(".") and path.suffix == DRAFT)
 
 
-def is_free(folder: Path) -> bool:
-    """Whether a folder is there for a new experiment, and not because it holds one.
-
-    Raises:
-        ConfigError: it holds something else.
-    """
-    if not folder.exists() or (folder.is_dir() and all(map(_left_behind, folder.iterdir()))):
-        return True
-    if not (folder / NAME).is_file():
-        raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")
-    return False
-
-
 def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Experiment | None:
     """The experiment that a folder holds already, with the runs asked for; None where there is none yet.
 
@@ -205,8 +192,10 @@ def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Exp
     Raises:
         ConfigError: the folder holds something else, or the experiment differs in more than that.
     """
-    if is_free(folder):
+    if not folder.exists() or (folder.is_dir() and all(map(_left_behind, folder.iterdir()))):
         return None
+    if not (folder / NAME).is_file():
+        raise ConfigError(f"out {str(folder)!r} exists and is no experiment: expected a new or an empty folder")
     existing = load(folder)
     if changes := configs.differences(existing.config, wanted, existing.origin, adding=adding):
         raise ConfigError(

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from prunebench.harness import api
-from prunebench.harness.errors import ConfigError
-from prunebench.harness.prune import pixels
+from prunebench.harness import api, cli
+from prunebench.harness.errors import ConfigError, UnmetError
+from prunebench.harness.prune import pixels, steps
 from prunebench.harness.prune.given import Given
 from prunebench.harness.prune.result import Pruned
 from prunebench.harness.record.store import Experiment
@@ -173,6 +173,46 @@ def test_a_network_that_cannot_be_handed_over_is_refused_and_nothing_written(tmp
     with pytest.raises(ValueError, match="setting 'shape' is unknown"):
         api.prune("resnet20", shape=3, out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        ("--model resnet20", 1, "latency-ms 1: as fast is no network"),
+        ("--macs 1M --params 1M", 2, "macs and params are budgets both"),
+        ("--agent sampler,slow", 2, "agent 'sampler slow': expected one"),
+        ("--dataset imagenet --data {data}", 2, "is not trained on: expected --epochs 0"),
+    ],
+)
+def test_refusals_are_one_line(
+    flags: str,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unmet(*args: Any, **kwargs: Any) -> None:
+        raise UnmetError("latency-ms 1: as fast is no network")
+
+    monkeypatch.setattr(steps, "bench", unmet)
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+    with pytest.raises(SystemExit) as end:
+        cli.main(
+            [
+                "prune",
+                "--agent",
+                "sampler",
+                "--out",
+                str(tmp_path / "out"),
+                *flags.format(data=tmp_path / "data").split(),
+            ]
+        )
+    line = capsys.readouterr().err
+    assert (end.value.code, line.count("\n")) == (code, 1)
+    assert words in line
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("milliseconds", "unmet"), [(1.0, None), (0.7, "ask for 0.544")])
