@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from prunebench.envs.networks import models
 from prunebench.harness.display import display
 from prunebench.harness.errors import HarnessError
 from prunebench.harness.experiments import config as configs
@@ -286,4 +287,16 @@ def prune(
         HarnessError, TaskError, BudgetError: the user can mend it.
         prunebench.harness.processes.local.JobCrash: it failed for another reason.
     """
-    raise NotImplementedError
+    from prunebench.harness.prune import handover
+
+    return handover.prune(
+        models.named(model) if isinstance(model, str) else model,
+        data,
+        {"preserve": preserve, "macs": macs, "params": params, "latency_ms": latency_ms},
+        agent=agent,
+        evaluations=evaluations,
+        epochs=epochs,
+        threads=threads,
+        out=None if out is None else Path(out).expanduser(),
+        settings=settings,
+    )

@@ -15,7 +15,7 @@ from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments.agentspec import folder_name
-from prunebench.harness.processes.local import Job, Processes
+from prunebench.harness.processes.local import Function, Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
 from prunebench.harness.record.journal import rank
 
@@ -58,6 +58,7 @@ def export(
     seed: int | None = None,
     out: Path | None = None,
     display: Display,
+    work: Function = "prunebench.harness.inside.export:export_one",
 ) -> Exported:
     """Write the network of one run into a folder, fine-tuned where it has been, and measure its latency.
 
@@ -67,6 +68,7 @@ def export(
         seed: the run's seed; None is that of the best run.
         out: the folder; None is ``export/<agent>-seed-<k>`` in the experiment's.
         display: shows progress.
+        work: writes the files, in a process.
 
     Raises:
         HarnessError, TaskError: the user can mend it; nothing was written.
@@ -81,7 +83,7 @@ def export(
     draft = folder.with_name(f".{folder.name}.{os.getpid()}{DRAFT}")
     job = Job(
         "export",
-        "prunebench.harness.inside.export:export_one",
+        work,
         (experiment.located(), experiment.folder, run.agent, run.seed, draft),
     )
     made = _missing_parents(folder)
