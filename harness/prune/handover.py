@@ -78,7 +78,7 @@ def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epoc
                 config,
                 folder,
                 epochs=epochs,
-                command="prunebench.harness.api.prune(...)",
+                command="prunebench.prune(...)",
                 display=shown,
                 page=summary_page.write,
             )
