@@ -14,7 +14,7 @@ flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
 folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export study test test-slow faults ray lint format perf latency fitted clean
+.PHONY: help bench table report finetune export study test test-slow faults ray docs lint format perf latency fitted clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -23,14 +23,13 @@ help:  ## list the targets
 	@echo 'Example: make bench MODEL=resnet56 AGENTS="bo clustered_bo" SEEDS=5 EVALUATIONS=200'
 
 # torch and torchvision come together from the registry; exact versions stand in constraints.txt.
+UV := $(shell command -v uv 2>/dev/null)
+PIP := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+installed = $(PIP) -c constraints.txt --editable '.[$(1)]'
+comma := ,
 $(READY): pyproject.toml constraints.txt
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv venv --quiet --allow-existing --python '>=3.11' $(VENV) && \
-	  uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'; \
-	else \
-	  python3 -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'; \
-	fi
+	@$(if $(UV),uv venv --quiet --allow-existing --python '>=3.11',python3 -m venv) $(VENV)
+	@$(call installed,dev)
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true  # imports take a third of the time
 	@touch $(READY)
 
@@ -68,9 +67,11 @@ faults: $(READY)  ## run the whole table of faults against the real command (abo
 	@cd tests && ../$(BIN)/python -m faults $(PARTS)
 
 ray: $(READY)  ## install Ray, for `prunebench bench --engine ray`
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev,ray]'; \
-	else $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'; fi
+	@$(call installed,dev$(comma)ray)
+
+docs: $(READY)  ## build the documentation as a site, in site/
+	@$(call installed,dev$(comma)docs)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo 'the documentation: site/index.html'
 
 lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -88,5 +89,5 @@ latency: $(READY)  ## measure how well latency can be predicted from channel cou
 	@$(BIN)/python -m prunebench.harness.perf.latency $(call flag,MODEL) $(call flag,SCOPE)
 
 clean:  ## remove the virtual environment and caches (results stay)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache build dist site src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,6 +61,23 @@ class Named:
             raise TaskError(f"{self.what} {name!r}: {missing}")
         return found
 
+    def name_of(self, found: Callable[..., Any]) -> str:
+        """The name of a function or class by which other processes can import it.
+
+        Raises:
+            TaskError: there is none, as of a lambda, of what stands in another function, or in a notebook.
+        """
+        own_name = getattr(found, "__qualname__", type(found).__name__)
+        module = _module_of(found)
+        if module is not None and own_name.isidentifier():
+            name = f"{module}:{own_name}"
+            self.check(name)
+            return name
+        raise TaskError(
+            f"{self.what} {own_name!r}: every run is a process of its own, which cannot import it from here: "
+            f"expected a {self.kind} at the top of a file, as {self.example}"
+        )
+
     def _split(self, name: str) -> tuple[str, str]:
         """Module and name within it; makes the working folder importable, after what is installed: it hides nothing."""
         match = _NAME.fullmatch(name)
@@ -73,6 +90,15 @@ class Named:
     def _missing(self, name: str, module: str) -> TaskError:
         where = _hidden(module) or f" among the installed packages or in {os.getcwd()!r}"
         return TaskError(f"{self.what} {name!r}: no module {module!r}{where}")
+
+
+def _module_of(found: Callable[..., Any]) -> str | None:
+    """The module that something stands in; of a script that is being run its file's name. None in a notebook."""
+    module = getattr(found, "__module__", None)
+    if module != "__main__":
+        return module
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(script).stem if script is not None and Path(script).suffix == ".py" else None
 
 
 def _found(package: str) -> ModuleSpec | None:

@@ -1,21 +1,23 @@
-"""The command as functions, for Python, thin and with plain signatures. See docs/python.md.
+"""What ``import prunebench`` offers: the command as functions, thin and with plain signatures. See docs/python.md.
 
 The work is done in processes that import the calling script anew, so a script calls these functions under
-``if __name__ == "__main__":``.
+``if __name__ == "__main__":``. A notebook needs nothing of the kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, Unpack
 
+from prunebench.envs.networks import models
 from prunebench.harness.display import display
-from prunebench.harness.errors import ConfigError, HarnessError
+from prunebench.harness.errors import HarnessError
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.experiments.execution import Execution
-from prunebench.harness.record import folders, merging, store
+from prunebench.harness.record import folders as searched
+from prunebench.harness.record import merging, store
 from prunebench.harness.record.findings import Finding
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import bench as benches
@@ -23,189 +25,181 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
-from prunebench.harness.running.plan import Plan
+from prunebench.harness.settings import BenchSettings, BudgetSettings
 
-__all__ = [
-    "Experiment",
-    "ExperimentConfig",
-    "bench",
-    "export",
-    "find",
-    "finetune",
-    "load",
-    "merge",
-    "report",
-    "score",
-    "table",
-    "verify",
-]
+if TYPE_CHECKING:
+    from torch import nn
 
-find = folders.find
+    from prunebench.harness.prune.result import Pruned
+    from prunebench.harness.report.bench_results import BenchResults
+
+_ASIDE = ("until_decided", "max_seeds", "claims", "add_agents")  # settings that no file has
 
 
-@overload
-def bench(
-    what: ExperimentConfig, out: str | Path | None = None, jobs: int | None = None, add_agents: bool = False
-) -> Experiment: ...
-
-
-@overload
-def bench(what: str | Path, out: str | Path | None = None, jobs: int | None = None) -> list[Experiment]: ...
-
-
-def bench(
-    what: ExperimentConfig | str | Path,
-    out: str | Path | None = None,
-    jobs: int | None = None,
-    add_agents: bool = False,
-) -> Experiment | list[Experiment]:
-    """Run what is still missing of an experiment, or of the experiments in a file.
+def bench(file: str | Path | None = None, **settings: Unpack[BenchSettings]) -> BenchResults:
+    """Run every agent with every seed, as ``prunebench bench`` does. The same call again goes on where it stopped.
 
     Args:
-        what: an experiment's configuration, whose agents are taken as they are; or the path of a file, as for
-            ``prunebench bench FILE``.
-        out: the experiment's folder, or the one that holds those of several; as the command chooses it where None.
-        jobs: runs at a time; as many as there are cores for where None.
-        add_agents: whether agents of a configuration may join the experiment that ``out`` holds.
+        file: a YAML file of settings; keywords take the place of what it says.
+        **settings: the command's options by their names, all of them optional. The most common:
+
+            - ``model``: the network: a name, or a function of your own; a list is an experiment each
+            - ``dataset`` and ``data``, ``weights``: the images and where they are, the dense network's checkpoint
+            - ``agents``: names as on the command line, or classes; the controls join
+            - ``seeds``, ``evaluations``: how many runs of each agent, and how many policies each may try
+            - ``preserve``: the budget, as a fraction of the dense network's cost; a list is an experiment each
+            - ``jobs``: runs at a time
+            - ``out``: the experiment's folder
 
     Returns:
-        The experiment, or those of the file in order. Runs that failed are in it: see the statuses of ``runs()``.
+        What was found, of runs that were there before too. Runs that failed do not raise: see ``failed``, and the
+        column ``error`` of ``runs``.
 
     Raises:
-        HarnessError, TaskError, BudgetError: the user can mend it. One of several experiments does not cost the others.
+        ValueError: the user can mend it (HarnessError, TaskError, BudgetError); one line says what is wrong.
         prunebench.harness.processes.local.JobCrash: the preparation failed for another reason.
     """
     from prunebench.harness.report.tables import table_list
 
-    if isinstance(what, ExperimentConfig):
-        configs.check(what)
-        folder = configs.default_folder(what) if out is None else Path(out).expanduser()
-        plan = Plan([Experiment(folder, what)], Execution(jobs), adding=add_agents)
-    elif add_agents:
-        raise ConfigError(f"add_agents: expected a configuration, not a file, {str(what)!r}")
-    else:
-        given = {"out": None if out is None else str(out), "jobs": jobs}
-        plan = plans.plan(Path(what).expanduser(), {name: value for name, value in given.items() if value is not None})
-    command = f"prunebench.harness.api.bench({str(what)!r})"
-    outcomes = list(sessions.run(plan, command, tables=table_list.rebuild, work=benches.bench))
+    plan = plans.asked(None if file is None else Path(file).expanduser(), _given(settings))
+    outcomes = list(sessions.run(plan, _call(file, settings), tables=table_list.rebuild, work=benches.bench))
     if problems := [f"{o.experiment.folder}: {o.problem}" for o in outcomes if o.problem is not None]:
         raise HarnessError("; ".join(problems))
-    experiments = [outcome.session.experiment for outcome in outcomes if outcome.session is not None]
-    return experiments[0] if isinstance(what, ExperimentConfig) else experiments
+    done = [outcome.session for outcome in outcomes if outcome.session is not None]
+    failed = {name: why for session in done for name, why in session.failed.items()}
+    return _results([session.experiment for session in done], failed=failed)
 
 
-def load(folder: str | Path) -> Experiment:
-    """The experiment in a folder, finished or not.
-
-    Raises:
-        ConfigError: there is none.
-        StoreError: its configuration is damaged.
-    """
-    return store.load(Path(folder))
-
-
-def merge(experiments: Sequence[Experiment], out: str | Path) -> Experiment:
-    """Copy the runs of several experiments of one task into a new one, in a new or empty folder, and return it.
-
-    Raises:
-        HarnessError: they are not of one task, or contradict each other, see
-            :func:`prunebench.harness.record.merging.merge`; nothing was written.
-    """
-    folder = Path(out).expanduser()
-    merging.merge(experiments, folder, f"prunebench.harness.api.merge(..., {str(out)!r})")
-    return store.load(folder)
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as ``prunebench bench`` has them from its options."""
+    aside = {name: settings[name] for name in _ASIDE if name in settings}
+    given = gridfile.keywords({name: value for name, value in settings.items() if name not in aside}, "bench:")
+    if given.get("agents") and not aside.get("add_agents"):
+        given["agents"] = configs.with_controls(given["agents"])
+    return given | aside
 
 
-def table(experiments: Experiment | Sequence[Experiment], form: str = "terminal") -> str:
-    """The table of one or several experiments as ``terminal``, ``markdown``, ``csv`` or ``latex``.
-
-    Raises:
-        TaskError: there is no such form.
-        StoreError: a file of an experiment is damaged.
-    """
-    from prunebench.envs.errors import check_choice
-    from prunebench.harness.analysis.results import Results
-    from prunebench.harness.report.tables import table_list
-
-    check_choice("form", form, table_list.FORMATS)
-    return table_list.render(Results(_several(experiments)), form)
+def _call(file: str | Path | None, settings: Mapping[str, Any]) -> str:
+    given = [*([repr(str(file))] if file is not None else []), *(f"{name}={settings[name]!r}" for name in settings)]
+    return f"prunebench.bench({', '.join(given)})"
 
 
-def _several(experiments: Experiment | Sequence[Experiment]) -> Sequence[Experiment]:
-    return [experiments] if isinstance(experiments, Experiment) else experiments
-
-
-def report(
-    experiments: Experiment | Sequence[Experiment],
-    path: str | Path | None = None,
-    *,
+def load_results(
+    *folders: str | Path,
     reference: str | None = None,
     targets: Sequence[float] = (),
     claims: str | Path | None = None,
-) -> Path:
-    """Write tables, figures and the report of one or several experiments.
+) -> BenchResults:
+    """The results in folders, of finished experiments or not.
 
-    See :class:`prunebench.harness.analysis.results.Results` and :func:`prunebench.harness.report.page.write`.
+    Args:
+        *folders: each an experiment's, or one that holds some; none is the newest experiment under ``results/``.
+        reference: the agent that others are compared with; the last one named where None.
+        targets: accuracies (%): the report says how long each agent took to reach them.
+        claims: a YAML file of your own claims, which take the place of the published ones.
+
+    Raises:
+        ValueError: there is no experiment, a file of one is damaged, or an argument is wrong.
     """
-    from prunebench.harness.analysis.results import Results
-    from prunebench.harness.report import page as reports
-
-    results = Results(_several(experiments), reference, targets, None if claims is None else Path(claims))
-    return reports.write(results, None if path is None else Path(path))
+    return _results(searched.find(folders), reference, targets, None if claims is None else Path(claims).expanduser())
 
 
-def finetune(experiment: Experiment, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:
+def _results(
+    experiments: Sequence[Experiment],
+    reference: str | None = None,
+    targets: Sequence[float] = (),
+    claims: Path | None = None,
+    failed: Mapping[str, str] | None = None,
+) -> BenchResults:
+    from prunebench.harness.analysis.results import Results  # pandas takes a second
+    from prunebench.harness.report.bench_results import BenchResults
+
+    return BenchResults(Results(experiments, reference, targets, claims), failed)
+
+
+def _experiment(source: str | Path | BenchResults) -> Experiment:
+    return store.load(Path(source)) if isinstance(source, str | Path) else source.experiment
+
+
+def merge(*sources: str | Path | BenchResults, out: str | Path) -> BenchResults:
+    """Copy the runs of several experiments of one task into a new one, in a new or empty folder.
+
+    Args:
+        *sources: folders, each of an experiment or holding some, or results.
+        out: the new experiment's folder.
+
+    Raises:
+        ValueError: they are not of one task, or contradict each other, see
+            :func:`prunebench.harness.record.merging.merge`; nothing was written.
+    """
+    parts = [
+        part
+        for source in sources
+        for part in (searched.find([source]) if isinstance(source, str | Path) else source.experiments)
+    ]
+    folder = Path(out).expanduser()
+    merging.merge(parts, folder, f"prunebench.merge(..., out={str(out)!r})")
+    return _results([store.load(folder)])
+
+
+def finetune(source: str | Path | BenchResults, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:
     """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
 
     Args:
-        experiment: whose runs.
+        source: the experiment's folder, or its results.
         epochs: passes over the training split; None is a quarter of the dense network's.
         jobs: runs at a time; as many as there are cores for where None.
 
     Raises:
-        HarnessError, TaskError: the user can mend it; nothing was written.
+        ValueError: the user can mend it; nothing was written.
     """
     from prunebench.harness.experiments.config import FinetuneSettings
     from prunebench.harness.running.finetune import finetune as work
 
+    experiment = _experiment(source)
     at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
         return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
 
 
 def export(
-    experiment: Experiment, agent: str | None = None, seed: int | None = None, out: str | Path | None = None
+    source: str | Path | BenchResults,
+    agent: str | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
 ) -> Path:
     """Write the pruned network of one run as safetensors and ONNX, and return the folder.
 
     Args:
-        experiment: whose run.
+        source: the experiment's folder, or its results.
         agent: the agent's label; None leaves the choice to the accuracy on the reward split.
         seed: the run's seed; None is that of the best run.
         out: the folder; None is one in the experiment's.
 
     Raises:
-        HarnessError, TaskError: the user can mend it; nothing was written.
+        ValueError: the user can mend it; nothing was written.
     """
     from prunebench.harness.running.export import export as work
 
+    folder = None if out is None else Path(out).expanduser()
     with display() as shown:
-        return work(
-            experiment, agent=agent, seed=seed, out=None if out is None else Path(out).expanduser(), display=shown
-        ).folder
+        return work(_experiment(source), agent=agent, seed=seed, out=folder, display=shown).folder
 
 
 def score(
     policy: Sequence[float] | Mapping[str, Sequence[float]] | str | Path,
-    config: ExperimentConfig | Experiment,
+    source: str | Path | BenchResults | None = None,
+    *,
     clip: bool = False,
+    **settings: Unpack[BudgetSettings],
 ) -> dict[str, Any]:
     """Score one policy on the reward split; nothing is written but the cache.
 
     Args:
         policy: preserve ratios, a mapping with ``ratios`` or ``channels``, or the path of a file with one of these.
-        config: task and budget, or an experiment that has them.
+        source: an experiment whose settings are used: its folder, or its results.
         clip: whether the policy is realised within the budget, as in a search; else as it is.
+        **settings: without ``source``: network, data and budget, as for :func:`bench`.
 
     Returns:
         ``channels``, ``realised`` (ratios), ``accuracy``, ``loss``, ``macs``, ``parameters``, ``cost`` (of what is
@@ -213,9 +207,12 @@ def score(
         parameters), and what else the environment says of an evaluation.
 
     Raises:
-        HarnessError, TaskError, BudgetError: the policy is not one of this network, or the task cannot be set up.
+        ValueError: the policy is not one of this network, or the task cannot be set up.
     """
-    config = scoring.settings(config) if isinstance(config, Experiment) else config
+    if source is not None and settings:
+        raise HarnessError(f"score: the settings are those of the experiment: leave out {', '.join(settings)}")
+    given = gridfile.keywords(settings, "score:")
+    config = grid.single(given) if source is None else scoring.settings(_experiment(source))
     configs.check(config)
     wanted = scoring.read(Path(policy).expanduser()) if isinstance(policy, str | Path) else scoring.checked(policy)
     with display() as shown:
@@ -223,24 +220,83 @@ def score(
 
 
 def verify(
-    folder: str | Path | Experiment, data: str | Path | None = None, weights: str | Path | None = None
+    source: str | Path | BenchResults, data: str | Path | None = None, weights: str | Path | None = None
 ) -> list[Finding]:
     """Make again what an experiment's files say, and return what is wrong; nothing is written.
 
     Args:
-        folder: the experiment's, or the experiment.
+        source: the experiment's folder, or its results.
         data: where its images are here, if not where they were.
         weights: where the dense network's checkpoint is here, likewise.
 
+    Returns:
+        What is wrong, an object each with ``file``, ``field``, ``says`` and ``found``; empty where all is right.
+
     Raises:
-        HarnessError: there is no experiment, or its networks cannot be scored here.
+        ValueError: there is no experiment, or its networks cannot be scored here.
         prunebench.harness.processes.local.JobCrash: it failed for another reason.
     """
     from prunebench.harness.report import recomputed
 
-    experiment = folder if isinstance(folder, Experiment) else load(folder)
     with display() as shown:
-        found = verifying.verify(experiment, data=data, weights=weights, tables=recomputed.compare, display=shown)
+        found = verifying.verify(
+            _experiment(source), data=data, weights=weights, tables=recomputed.compare, display=shown
+        )
     if found.problem is not None:
         raise HarnessError(found.problem)
     return found.findings
+
+
+def prune(
+    model: str | nn.Module,
+    data: Any = "digits",
+    *,
+    preserve: float | None = None,
+    macs: float | str | None = None,
+    params: float | str | None = None,
+    latency_ms: float | str | None = None,
+    agent: str = "adaptive_clustered_bo",
+    evaluations: int = 100,
+    epochs: float | None = None,
+    threads: int = 1,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> Pruned:
+    """Prune one network to a budget: search, fine-tune, export, time. The same call again goes on where it stopped.
+
+    Args:
+        model: the dense network, trained: a live module, or a name as for ``--model``.
+        data: the name of a data set as for ``--dataset``; or a mapping with ``train``, ``test`` and, if any, ``reward``
+            and ``classes``, or the pair ``(train, test)``. A split is ``(pixels, labels)`` of arrays or tensors, or a
+            torch data set. Pixels are bytes, ``(N, S, S, 3)`` or ``(N, 3, S, S)``, or floating-point numbers made of
+            bytes, as ``ToTensor`` and ``Normalize`` do.
+        preserve: the budget as a fraction of the dense network's cost. One of the four budgets is given; without any
+            it is half of the MACs.
+        macs: the budget in MACs per image, as ``150e6`` or ``"150M"``.
+        params: the budget in parameters.
+        latency_ms: the budget in milliseconds per image, as the search times networks (in batches).
+        agent: what searches, with its options, as for ``--agents``.
+        evaluations: policies that it may try.
+        epochs: passes over the training images in fine-tuning; None is a quarter of the dense network's.
+        threads: of the search and of what is timed.
+        out: the folder of all files; by default one in ``results/``, named after network, data and budget.
+        **settings: other settings of the task or the budget, as ``weights="net.pt"``, ``scope="all"``,
+            ``cost="parameters"``; ``mean`` and ``std`` say how the network's images are normalised.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it.
+        prunebench.harness.processes.local.JobCrash: it failed for another reason.
+    """
+    from prunebench.harness.prune import handover
+
+    return handover.prune(
+        models.named(model) if isinstance(model, str) else model,
+        data,
+        {"preserve": preserve, "macs": macs, "params": params, "latency_ms": latency_ms},
+        agent=agent,
+        evaluations=evaluations,
+        epochs=epochs,
+        threads=threads,
+        out=None if out is None else Path(out).expanduser(),
+        settings=settings,
+    )

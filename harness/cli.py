@@ -16,6 +16,7 @@ from prunebench.harness.commands import (
     finetune,
     listing,
     merge,
+    prune,
     report,
     score,
     show,
@@ -23,7 +24,7 @@ from prunebench.harness.commands import (
     try_agent,
     verify,
 )
-from prunebench.harness.errors import USER_ERRORS
+from prunebench.harness.errors import USER_ERRORS, UnmetError
 from prunebench.harness.processes.local import JobCrash
 
 
@@ -46,6 +47,7 @@ for _module in (
     score,
     finetune,
     export,
+    prune,
     check_agent,
     try_agent,
     listing,
@@ -67,6 +69,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return 0
     except click.ClickException as error:
         return _complain(error.format_message())
+    except UnmetError as error:
+        return _complain(str(error), 1)
     except (*USER_ERRORS, OSError) as error:
         return _complain(str(error))
     except JobCrash as crash:
@@ -77,6 +81,6 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return 130
 
 
-def _complain(message: str) -> int:
+def _complain(message: str, code: int = 2) -> int:
     click.echo(f"prunebench: error: {' '.join(message.split())}", err=True)
-    return 2
+    return code

@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend: each is one line, and the command ends with exit code 2."""
+"""The errors that are the user's to mend: each is one line, and the command ends with exit code 2 (1 where said)."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class DamagedError(StoreError):
 
 class BusyError(StoreError):
     """A run is being done by another process."""
+
+
+class UnmetError(HarnessError):
+    """What was asked for was tried and cannot be had on this machine: the command ends with exit code 1."""
 
 
 def check_count(name: str, value: int) -> None:

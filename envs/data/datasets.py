@@ -95,6 +95,11 @@ def check_name(name: str) -> None:
         check_choice("dataset", name, [*names(), PATTERN])
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a user's own function, by which other processes import it; raises TaskError where there is none."""
+    return _OWN.name_of(function)
+
+
 def known(name: str) -> DataSet:
     """What is known of a data set; one of another package is imported for it.
 

@@ -5,6 +5,7 @@ A user's own is named as ``package.module:function``, or by an entry point of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from types import ModuleType
@@ -49,7 +50,7 @@ MODELS = {
 
 PATTERNS = {
     "torchvision:<name>": "torchvision's classification networks, with published weights",
-    "timm:<name>": "timm's networks, with published weights where there are some; needs pip install 'prunebench[timm]'",
+    "timm:<name>": 'timm\'s networks, many with published weights; needs pip install "prunebench[timm]"',
     "package.module:function": "your own, called with num_classes; needs --weights",
 }
 """The other forms of names, and what they stand for."""
@@ -86,6 +87,39 @@ def registered() -> list[str]:
         if name in found:
             raise TaskError(f"model {name!r} ({found[name].value}): the table has another one of this name")
     return list(found)
+
+
+def register(name: str, function: Callable[..., nn.Module]) -> str:
+    """Give a network of your own a name, for the rest of this process; then ``bench(model=name)`` knows it.
+
+    What is recorded is the function's own name, as ``mynets:small``: by it the processes of runs, and whoever checks
+    the results later, import the function. An installed package registers its networks for good, by entry points in
+    the group ``prunebench.networks``.
+
+    Args:
+        name: made of letters, digits, '_', '-' and '.'.
+        function: called as ``function(num_classes=...)`` it returns the network; it stands at the top of a file.
+
+    Returns:
+        The function's own name, which stands for the network everywhere.
+
+    Raises:
+        TaskError: the name is another network's, or no process can import the function.
+    """
+    if name in MODELS:
+        raise TaskError(f"model {name!r}: the table has another one of this name")
+    return own.register(name, function)
+
+
+def named(model: Any) -> Any:
+    """The name that is recorded of a network: of a function its own, also where it was registered here.
+
+    Anything else is returned as it is.
+
+    Raises:
+        TaskError: no process can import the function.
+    """
+    return own.named(model)
 
 
 def publisher(name: str) -> ModuleType | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GROUP = "prunebench.networks"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HERE: dict[str, str] = {}  # what was registered in this process
 _NAMED = importing.Named("model", "mynets.small:build", "function")
 
 
@@ -39,6 +40,24 @@ def registered() -> dict[str, EntryPoint]:
             raise TaskError(f"model {entry.name!r} ({entry.value}): another one is registered under this name")
         found[entry.name] = entry
     return dict(sorted(found.items()))
+
+
+def register(name: str, function: Callable[..., nn.Module]) -> str:
+    """See :func:`prunebench.envs.networks.models.register`."""
+    value = _NAMED.name_of(function)
+    if not _NAME.fullmatch(name):
+        raise TaskError(f"model {name!r} ({value}): expected letters, digits, '_', '-' and '.'")
+    if name in registered() or _HERE.get(name, value) != value:
+        raise TaskError(f"model {name!r} ({value}): another one is registered under this name")
+    _HERE[name] = value
+    return value
+
+
+def named(model: Any) -> Any:
+    """See :func:`prunebench.envs.networks.models.named`."""
+    if isinstance(model, str):
+        return _HERE.get(model, model)
+    return _NAMED.name_of(model) if callable(model) else model
 
 
 def check_name(name: str) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunebench.envs import cache, cache_files
+from prunebench.envs import cache, cache_files, extras
 from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError, did_you_mean
 from prunebench.envs.importing import reason
@@ -32,8 +31,7 @@ def names() -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise TaskError, with the nearest name, unless timm is installed and has this network."""
-    if find_spec("timm") is None:
-        raise TaskError(f"model {name!r}: timm is not installed: pip install 'prunebench[timm]'")
+    extras.check(f"model {name!r}", "timm")
     if name not in names():
         hint = did_you_mean(name, names())
         raise TaskError(f"model {name!r} is unknown: expected {PREFIX} and a network's name in timm{hint}")

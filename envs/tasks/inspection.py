@@ -7,6 +7,7 @@ from prunebench.envs.environment.budget import Budget
 from prunebench.envs.networks.baked import baked, example_image
 from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.tasks import costs, preparation
+from prunebench.envs.tasks.budgets import Limit
 from prunebench.envs.tasks.keys import fresh_model
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
 
@@ -26,7 +27,7 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     return {layer.name: layer.channels for layer in network.layers}
 
 
-def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float) -> None:
+def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float, limit: float | None = None) -> None:
     """Find out before any training whether the network can be pruned to a budget.
 
     Args:
@@ -34,6 +35,7 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
         cost: a name in :data:`prunebench.envs.tasks.costs.COSTS`.
         preserve: the budget, as a fraction of the dense network's cost.
         lower_bound: the smallest preserve ratio of a layer.
+        limit: the budget in the cost's unit, in place of ``preserve``.
 
     Raises:
         BudgetError: the budget cannot be met.
@@ -42,4 +44,7 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
     limited, network = costs.named(cost), preparation.random_network(task)
     if limited.measured:
         return
-    Budget.of(limited.closed_form(network), network.channels, lower_bound, preserve)
+    model = limited.closed_form(network)
+    if limit is not None:
+        preserve = Limit(cost, limit).share(model, network.channels, lower_bound)
+    Budget.of(model, network.channels, lower_bound, preserve)

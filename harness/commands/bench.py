@@ -11,16 +11,13 @@ import click
 
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
-from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import spoken
 from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench
-from prunebench.harness.seeds import LOOKS, looks_up_to
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
-    from prunebench.harness.running.plan import Plan
     from prunebench.harness.running.sessions import Outcome
 
 
@@ -34,7 +31,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
     FILE is a YAML file of settings, named like the options below. In it model, preserve and split_seed may be lists:
     every combination is an experiment. An option on the command line takes the place of the file's setting.
     """
-    plan = _plan(file, explicit(context, options))
+    plan = plans.asked(None if file is None else Path(file), explicit(context, options))
     if dry_run:
         with display() as shown:
             text = forecast.describe(plan, shown)
@@ -54,47 +51,6 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
             click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
         _report(outcome)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
-
-
-def _plan(file: str | None, given: dict[str, Any]) -> Plan:
-    _fix_looks(given)
-    _register(given)
-    if not given.pop("add_agents", False):
-        return plans.plan(None if file is None else Path(file), given)
-    if file is not None:
-        raise ConfigError(f"add-agents: the settings are those of the experiment in --out: leave out {file!r}")
-    return plans.extension(given)
-
-
-def _register(given: dict[str, Any]) -> None:
-    """Keep the hash of a file of claims."""
-    if "claims" in given:
-        from prunebench.harness.analysis import claims  # pandas takes a second
-
-        path = Path(given["claims"])
-        claims.read(path)
-        given["claims"] = claims.sha256(path)
-
-
-def _fix_looks(given: dict[str, Any]) -> None:
-    """The looks of an experiment that is to go on until it is decided, and the seeds of the first one."""
-    until, most = given.pop("until_decided", False), given.pop("max_seeds", None)
-    if not until and most is not None:
-        raise ConfigError(f"max-seeds {most}: expected --until-decided beside it, or --seeds in its place")
-    if not until:
-        return
-    from prunebench.harness.analysis.statistics.welch import FEWEST  # SciPy takes half a second
-
-    most = LOOKS[-1] if most is None else most
-    for name in ("seeds", "shard", "add_agents"):
-        if name in given:
-            raise ConfigError(
-                f"until-decided: seeds are added by what all runs show; leave out --{name.replace('_', '-')}"
-            )
-    if most < FEWEST:
-        raise ConfigError(f"max-seeds {most}: expected {FEWEST} or more, since fewer runs are not tested")
-    given["looks"] = looks_up_to(most)
-    given["seeds"] = given["looks"][0]
 
 
 for _option in OPTIONS:  # a decorator each; one by one they would hide the function

@@ -10,6 +10,8 @@ from click.core import ParameterSource
 
 from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
+from prunebench.envs.tasks import budgets
+from prunebench.envs.tasks.budgets import Form, Limit
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.options import Option, options
 from prunebench.envs.tasks.task import TaskConfig
@@ -83,6 +85,16 @@ def _task_option(name: str, known: Option) -> Callable[..., Any]:
     return click.option(flag, default=default, show_default=True, metavar=known.form, help=known.text, **attributes)
 
 
+def _absolute(name: str, form: Form) -> Callable[..., Any]:
+    """The flag of an absolute budget."""
+
+    def limit(context: click.Context, parameter: click.Parameter, text: str | None) -> Limit | None:
+        return None if text is None else budgets.read(name, text)
+
+    flag = f"--{name.replace('_', '-')}"
+    return click.option(flag, metavar="N", callback=limit, help=f"{form.text} Instead of --preserve and --cost.")
+
+
 TASK_OPTIONS = tuple(_task_option(name, known) for name, known in options(TaskConfig).items())
 """Options of a task: what is pruned, and how it is scored."""
 
@@ -144,6 +156,7 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default=True,
         help="The budget: the fraction of the dense network's cost that may be kept.",
     ),
+    *(_absolute(name, form) for name, form in budgets.FORMS.items()),
     _choice("cost", COSTS, _DEFAULT.cost, "The cost that the budget limits."),
     _choice(
         "budget",

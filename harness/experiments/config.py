@@ -16,17 +16,23 @@ from typing import Any
 
 import yaml
 
+from prunebench.envs.environment.budget import BudgetError
 from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
 from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models
+from prunebench.envs.tasks import costs
+from prunebench.envs.tasks.budgets import Limit
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.task import TaskConfig, check_task
 from prunebench.harness import seeds as sets
-from prunebench.harness.errors import ConfigError, StoreError, check_count
+from prunebench.harness.errors import ConfigError, StoreError, UnmetError, check_count
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.files import SCHEMA
+
+_UNSAID = math.nan + 0.0  # an object of its own: whoever names a preserve ratio, NaN even, names another
+_UNKNOWN = 0.0  # which no environment takes
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,10 @@ class ExperimentConfig:
 
     Attributes:
         task: network, weights, data and splits.
-        preserve: the budget, as a fraction of the dense network's cost.
+        preserve: the budget, as a fraction of the dense network's cost; half unless said. Of a ``limit`` it is known
+            once the task is prepared (:func:`settled`), and 0 before.
         cost: the cost that it limits, a name in :data:`prunebench.envs.tasks.costs.COSTS`.
+        limit: the budget as an absolute number, in the cost's unit, where it was asked for so.
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`prunebench.envs.environment.rewards.REWARDS`.
@@ -52,8 +60,9 @@ class ExperimentConfig:
     """
 
     task: TaskConfig = field(default_factory=TaskConfig)
-    preserve: float = 0.5
+    preserve: float = _UNSAID
     cost: str = "macs"
+    limit: float | None = None
     budget: str = "wall"
     lower_bound: float = 0.1
     reward: str = "accuracy"
@@ -72,8 +81,20 @@ class ExperimentConfig:
             raise ConfigError(
                 f"agents {self.agents!r}: expected a list of names, or of names with a mapping of options"
             )
+        if self.preserve is _UNSAID:
+            object.__setattr__(self, "preserve", 0.5 if self.limit is None else _UNKNOWN)
         object.__setattr__(self, "agents", tuple(map(AgentSpec.from_plain, self.agents)))
         object.__setattr__(self, "seeds", sets.in_short(self.seeds, [agent.label for agent in self.agents]))
+
+    @property
+    def absolute(self) -> Limit | None:
+        """The budget as an absolute number, where it was asked for so."""
+        return None if self.limit is None else Limit(self.cost, self.limit)
+
+    @property
+    def bounds(self) -> tuple[str, float, float, float | None]:
+        """What a policy must keep to: cost, preserve ratio, lower bound, and the absolute budget if there is one."""
+        return self.cost, self.preserve, self.lower_bound, self.limit
 
     @property
     def search_evaluations(self) -> int:
@@ -113,6 +134,27 @@ def grown(
     before = {agent.label: config.all_seeds_of(agent.label) for agent in config.agents}
     seeds = {label: sets.write([*before.get(label, ()), *runs.get(label, ())]) for label in joint}
     return replace(config, agents=tuple(joint.values()), seeds=sets.in_short(seeds, list(seeds)))
+
+
+def settled(config: ExperimentConfig, facts: Mapping[str, Any]) -> ExperimentConfig:
+    """The configuration with the fraction that an absolute budget is of the dense network's cost.
+
+    Args:
+        config: without an absolute budget it stays as it is.
+        facts: about the prepared task; ``smallest`` among them where the cost is measured.
+
+    Raises:
+        UnmetError: no network within the lower bound is as fast.
+        BudgetError: the budget is above the dense network's cost.
+    """
+    if config.absolute is None:
+        return config
+    dense = costs.named(config.cost).dense(facts)
+    smallest = float(facts.get("smallest", 0.0))
+    try:
+        return replace(config, preserve=config.absolute.of(dense, smallest, config.lower_bound))
+    except BudgetError as error:
+        raise (UnmetError(str(error)) if config.absolute.limit < smallest else error) from None
 
 
 @dataclass(frozen=True)
@@ -158,9 +200,8 @@ def without_new_controls(existing: ExperimentConfig, wanted: ExperimentConfig) -
 
 def check(config: ExperimentConfig) -> None:
     """Raise ConfigError or TaskError for whatever can be seen to be wrong without reading weights or images."""
-    _check_number("preserve", config.preserve, "a fraction of the dense network's cost, above 0 and at most 1")
+    _check_budget(config)
     _check_number("lower-bound", config.lower_bound, "a preserve ratio above 0 and at most 1")
-    check_choice("cost", config.cost, COSTS)
     check_choice("budget", config.budget, BUDGET_MODES)
     check_choice("reward", config.reward, REWARDS)
     for name in ("evaluations", "threads"):
@@ -188,6 +229,14 @@ def check(config: ExperimentConfig) -> None:
     if not config.runs():
         raise ConfigError(f"shard {config.shard!r}: none of the experiment's runs is in it: expected fewer shards")
     check_task(config.task)
+
+
+def _check_budget(config: ExperimentConfig) -> None:
+    check_choice("cost", config.cost, COSTS)
+    if config.limit is None or config.preserve != _UNKNOWN:
+        _check_number("preserve", config.preserve, "a fraction of the dense network's cost, above 0 and at most 1")
+    if config.limit is not None and not 0 < config.limit < math.inf:
+        raise ConfigError(f"limit {config.limit!r}: expected a number above 0, in {costs.named(config.cost).unit}")
 
 
 def _check_confirm(config: ExperimentConfig) -> None:
@@ -220,7 +269,8 @@ def default_folder(config: ExperimentConfig) -> Path:
         "dataset": models.slug(config.task.dataset),
         "budget": config.budget,
     }
-    spoken |= {"preserve": _short(config.preserve), "evaluations": str(config.evaluations)}
+    budget = _short(config.preserve) if config.absolute is None else config.absolute.short
+    spoken |= {"preserve": budget, "evaluations": str(config.evaluations)}
     default = _flat(ExperimentConfig())
     others = {k: v for k, v in sorted(_flat(config).items()) if k not in spoken and v != default[k]}
     digest = hashlib.sha256(json.dumps(others, default=str).encode()).hexdigest()[:6]
@@ -259,7 +309,7 @@ def differences(
         origin: from where those of ``old`` lead; the working folder where None.
         adding: whether agents may be added, too.
     """
-    before, after = _flat(old), _flat(new)
+    before, after = _asked(old), _asked(new)
     changed = [name for name in before if before[name] != after[name]]
     changed = [name for name in changed if name not in PATHS or not _one_place(before[name], after[name], origin)]
     if adding or not added(old, new):
@@ -292,8 +342,13 @@ def _flat(config: ExperimentConfig) -> dict[str, Any]:
     values = dataclasses.asdict(config)
     values |= values.pop("task")
     values["agents"] = " ".join(sorted(agent.label for agent in config.agents))
-    del values["seeds"]
+    del values["seeds"], values["limit"]  # which a fraction stands for
     return values
+
+
+def _asked(config: ExperimentConfig) -> dict[str, Any]:
+    """As :func:`_flat`, the budget as it was asked for: its fraction of latency is another on every machine."""
+    return _flat(config) | ({} if config.absolute is None else {"preserve": str(config.absolute)})
 
 
 def to_yaml(config: ExperimentConfig, command: str, origin: Path | None = None) -> str:
@@ -307,6 +362,8 @@ def to_yaml(config: ExperimentConfig, command: str, origin: Path | None = None) 
     experiment = dataclasses.asdict(config) | {"agents": [agent.to_plain() for agent in config.agents]}
     if isinstance(config.seeds, tuple):
         experiment["seeds"] = dict(config.seeds)
+    if config.limit is None:
+        del experiment["limit"]
     place = {} if origin is None else {"working_folder": str(origin)}
     content = {"schema": SCHEMA, "command": command, **place, "experiment": experiment}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from prunebench.envs import importing
+from prunebench.envs import extras, importing
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.harness.errors import RegistryError
 from prunebench.harness.experiments import agent_options
@@ -61,6 +61,11 @@ def check_name(name: str) -> None:
         raise
 
 
+def name_of(constructor: Callable[..., Any]) -> str:
+    """The name of an agent's class, by which other processes import it; raises TaskError where there is none."""
+    return _OWN.name_of(constructor)
+
+
 def load(name: str) -> Callable[..., Any]:
     """Import an agent: called with ``seed=...`` it gives an object with ``search(env, evaluations)``.
 
@@ -75,7 +80,10 @@ def load(name: str) -> Callable[..., Any]:
     try:
         return entry.load()
     except (Exception, SystemExit) as error:
-        raise RegistryError(f"agent {name!r} ({entry.value}) cannot be imported: {importing.reason(error)}") from error
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        needed = extras.missing(f"agent {name!r}", absent)
+        why = needed or f"agent {name!r} ({entry.value}) cannot be imported: {importing.reason(error)}"
+        raise RegistryError(why) from error
 
 
 def factory(spec: AgentSpec) -> Callable[..., Any]:

@@ -17,19 +17,26 @@ _SHOWN = 5  # layers that are named one by one
 
 def budget(config: ExperimentConfig) -> str:
     """The budget as it is asked for."""
-    return f"{config.preserve:g} of {config.cost}"
+    return f"{config.preserve:g} of {config.cost}" if config.absolute is None else str(config.absolute)
 
 
 def cell(config: ExperimentConfig) -> str:
     """One experiment of a grid: what tells it from the others."""
-    task = config.task
-    return f"{task.model} on {task.dataset}, preserve {budget(config)}, split seed {task.split_seed}"
+    task, preserve = config.task, "preserve " if config.absolute is None else "at most "
+    return f"{task.model} on {task.dataset}, {preserve}{budget(config)}, split seed {task.split_seed}"
 
 
 def comparison(config: ExperimentConfig) -> str:
     """What agents are compared on, for a headline."""
-    limit = f"{100 * config.preserve:g} % of the {costs.named(config.cost).label}"
-    return f"{config.task.model} ({config.task.dataset}, {limit})"
+    return f"{config.task.model} ({config.task.dataset}, {limit(config)})"
+
+
+def limit(config: ExperimentConfig) -> str:
+    """The budget of a prepared task: ``50 % of the MACs``; ``150,000,000 MACs, 49.2 % of the dense network's``."""
+    share = 100 * config.preserve
+    if config.absolute is None:
+        return f"{share:g} % of the {costs.named(config.cost).label}"
+    return f"{config.absolute}, {share:.3g} % of the dense network's"
 
 
 def effort(config: ExperimentConfig) -> str:
@@ -76,7 +83,7 @@ def settings(config: ExperimentConfig) -> list[str]:
     return [
         f"{task.model} ({weights}) on {task.dataset}{f' in {task.data}' if task.data else ''}, "
         f"split seed {task.split_seed}, {task.device}",
-        f"budget: {config.preserve:g} of the {config.cost}, {config.budget}, lower bound {config.lower_bound:g}",
+        f"budget: {limit(config)}, {config.budget}, lower bound {config.lower_bound:g}",
         f"{pruning(task)}, reward {config.reward}",
         f"agents: {', '.join(agent.label for agent in config.agents)}",
         f"{evaluations(config)}, {seeds(config)}",
@@ -107,7 +114,7 @@ def _parts(config: ExperimentConfig) -> dict[str, str]:
     task = config.task
     return {
         "model": task.model,
-        "preserve": f"{100 * config.preserve:g} % of {costs.named(config.cost).label}",
+        "preserve": _budget(config),
         "dataset": task.dataset,
         "split": f"split {task.split_seed}",
         "evaluations": f"{config.evaluations} evaluations",
@@ -117,6 +124,10 @@ def _parts(config: ExperimentConfig) -> dict[str, str]:
         "budget": f"budget {config.budget}",
         "reward": f"reward {config.reward}",
     }
+
+
+def _budget(config: ExperimentConfig) -> str:
+    return str(config.absolute or f"{100 * config.preserve:g} % of {costs.named(config.cost).label}")
 
 
 def left_alone(facts: Mapping[str, Any]) -> list[str]:

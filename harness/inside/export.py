@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prunebench.envs.evaluation import timing
 from prunebench.envs.tasks import preparation
 from prunebench.envs.tasks.task import load_data
-from prunebench.envs.weights import export
-from prunebench.harness.files import read_json
+from prunebench.envs.weights import export, onnx_timing
+from prunebench.harness.files import read_json, write_json
 from prunebench.harness.inside.prepare import Report, set_threads
 from prunebench.harness.inside.rebuilt import rebuilt
 from prunebench.harness.record.incumbents import incumbent
@@ -58,6 +62,37 @@ def export_one(
     return read_json(out / export.DESCRIPTION)
 
 
+def export_and_time(
+    report: Report, config: ExperimentConfig, folder: Path, agent: str, seed: int, out: Path
+) -> dict[str, Any]:
+    """As :func:`export_one`; and the dense and the pruned network's ONNX files are timed in onnxruntime.
+
+    ``network.json`` gets ``onnxruntime``, an entry for a batch as it is timed in PyTorch and one for a single image:
+    ``images`` (of the batch), ``threads``, ``rounds``, quartiles over rounds of ``seconds`` and ``dense_seconds`` (per
+    batch), and ``kept``, of the quotients of each round's pair.
+    """
+    facts = export_one(report, config, folder, agent, seed, out)
+    evaluator = preparation.load_evaluator(config.task)
+    pixels = timing.timing_batch(evaluator).cpu().contiguous()
+    with tempfile.TemporaryDirectory() as place:
+        dense = Path(place) / export.ONNX
+        export.write_onnx(evaluator.unfolded(evaluator.dense).cpu().eval(), pixels[:2], dense)
+        files = (dense, out / export.ONNX)
+        facts["onnxruntime"] = [_paired(files, batch.numpy(), config.threads, report) for batch in (pixels, pixels[:1])]
+    write_json(out / export.DESCRIPTION, facts)
+    return facts
+
+
+def _paired(files: Sequence[Path], batch: NDArray[np.float32], threads: int, report: Report) -> dict[str, Any]:
+    dense, pruned = onnx_timing.paired(files, batch, threads, _ROUNDS, report).T
+    kept = pruned / dense
+    quartiles = {
+        name: np.quantile(taken, (0.25, 0.5, 0.75)).tolist()
+        for name, taken in (("seconds", pruned), ("dense_seconds", dense), ("kept", kept))
+    }
+    return {"images": len(batch), "threads": threads, "rounds": _ROUNDS, **quartiles}
+
+
 def _facts(experiment: Experiment, run: Run, layers: list[str]) -> dict[str, Any]:
     """The description of a run's network but for what has yet to be measured."""
     data = load_data(experiment.config.task)
@@ -93,6 +128,7 @@ def _origin(experiment: Experiment, run: Run, evaluation: int, facts: dict[str, 
         "evaluation": evaluation,
         "preserve": config.preserve,
         "cost": config.cost,
+        **({} if config.limit is None else {"limit": config.limit}),
         **{name: getattr(config.task, name) for name in names},
         "weights_sha256": facts["weights_sha256"],
     }

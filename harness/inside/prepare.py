@@ -10,7 +10,7 @@ import gymnasium
 import torch
 
 import prunebench.envs  # noqa: F401 - registers the environment
-from prunebench.envs.tasks import costs, inspection, preparation
+from prunebench.envs.tasks import budgets, costs, inspection, preparation
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.config import ExperimentConfig
 
@@ -57,18 +57,24 @@ def prepare(report: Report, config: ExperimentConfig, threads: int) -> dict[str,
     set_threads(threads)
     for agent in config.agents:
         registry.check(agent)
-    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    inspection.check_budget(config.task, *config.bounds)
     return preparation.prepare(config.task, report) | prepare_cost(report, config)
 
 
 def prepare_cost(report: Report, config: ExperimentConfig) -> dict[str, Any]:
-    """Have ready what the budget limits, with the threads of a run; returns facts for the manifest."""
+    """Have ready what the budget limits, with the threads of a run; returns facts for the manifest.
+
+    Of a cost that is measured the facts have that of the ``smallest`` network, in the cost's unit.
+    """
     set_threads(config.threads)
     limited = costs.named(config.cost)
     facts = limited.prepare(config.task, report)
-    if limited.measured:
+    if not limited.measured:
+        return facts
+    if config.absolute is None:
         make_environment(config)  # only now can be found out whether the budget can be met
-    return facts
+    channels = preparation.load_evaluator(config.task).dense
+    return facts | {"smallest": budgets.least(limited.model(config.task), channels, config.lower_bound)}
 
 
 def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str, int]:
@@ -86,13 +92,11 @@ def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str
     """
     agents = {agent.label: agent for config in configs for agent in config.agents}
     most = {label: getattr(registry.check(agent), "most_evaluations", None) for label, agent in agents.items()}
-    budgets = dict.fromkeys(
-        (dataclasses.replace(c.task, split_seed=0), c.cost, c.preserve, c.lower_bound) for c in configs
-    )
-    for number, budget in enumerate(budgets):
-        report("checking the experiments", number, len(budgets))
+    distinct = dict.fromkeys((dataclasses.replace(config.task, split_seed=0), *config.bounds) for config in configs)
+    for number, budget in enumerate(distinct):
+        report("checking the experiments", number, len(distinct))
         inspection.check_budget(*budget)
-    report("checking the experiments", len(budgets), len(budgets))
+    report("checking the experiments", len(distinct), len(distinct))
     return {label: count for label, count in most.items() if isinstance(count, int)}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from prunebench.envs.environment.channel_pruning import COUNTED, ChannelPruningEnv
 from prunebench.envs.tasks import inspection, preparation
 from prunebench.harness.errors import ConfigError
+from prunebench.harness.experiments.config import settled
 from prunebench.harness.inside.prepare import Report, make_environment, prepare_cost, set_threads
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def score_policy(report: Report, config: ExperimentConfig, policy: Policy, clip:
         threads: may be used while the task is prepared.
 
     Returns:
-        As :func:`scored`.
+        As :func:`scored`, and ``preserve``: the budget as a fraction of the dense network's cost.
 
     Raises:
         ConfigError: the policy is not one of this network.
@@ -40,11 +41,12 @@ def score_policy(report: Report, config: ExperimentConfig, policy: Policy, clip:
     set_threads(threads)
     layers = inspection.prunable_layers(config.task)
     _ratios(policy, list(layers), list(layers.values()))  # before anything is trained
-    inspection.check_budget(config.task, config.cost, config.preserve, config.lower_bound)
+    inspection.check_budget(config.task, *config.bounds)
+    facts = preparation.prepare(config.task, report) if config.absolute else {}
     preparation.ensure_prepared(config.task, report)
-    prepare_cost(report, config)
+    config = settled(config, facts | prepare_cost(report, config))
     set_threads(config.threads)
-    return scored(make_environment(config), policy, clip)
+    return scored(make_environment(config), policy, clip) | {"preserve": config.preserve}
 
 
 def scored(env: gymnasium.Env[Any, Any], policy: Policy, clip: bool) -> dict[str, Any]:

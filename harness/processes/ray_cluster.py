@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import logging
 import os
 import secrets
@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from prunebench.envs import extras
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.processes import variables
 from prunebench.harness.processes.local import cores
@@ -45,9 +46,8 @@ else:
 
 
 def check(address: str | None) -> None:
-    """Raise ConfigError where it can be said at once, without loading Ray, that this will come to nothing."""
-    if not _installed():
-        raise ConfigError("engine 'ray': Ray is not installed: pip install 'prunebench[ray]'")
+    """Raise ConfigError or TaskError where it can be said, without loading Ray, that this will come to nothing."""
+    extras.check("engine 'ray'", "ray")
     if address is None:
         return
     host, _, port = address.rpartition(":")
@@ -150,10 +150,6 @@ def _existing_cluster(address: str) -> Iterator[dict[str, Any]]:
         if _ask(address) != "answered":
             raise ConfigError(f"address {address!r}: the cluster refuses this token: {_TOKEN_HELP}")
         yield {"address": address}
-
-
-def _installed() -> bool:
-    return importlib.util.find_spec("ray") is not None
 
 
 def _has_token() -> bool:

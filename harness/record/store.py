@@ -7,6 +7,7 @@ runs/<network>/<agent>/seed-<k>.json         the run's status
 runs/<network>/<agent>/seed-<k>.finetune.json            what became of its incumbent by fine-tuning
 (prunebench.harness.record.status)
 runs/<network>/<agent>/seed-<k>.finetuned.safetensors    the weights
+given/                                       a network and images that were handed over from Python
 tables/                                      rebuilt from the above
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 NAME = "experiment.yaml"
 """The file that makes a folder an experiment's."""
+GIVEN = "given"
+"""The folder of an experiment that holds what was handed over from Python, as modules."""
 _LOCK = ".lock"  # what may be left behind, and means nothing
 
 
@@ -161,12 +165,20 @@ def load(folder: Path) -> Experiment:
         near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
         hint = f"; experiments here: {', '.join(near)}" if near else ""
         raise ConfigError(f"folder {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
+    make_given_importable(folder)
     return Experiment(folder, configs.read_yaml(path)[0], configs.read_origin(path))
+
+
+def make_given_importable(folder: Path) -> None:
+    """Let a network and images be found that an experiment was given from Python, after whatever is installed."""
+    given = str((folder / GIVEN).resolve())
+    if os.path.isdir(given) and given not in sys.path:
+        sys.path.append(given)
 
 
 def _left_behind(path: Path) -> bool:
     """Whether it is of a command that was killed before it had written anything, or of one that is just beginning."""
-    return path.name == _LOCK or (path.name.startswith(".") and path.suffix == DRAFT)
+    return path.name in (_LOCK, GIVEN) or (path.name.startswith(".") and path.suffix == DRAFT)
 
 
 def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Experiment | None:

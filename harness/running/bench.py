@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,8 @@ def bench(
     """
     configs.check(config)
     execution.check()
-    experiment = store.meet(folder, config, adding=adding) or Experiment(folder, config)
+    existing = store.meet(folder, config, adding=adding)
+    experiment = existing or Experiment(folder, config)
     session = Session(experiment)
     if set(experiment.config.runs()) > set(config.runs()):
         labels = ", ".join(agent.label for agent in experiment.config.agents)
@@ -81,6 +82,10 @@ def bench(
         with Processes(config.threads, ahead.modules(config.agents)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
                 facts = _prepare(processes, session, prepare, execution.limits(), display)
+                if existing is None:
+                    experiment = replace(experiment, config=configs.settled(config, facts))
+                    session.experiment = experiment
+                facts.pop("smallest", None)
                 _write_head(experiment, facts, command, execution, adding)
                 _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.envs import extras
 from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments.agentspec import folder_name
-from prunebench.harness.processes.local import Job, Processes
+from prunebench.harness.processes.local import Function, Job, Processes
 from prunebench.harness.record.incumbents import finished, incumbent
 from prunebench.harness.record.journal import rank
 
@@ -57,6 +58,7 @@ def export(
     seed: int | None = None,
     out: Path | None = None,
     display: Display,
+    work: Function = "prunebench.harness.inside.export:export_one",
 ) -> Exported:
     """Write the network of one run into a folder, fine-tuned where it has been, and measure its latency.
 
@@ -66,11 +68,13 @@ def export(
         seed: the run's seed; None is that of the best run.
         out: the folder; None is ``export/<agent>-seed-<k>`` in the experiment's.
         display: shows progress.
+        work: writes the files, in a process.
 
     Raises:
         HarnessError, TaskError: the user can mend it; nothing was written.
         JobCrash: it failed for another reason; nothing was written.
     """
+    extras.check("the export to ONNX", "export")
     experiment.check_paths()
     run = choose(experiment, agent, seed)
     folder = out or experiment.folder / "export" / f"{folder_name(run.agent)}-seed-{run.seed}"
@@ -79,7 +83,7 @@ def export(
     draft = folder.with_name(f".{folder.name}.{os.getpid()}{DRAFT}")
     job = Job(
         "export",
-        "prunebench.harness.inside.export:export_one",
+        work,
         (experiment.located(), experiment.folder, run.agent, run.seed, draft),
     )
     made = _missing_parents(folder)

@@ -62,7 +62,7 @@ def measure(configs: Sequence[ExperimentConfig], jobs: int, display: Display) ->
         for number, group in enumerate(groups.values()):
             display.step("measuring", number, len(groups))
             before = processes.call(Job("preparing", PREPARING, ([c.task for c in group], cores())))
-            budgets = [(config.cost, config.preserve, config.lower_bound) for config in group]
+            budgets = [config.bounds for config in group]
             running = Job("running", RUNNING, (group[0].task, budgets, group[0].threads))
             beside = zip(*processes.call_all([running] * min(jobs, _MOST_AT_ONCE)), strict=True)
             for config, one, same in zip(group, before, beside, strict=True):

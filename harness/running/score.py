@@ -110,7 +110,7 @@ def score(
 
     Returns:
         What ``info["evaluation"]`` of the environment holds, and ``layers`` (names), ``dense`` (channels, macs,
-        parameters).
+        parameters), ``preserve``.
 
     Raises:
         JobError: the policy is not one of this network, or the task cannot be set up.
@@ -134,7 +134,7 @@ def text(found: Mapping[str, Any], config: ExperimentConfig) -> str:
             for name in COUNTED
         ),
         f"meets the budget {fits}: {100 * found['cost']:.1f} % of the {config.cost} kept, at most "
-        f"{100 * config.preserve:g} % allowed, every ratio at least {config.lower_bound:g}",
+        f"{100 * found['preserve']:.6g} % allowed, every ratio at least {config.lower_bound:g}",
     ]
     width = max(map(len, found["layers"]))
     rows = zip(found["layers"], found["channels"], dense["channels"], strict=True)

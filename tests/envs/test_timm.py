@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from prunebench.envs import extras
 from prunebench.envs.data.preprocessing import Preprocessing
 from prunebench.envs.errors import TaskError
 from prunebench.envs.networks import models, timm_networks
@@ -43,15 +44,16 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     stub.create_model = create_model  # type: ignore[attr-defined]
     stub.__version__ = "9"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "timm", stub)
-    monkeypatch.setattr(timm_networks, "find_spec", lambda name: stub)
+    monkeypatch.setattr(extras, "installed", lambda name: True)
     return stub
 
 
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timm_networks, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "installed", lambda name: False)
     for check in (models.check_name, models.preprocessing, lambda name: check_task(TaskConfig(name))):
         with pytest.raises(
-            TaskError, match=r"^model 'timm:resnet18': timm is not installed: pip install 'prunebench\[timm"
+            TaskError,
+            match=r"^model 'timm:resnet18' needs timm, which is not installed: pip install \"prunebench\[timm",
         ):
             check("timm:resnet18")
 

@@ -6,22 +6,30 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
+from html import escape
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
+import pandas as pd
 import pytest
 import toy_runs
+from matplotlib.figure import Figure
 from PIL import Image
 
+import prunebench
 from prunebench.envs.environment.hits import unpacked
+from prunebench.envs.networks import own
 from prunebench.harness import api
+from prunebench.harness.commands.bench import command as bench_command
+from prunebench.harness.commands.score import command as score_command
 from prunebench.harness.errors import USER_ERRORS
-from prunebench.harness.experiments import ahead
-from prunebench.harness.experiments.config import ExperimentConfig
+from prunebench.harness.experiments import ahead, gridfile
+from prunebench.harness.experiments import config as configs
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import sessions
+from prunebench.harness.settings import BenchSettings, BudgetSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,46 +44,100 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("toy")
-def test_an_experiment_and_a_file(config: ExperimentConfig) -> None:
-    experiment = api.bench(config, out="one", jobs=2)
-    assert experiment.folder == Path("one")
-    assert "sampler" in api.table(experiment, "markdown")
-    assert api.load("one").config == config
-    Path("grid.yaml").write_text("preserve: [0.5, 0.4]\nagents: [sampler]\nevaluations: 3\nseeds: 1")
-    several = api.bench("grid.yaml", out="two")
-    assert [e.config.preserve for e in several] == [0.5, 0.4]
-    assert {e.folder for e in api.find(["two"])} == {e.folder for e in several}
-    assert "50 %" in api.table(several)
+def test_an_experiment_and_a_file() -> None:
+    found = api.bench(agents=["sampler"], evaluations=6, seeds=2, out="one", jobs=2)
+    assert found.folder == Path("one")
+    assert found.failed == {}
+    assert list(found.table.index) == ["dense", "sampler"]
+    assert list(found.runs["seed"]) == [0, 1]
+    assert len(found.evaluations) == 2 * 6
+    assert "sampler" in found.text("markdown")
+    again = api.load_results("one")
+    pd.testing.assert_frame_equal(again.table, found.table)
+    Path("grid.yaml").write_text("preserve: [0.5, 0.4]\nagents: [sampler]\nevaluations: 3\nseeds: 2")
+    several = api.bench("grid.yaml", seeds=1, out="two")
+    assert [e.config.preserve for e in several.experiments] == [0.5, 0.4]
+    assert list(several.table.index.names) == ["task", "agent"]
+    assert several.evaluations["task"].nunique() == 2
+    assert {e.folder for e in api.load_results("two").experiments} == {e.folder for e in several.experiments}
+    with pytest.raises(USER_ERRORS, match=r"results of 2 experiments \("):
+        api.export(several)
 
 
 @pytest.mark.usefixtures("toy")
-def test_an_experiment_in_parts(config: ExperimentConfig) -> None:
-    one, other = (api.bench(replace(config, seeds=seeds), out=seeds) for seeds in ("0-1", "2-2"))
-    merged = api.merge([one, other], "all")
-    assert merged.config == replace(config, seeds=3)
-    assert api.table(merged) == api.table([one, other])
-    more = replace(config, agents=("global",), seeds=1)
+def test_lists_of_settings_are_an_experiment_each() -> None:
+    found = api.bench(agents="sampler", evaluations=3, seeds=1, preserve=[0.5, 0.4])
+    assert sorted(e.config.preserve for e in found.experiments) == [0.4, 0.5]
+    assert {e.folder for e in found.experiments} == {configs.default_folder(e.config) for e in found.experiments}
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_notebook_shows_table_verdicts_and_figures() -> None:
+    found = api.bench(agents=["sampler", "noting"], evaluations=6, seeds=2, out="one")
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + len(found.table)
+    assert all(escape(verdict) in html for verdict in found.verdicts)
+    assert isinstance(found.figure("anytime_evaluations"), Figure)
+    with pytest.raises(USER_ERRORS, match="did you mean 'final_accuracy'"):
+        found.figure("final_accuracies")
+
+
+@pytest.mark.usefixtures("toy")
+def test_an_experiment_in_parts() -> None:
+    for seeds in ("0-1", "2-2"):
+        api.bench(agents=["sampler"], evaluations=6, seeds=seeds, out=seeds)
+    merged = api.merge("0-1", api.load_results("2-2"), out="all")
+    assert merged.experiment.config.seeds == 3
+    assert merged.text() == api.load_results("0-1", "2-2").text()
     with pytest.raises(USER_ERRORS, match="agents is sampler, not global"):
-        api.bench(more, out="all")
-    added = api.bench(more, out="all", add_agents=True)
-    assert added.config.seeds == (("sampler", 3), ("global", 1))
-    assert {run.status().state for run in added.runs()} == {"done"}
+        api.bench(agents=["global"], evaluations=6, seeds=1, out="all")
+    added = api.bench(agents=["global"], seeds=1, out="all", add_agents=True)
+    assert added.experiment.config.seeds == (("sampler", 3), ("global", 1))
+    assert set(added.runs["status"]) == {"done"}
 
 
 @pytest.mark.usefixtures("toy")
-def test_errors_are_one_line(config: ExperimentConfig) -> None:
-    experiment = api.bench(config, out="one")
-    for wrong in (
-        lambda: api.table(experiment, "pdf"),
-        lambda: api.load("nowhere"),
-        lambda: api.score([2.0], config),
-        lambda: api.bench("nowhere.yaml"),
-        lambda: api.bench(config, out="two", jobs=0),
-        lambda: api.bench("grid.yaml", out="one", add_agents=True),
-    ):
+def test_errors_are_one_line() -> None:
+    found = api.bench(agents=["sampler"], evaluations=6, seeds=1, out="one")
+    untyped: Any = api
+    for wrong, expected in {
+        lambda: found.text("pdf"): "form 'pdf' is unknown",
+        lambda: api.load_results("nowhere"): "holds no experiment",
+        lambda: api.score([2.0], found): "expected a preserve ratio from 0 to 1",
+        lambda: api.score([0.5], found, preserve=0.3): "leave out preserve",
+        lambda: api.score([0.5], preserve=[0.3, 0.4]): "expected one experiment, not 2",
+        lambda: api.bench("nowhere.yaml"): "nowhere.yaml",
+        lambda: api.bench(agents=["sampler"], out="two", jobs=0): "jobs 0: expected a whole number",
+        lambda: api.bench("grid.yaml", agents=["sampler"], out="one", add_agents=True): "leave out 'grid.yaml'",
+        lambda: untyped.bench(seed=3): "did you mean 'seeds'",
+        lambda: untyped.bench(evaluations="many"): "evaluations 'many': expected a valid integer",
+        lambda: api.bench(model=lambda num_classes: None): "expected a function at the top of a file",
+        lambda: api.bench(agents=[type("Local", (), {"__qualname__": "f.<locals>.Local"})]): "expected a Class at",
+    }.items():
         with pytest.raises(USER_ERRORS) as error:
             wrong()
+        assert expected in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_keywords_are_the_commands_options() -> None:
+    taken = {option.name for option in bench_command.params} - {"file", "dry_run"}
+    assert set(get_type_hints(BenchSettings)) == taken
+    assert set(get_type_hints(BudgetSettings)) == {option.name for option in score_command.params} - {
+        *("folder", "policy", "origin", "agent", "seed", "clip"),
+    }
+
+
+def test_functions_and_classes_are_recorded_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "_HERE", {})
+    assert prunebench.register_network("mine", toy_runs.nap) == "toy_runs:nap"
+    asked = gridfile.keywords({"model": ["mine", "resnet20"], "agents": [toy_runs.Sampler], "out": Path("x")}, "bench:")
+    assert [model for model, _ in asked["model"]] == ["toy_runs:nap", "resnet20"]
+    assert [agent.name for agent in asked["agents"]] == ["toy_runs:Sampler"]
+    assert asked["out"] == "x"
+    for taken in ("mine", "vgg16", "two words"):
+        with pytest.raises(USER_ERRORS, match=f"model '{taken}'"):
+            prunebench.register_network(taken, toy_runs.crashing)
 
 
 def write_images(folder: Path) -> None:
@@ -104,10 +166,11 @@ def test_the_guides_example_runs(tmp_path: Path, checkpoint: Callable[[str], str
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert "random seed 0 done 5" in lines
+    assert "tpe" in result.stdout
+    assert str(Path("results/mine/report.html")) in lines
     assert lines[-1].startswith("[8, 8, 8, 16, 16, 16, 32, 32, 32] ")
-    mine = api.load(tmp_path / "results" / "mine")
-    test = mine.run("random", 0).status().test
+    mine = prunebench.load_results(tmp_path / "results" / "mine").experiment
+    test = mine.run("tpe", 0).status().test
     assert test is not None
     assert test.hits is not None
     assert unpacked(test.hits, 10).mean() == test.accuracy

@@ -124,7 +124,7 @@ def test_a_real_network_is_measured_and_nothing_written(
 ) -> None:
     before = sorted(cache_directory.rglob("*"))
     task = TaskConfig(model="resnet20", weights=checkpoint("resnet20"), reward_images=20, batch_size=20, split_seed=11)
-    half, third = estimate.running(print, task, [("macs", 0.5, 0.1), ("macs", 0.3, 0.1)], 1)
+    half, third = estimate.running(print, task, [("macs", 0.5, 0.1, None), ("macs", 0.3, 0.1, None)], 1)
     assert 0 < third["evaluation"] < 2
     assert 0 < half["evaluation"] < half["test"] < 20
     assert half["running"] > 100 << 20

@@ -76,7 +76,7 @@ def test_one_that_does_not_say_where_it_was_begun(
     for work in (
         lambda: finetuning.finetune(experiment, jobs=1, display=Lines()),
         lambda: exporting.export(experiment, display=Lines()),
-        lambda: api.score([0.5], experiment),
+        lambda: api.score([0.5], "../x"),
     ):
         with pytest.raises(ConfigError, match=r"'\.\./x': its --weights 'w\.pt' is relative .*below'") as error:
             work()

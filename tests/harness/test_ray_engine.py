@@ -21,6 +21,8 @@ import psutil
 import pytest
 import toy_runs
 
+from prunebench.envs import extras
+from prunebench.envs.errors import TaskError
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments.config import ExperimentConfig
 from prunebench.harness.experiments.execution import Execution
@@ -304,7 +306,7 @@ def test_wrong_settings_are_one_line(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
-    monkeypatch.setattr(ray_cluster, "_installed", lambda: True)
+    monkeypatch.setattr(extras, "installed", lambda module: True)
     with pytest.raises(ConfigError) as caught:
         Execution(engine="ray", **settings).check()
     assert expected in str(caught.value)
@@ -312,8 +314,10 @@ def test_wrong_settings_are_one_line(
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_cluster, "_installed", lambda: False)
-    with pytest.raises(ConfigError, match=r"pip install 'prunebench\[ray\]'"):
+    monkeypatch.setattr(extras, "installed", lambda module: False)
+    with pytest.raises(
+        TaskError, match=r'^engine .ray. needs ray, which is not installed: pip install "prunebench\[ray\]"$'
+    ):
         RayProcesses(1)
 
 

@@ -23,10 +23,9 @@ with Processes(1) as processes:
 """
 GUARDED = CALL.replace("\nwith", '\nif __name__ == "__main__":\n  with').replace("    print", "      print")
 BENCH = """
-from prunebench.harness import api
-from prunebench.harness.experiments.config import ExperimentConfig
+import prunebench
 
-api.bench(ExperimentConfig(agents=("uniform",), seeds=1, evaluations=1), out="out")
+prunebench.bench(agents=["uniform"], seeds=1, evaluations=1, out="out")
 """
 
 

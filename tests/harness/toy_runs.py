@@ -210,7 +210,7 @@ def refusing_all(report: Any, configs: list[ExperimentConfig]) -> None:
 
 
 def score_policy(report: Any, config: ExperimentConfig, policy: Any, clip: bool, threads: int) -> dict[str, Any]:
-    return score.scored(environment(config), policy, clip)
+    return score.scored(environment(config), policy, clip) | {"preserve": config.preserve}
 
 
 def crashing(report: Any, config: ExperimentConfig, *_: Any) -> None:

@@ -16,6 +16,7 @@ from prunebench.harness.record import manifest
 if TYPE_CHECKING:
     from prunebench.envs.tasks.task import TaskConfig
     from prunebench.harness.analysis.frames import Reading
+    from prunebench.harness.experiments.config import ExperimentConfig
     from prunebench.harness.record.store import Experiment
 
 _SIGNIFICANT = 0.05
@@ -51,9 +52,15 @@ def _task(reading: Reading) -> str:
     if task.get("confirm_maybe_seen"):
         maybe += "; the confirm split is cut from training images, which the weights may have seen"
     return (
-        f"{config.task.model} on {config.task.dataset}: at most {100 * config.preserve:g} % of the dense network's "
+        f"{config.task.model} on {config.task.dataset}: at most {_budget(config)} of the dense network's "
         f"{limited} ({', '.join(others)}); images: {splits} (split seed {config.task.split_seed}){maybe}"
     )
+
+
+def _budget(config: ExperimentConfig) -> str:
+    if config.absolute is None:
+        return f"{100 * config.preserve:g} %"
+    return f"{config.absolute}, {100 * config.preserve:.3g} %"
 
 
 def warning(readings: Sequence[Reading]) -> str:

@@ -1,0 +1,1 @@
+"""One network pruned from end to end: searched, fine-tuned, exported, timed and reported."""

@@ -1,0 +1,90 @@
+"""Prunes what a caller in Python has in hand: a live network, arrays, or names."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunebench.envs.errors import check_choice
+from prunebench.envs.tasks import budgets
+from prunebench.envs.tasks.task import load_data
+from prunebench.harness.display import display
+from prunebench.harness.experiments import agentspec, grid
+from prunebench.harness.prune import steps, summary_page
+from prunebench.harness.prune.given import Given
+from prunebench.harness.record import store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prunebench.harness.prune.result import Pruned
+
+_AS_IT_IS = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+"""How arrays are normalised unless the caller says so: not at all, pixels go from 0 to 1."""
+_SEARCH = ("lower_bound", "budget", "reward", "cost")
+
+
+def prune(
+    model: str | nn.Module,
+    data: Any,
+    budget: Mapping[str, Any],
+    *,
+    agent: str,
+    evaluations: int,
+    epochs: float | None,
+    threads: int,
+    out: Path | None,
+    settings: Mapping[str, Any],
+) -> Pruned:
+    """Prune a network; see :func:`prunebench.harness.api.prune`."""
+    settings = {("data" if name == "folder" else name): value for name, value in settings.items()}
+    for name in settings:
+        check_choice("setting", name, [*(set(grid.TASK) - {"model", "dataset"}), *_SEARCH])
+    given = Given(model, data, settings.get("mean"), settings.get("std"))
+    settings = {**({} if isinstance(data, str) else _AS_IT_IS), **settings}
+    known: dict[str, Any] = {"agents": tuple(agentspec.parse(agent)), "seeds": 1, "evaluations": evaluations}
+    known |= {"threads": threads, **settings, **_read(budget)}
+    folder = out or _named(model, data, given, known)
+    place = folder / store.GIVEN
+    known |= {"model": model, "dataset": data} | given.names(place)
+    return _pruned(given, place, folder, known, epochs)
+
+
+def _read(budget: Mapping[str, Any]) -> dict[str, Any]:
+    said = {name: value for name, value in budget.items() if value is not None}
+    return {name: budgets.read(name, value) if name in budgets.FORMS else value for name, value in said.items()}
+
+
+def _named(model: Any, data: Any, given: Given, known: Mapping[str, Any]) -> Path:
+    """The default folder; of what was handed over under the name of what it is."""
+    names = {"model": model, "dataset": data} | given.names(Path())
+    (config,) = grid.expand(grid.overridden({}, {**known, **names, "weights": known.get("weights")}))
+    return steps.default_folder(config)
+
+
+def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epochs: float | None) -> Pruned:
+    (config,) = grid.expand(grid.overridden({}, known))
+    store.meet(folder, config)  # before anything is written into what another call has left
+    try:
+        if given.files:
+            given.write(place)
+            store.make_given_importable(folder)
+        config = grid.single(known)
+        given.check(load_data(config.task).image_size)
+        with display() as shown:
+            return steps.prune(
+                config,
+                folder,
+                epochs=epochs,
+                command="prunebench.prune(...)",
+                display=shown,
+                page=summary_page.write,
+            )
+    except BaseException:
+        if given.files and not (folder / store.NAME).is_file():  # nothing is left of what could not be begun
+            shutil.rmtree(place, ignore_errors=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise

@@ -1,0 +1,115 @@
+"""Prunes one network: search, fine-tuning, export and timing, report. What is done is not done again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from prunebench.envs.data import datasets
+from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
+from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments.config import FinetuneSettings
+from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.prune.result import NETWORK, Pruned, read
+from prunebench.harness.running.bench import bench
+from prunebench.harness.running.export import choose, export
+from prunebench.harness.running.finetune import finetune
+
+if TYPE_CHECKING:
+    from prunebench.harness.display import Display
+    from prunebench.harness.experiments.config import ExperimentConfig
+    from prunebench.harness.record.store import Experiment
+
+EXPORT = "prunebench.harness.inside.export:export_and_time"
+_UNPREDICTED = "cost 'latency'"  # how the refusal of a prediction that does not hold begins
+
+
+def default_folder(config: ExperimentConfig) -> Path:
+    """Where everything goes unless the user says so."""
+    folder = configs.default_folder(config)
+    return folder.with_name(f"prune-{folder.name}")
+
+
+def prune(
+    config: ExperimentConfig,
+    folder: Path,
+    *,
+    epochs: float | None,
+    command: str,
+    display: Display,
+    page: Callable[[Pruned], object],
+) -> Pruned:
+    """Prune a network to a budget.
+
+    Args:
+        config: one agent, one seed.
+        folder: of the search and of all else.
+        epochs: of fine-tuning; None is a quarter of the dense network's, 0 none at all.
+        command: as it was typed.
+        display: shows progress.
+        page: writes the page, at the end.
+
+    Raises:
+        HarnessError, TaskError, BudgetError: the user can mend it.
+        UnmetError: the search or the fine-tuning failed, or no network is as fast.
+        JobCrash: another step failed.
+    """
+    settings = FinetuneSettings(epochs or None)
+    settings.check()
+    _check_single(config)
+    if epochs != 0:
+        _check_trained_on(config.task.dataset)
+    experiment = _searched(config, folder, command, display)
+    if epochs != 0:
+        tuned = finetune(experiment, settings, jobs=1, display=display)
+        _check(tuned.failed, "fine-tuning")
+    if not _exported(experiment):
+        shutil.rmtree(folder / NETWORK, ignore_errors=True)
+        export(experiment, out=folder / NETWORK, display=display, work=EXPORT)
+    pruned = read(folder)
+    page(pruned)
+    return pruned
+
+
+def _check_single(config: ExperimentConfig) -> None:
+    if len(config.agents) > 1:
+        raise ConfigError(f"agent {' '.join(agent.label for agent in config.agents)!r}: expected one")
+
+
+def _check_trained_on(dataset: str) -> None:
+    if not resolve_name(datasets.known(dataset).source).epochs:
+        raise ConfigError(f"dataset {dataset!r} is not trained on: expected --epochs 0, which leaves fine-tuning out")
+
+
+def _searched(config: ExperimentConfig, folder: Path, command: str, display: Display) -> Experiment:
+    try:
+        session = bench(config, folder, execution=Execution(jobs=1), command=command, display=display)
+    except HarnessError as error:
+        if str(error).startswith(_UNPREDICTED):
+            raise ConfigError(
+                f"{error}. On a busy machine latency cannot be predicted: try again when it is idle, or give --macs or "
+                "--preserve, and a smaller one until the measured latency of the summary is low enough"
+            ) from None
+        raise
+    _check({name: why for name, why in session.failed.items() if "latency" not in name}, "the search")
+    return session.experiment
+
+
+def _check(failed: dict[str, str], what: str) -> None:
+    for why in failed.values():
+        raise UnmetError(f"{what} failed: {why}")
+
+
+def _exported(experiment: Experiment) -> bool:
+    """Whether the network that search and fine-tuning have left is exported already."""
+    try:
+        facts = read(experiment.folder).facts
+    except HarnessError:
+        return False
+    run = choose(experiment, None, None)
+    tuned, origin = run.finetuned(), facts["origin"]
+    found = (origin["agent"], origin["seed"], origin["evaluation"], origin["finetuning"])
+    return "onnxruntime" in facts and found == (run.agent, run.seed, run.status().incumbent, tuned and tuned.settings)

@@ -1,0 +1,225 @@
+"""One network pruned from end to end, by the real command and from Python; and what is handed over from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from prunebench.harness import api, cli
+from prunebench.harness.errors import ConfigError, UnmetError
+from prunebench.harness.prune import pixels, steps
+from prunebench.harness.prune.given import Given
+from prunebench.harness.prune.result import Pruned
+from prunebench.harness.record.store import Experiment
+
+COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()", "prune"]
+NETWORK = """
+import numpy as np
+import torch
+from torch import nn
+
+def net(num_classes=3):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 8, 3), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes),
+    )
+
+def split(count, seed):
+    labels = np.arange(count) % 3
+    found = np.random.default_rng(seed).integers(0, 120, (count, 8, 8, 3), dtype=np.uint8)
+    found[np.arange(count), :, :, labels] += 90
+    return found, labels
+
+def images():
+    return {"train": split(120, 0), "test": split(30, 1)}
+"""
+PROMPT = """
+import torch
+from prunebench.harness import api
+
+class Live(torch.nn.Module):  # of this prompt alone: no process could import it
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+
+    def forward(self, x):
+        return self.body(x)
+
+train, test = images().values()
+tensors = torch.from_numpy(test[0]).permute(0, 3, 1, 2) / 255
+model = Live().train()
+found = api.prune(model, (train, torch.utils.data.TensorDataset(tensors, torch.from_numpy(test[1]))),
+                  macs="20K", agent="random", evaluations=2, epochs=0, out="out")
+assert model.training and model.body[0].out_channels == 12
+pruned = found.module
+right = (pruned(tensors).argmax(1).numpy() == test[1]).mean()
+assert abs(right - found.accuracy["pruned"]) < 1e-6, (right, found.accuracy)
+dense = (model.eval()(tensors).argmax(1).numpy() == test[1]).mean()
+assert abs(dense - found.accuracy["dense"]) < 1e-6, (dense, found.accuracy)
+assert "<table>" in found._repr_html_() and found.facts["macs"] <= 20_000
+"""
+
+
+def call(command: list[str], cwd: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=280, check=False, cwd=cwd, env=dict(os.environ)
+    )
+
+
+def test_the_command_prunes_fine_tunes_exports_and_reports(tmp_path: Path) -> None:
+    (tmp_path / "mynet.py").write_text(NETWORK)
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    torch.save(names["net"]().state_dict(), tmp_path / "net.pt")
+    flags = ["--model", "mynet:net", "--weights", "net.pt", "--dataset", "mynet:images", "--agent", "random"]
+    flags += ["--macs", "20K", "--evaluations", "2", "--epochs", "0.5", "--out", "out"]
+    done = call([*COMMAND, *flags], tmp_path)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "network" / "network.json").read_text())
+    assert facts["macs"] <= 20_000
+    assert facts["weights"] == "fine-tuned"
+    assert [timed["images"] for timed in facts["onnxruntime"]] == [12, 1]
+    assert "20,000 MACs" in done.stdout
+    assert f"{facts['macs']:,}" in done.stdout
+    page = (tmp_path / "out" / "prune.html").read_text()
+    assert page.count("<svg") == 2
+    for word in done.stdout.split():
+        if word.startswith("out/"):
+            assert (tmp_path / word).is_file()
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.suffix != ".html"}
+    again = call([*COMMAND, *flags], tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_live_network_and_arrays_at_the_prompt(tmp_path: Path) -> None:
+    done = call([sys.executable, "-"], tmp_path, NETWORK + PROMPT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bytes_are_found_again(dtype: type) -> None:
+    """What ToTensor and Normalize make of bytes, in either order of axes, with any mean and deviation."""
+    whole = np.random.default_rng(0).integers(0, 256, (7, 5, 5, 3), dtype=np.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    scaled = (whole / 255).astype(dtype)
+    normalised = ((whole / 255 - mean) / std).astype(dtype)
+    labels = np.zeros(7, dtype=np.int64)
+    for given in (whole, scaled, normalised, torch.from_numpy(normalised)):
+        np.testing.assert_array_equal(pixels.split("train", (given, labels), mean, std)[0], whole)
+    first = np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
+    items = TensorDataset(torch.from_numpy(first), torch.from_numpy(labels))
+    np.testing.assert_array_equal(pixels.split("test", items, mean, std)[0], whole.transpose(0, 3, 1, 2))
+
+
+class Augmented:
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, row: int) -> Any:
+        return np.random.random((3, 4, 4)), 0
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((np.full((2, 3, 4, 4), -1.5), [0, 1]), "from -1.5 to -1.5: expected bytes.*mean= and std="),
+        ((np.full((2, 3, 4, 4), 0.3001), [0, 1]), "expected bytes"),
+        (Augmented(), "no random augmentation"),
+        (3, "expected .pixels, labels., or a torch data set"),
+        ([(1, 2), 3, 4], "expected .pixels, labels."),
+    ],
+)
+def test_other_pixels_are_refused(given: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pixels.split("train", given, None, None)
+
+
+def test_what_is_given_twice_has_one_name_and_what_is_other_another(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(NETWORK, names)
+    first, again = (Given(names["net"](), "digits", None, None).names(tmp_path) for _ in range(2))
+    other = names["net"]()
+    with torch.no_grad():
+        other[0].weight[0, 0, 0, 0] += 1
+    assert first == again != Given(other, "digits", None, None).names(tmp_path)
+    assert first["model"].startswith("sequential_")
+
+
+class Noisy(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand(1)
+
+
+def test_a_network_that_cannot_be_handed_over_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Noisy: it computes something else each time"):
+        api.prune(Noisy(), "digits", agent="sampler", out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"model is int: expected a torch\.nn\.Module"):
+        api.prune(3, out=tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="setting 'shape' is unknown"):
+        api.prune("resnet20", shape=3, out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        ("--model resnet20", 1, "latency-ms 1: as fast is no network"),
+        ("--macs 1M --params 1M", 2, "macs and params are budgets both"),
+        ("--agent sampler,slow", 2, "agent 'sampler slow': expected one"),
+        ("--dataset imagenet --data {data}", 2, "is not trained on: expected --epochs 0"),
+    ],
+)
+def test_refusals_are_one_line(
+    flags: str,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unmet(*args: Any, **kwargs: Any) -> None:
+        raise UnmetError("latency-ms 1: as fast is no network")
+
+    monkeypatch.setattr(steps, "bench", unmet)
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+    with pytest.raises(SystemExit) as end:
+        cli.main(
+            [
+                "prune",
+                "--agent",
+                "sampler",
+                "--out",
+                str(tmp_path / "out"),
+                *flags.format(data=tmp_path / "data").split(),
+            ]
+        )
+    line = capsys.readouterr().err
+    assert (end.value.code, line.count("\n")) == (code, 1)
+    assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("milliseconds", "unmet"), [(1.0, None), (0.7, "ask for 0.544")])
+def test_a_latency_that_was_predicted_and_not_measured_is_told(
+    milliseconds: float, unmet: str | None, experiment: Experiment
+) -> None:
+    config = dataclasses.replace(experiment.config, cost="latency", limit=milliseconds * 1e6)
+    facts = {"latency": {"seconds": [0.08, 0.09, 0.1], "images": 100}}
+    found = Pruned(dataclasses.replace(experiment, config=config), facts).unmet
+    assert found is unmet is None or (unmet is not None and unmet in str(found))
