@@ -14,7 +14,7 @@ flag = $(if $($(1)),--$(call lower,$(1)) $(call quoted,$($(1))))
 folders = $(foreach folder,$(OUT),$(call quoted,$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help bench table report finetune export study test test-slow faults ray docs lint format perf latency fitted clean
+.PHONY: help bench table report finetune export study test test-slow notebook faults ray docs lint format perf latency fitted clean
 
 help:  ## list the targets
 	@echo 'prunebench: compare auto-pruning agents for CNNs'
@@ -62,6 +62,9 @@ test: $(READY)  ## run the tests
 
 test-slow: $(READY)  ## run the slow tests
 	@$(BIN)/python -m pytest -m slow
+
+notebook: $(READY)  ## execute the notebook of the docs
+	@$(BIN)/python -m pytest tests/test_notebook.py
 
 faults: $(READY)  ## run the whole table of faults against the real command (about a quarter of an hour)
 	@cd tests && ../$(BIN)/python -m faults $(PARTS)

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,6 +149,66 @@ def test_so_are_the_agents_and_the_help(command: Callable[..., str], crowded: Pa
     assert command(crowded, "list", "agents") == listing.text("agents") + "\n"
     assert command(crowded).startswith("Usage: prunebench [OPTIONS]")
     assert command(crowded, "--version") == command(crowded, "-V")
+
+
+USER = """
+import prunebench
+
+results = prunebench.bench(model="resnet20", agents=["bo"], seeds=2)
+reveal_type(prunebench.verify(results))
+reveal_type(prunebench.load_results("x").figure("times"))
+
+
+class Mine(prunebench.AskTellAgent):
+    pass
+
+
+Mine(seed=0)
+prunebench.bench(seedz=3)
+prunebench.bensh()
+"""
+
+
+def test_type_checkers_know_what_is_installed(site: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    places = run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], tmp_path)
+    Path(places.stdout.strip(), "found.pth").write_text(f"{site}\n")
+    (tmp_path / "user.py").write_text(USER)
+    rest = "follow_imports = skip\nignore_missing_imports = true"  # libraries would take a minute
+    own = "follow_imports = silent\nignore_missing_imports = false"
+    (tmp_path / "mypy.ini").write_text(f"[mypy]\n{rest}\n[mypy-prunebench,prunebench.*]\n{own}\n")
+    mypy = [sys.executable, "-m", "mypy", "--python-executable", str(python), "user.py"]
+    found = subprocess.run(mypy, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=280)
+    said = [line.partition(": ")[2] for line in found.stdout.splitlines()[:-1]]
+    assert said == [
+        'note: Revealed type is "list[prunebench.harness.record.findings.Finding]"',
+        'note: Revealed type is "Any"',  # matplotlib is not installed here
+        'error: Cannot instantiate abstract class "Mine" with abstract attributes "ask" and "setup"  [abstract]',
+        'error: Unexpected keyword argument "seedz" for "bench"; did you mean "seeds"?  [call-arg]',
+        'note: "bench" defined in "prunebench.harness.api"',
+        'error: Module has no attribute "bensh"; maybe "bench"?  [attr-defined]',
+    ]
+
+
+PYTHON = """
+import prunebench
+
+if __name__ == "__main__":
+    results = prunebench.bench(
+        "settings.yaml", model="resnet20", weights="r.pt", reward_images=30, evaluations=2, seeds=1, out="out"
+    )
+    print(sorted(results.table.index), prunebench.verify(results))
+"""
+
+
+@pytest.mark.slow
+def test_python_needs_nothing_of_the_repository(site: Path, tmp_path: Path, checkpoint: Callable[[str], str]) -> None:
+    (tmp_path / "script.py").write_text(PYTHON)
+    (tmp_path / "settings.yaml").write_text("agents: [bo]")
+    shutil.copy(checkpoint("resnet20"), tmp_path / "r.pt")
+    found = run([sys.executable, "script.py"], tmp_path, site).stdout
+    assert found == "['bo', 'dense', 'global', 'greedy', 'random', 'uniform'] []\n"
 
 
 @pytest.mark.slow

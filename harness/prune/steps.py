@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
+from prunebench.envs import extras
 from prunebench.envs.data import datasets
 from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
 from prunebench.harness.experiments import config as configs
@@ -57,6 +58,7 @@ def prune(
         UnmetError: the search or the fine-tuning failed, or no network is as fast.
         JobCrash: another step failed.
     """
+    extras.check("the export to ONNX", "export")
     settings = FinetuneSettings(epochs or None)
     settings.check()
     _check_single(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
     from prunebench.harness.analysis.results import Results
     from prunebench.harness.record.store import Experiment
+
+
+def _shown(figure: Figure) -> Figure:
+    """The figure, which a notebook shows: IPython knows by itself only of those that pyplot made."""
+
+    def png() -> bytes:
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=110, facecolor="white")
+        return file.getvalue()
+
+    figure._repr_png_ = png  # type: ignore[attr-defined]
+    return figure
 
 
 class BenchResults:
@@ -107,7 +120,7 @@ class BenchResults:
         """The report's figures by name, as far as there are data for them."""
         from prunebench.harness.report.figures import figure_list
 
-        return figure_list.draw(self.results)
+        return {name: _shown(figure) for name, figure in figure_list.draw(self.results).items()}
 
     def text(self, form: str = "terminal") -> str:
         """The table as ``terminal``, ``markdown``, ``csv`` or ``latex``.

@@ -77,7 +77,9 @@ def test_a_notebook_shows_table_verdicts_and_figures() -> None:
     html = found._repr_html_()
     assert html.count("<tr>") == 1 + len(found.table)
     assert all(escape(verdict) in html for verdict in found.verdicts)
-    assert isinstance(found.figure("anytime_evaluations"), Figure)
+    figure: Any = found.figure("anytime_evaluations")
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")
     with pytest.raises(USER_ERRORS, match="did you mean 'final_accuracy'"):
         found.figure("final_accuracies")
 
