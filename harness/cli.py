@@ -19,6 +19,7 @@ from prunebench.harness.commands import (
     report,
     score,
     show,
+    site,
     table,
     try_agent,
     verify,
@@ -39,6 +40,7 @@ def cli() -> None:
 for _module in (
     bench,
     show,
+    site,
     table,
     report,
     merge,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,11 +60,7 @@ def write(
     target = path or default_path(results.experiments)
     if target.is_dir():
         raise ConfigError(f"html {str(target)!r} is a folder: expected a file")
-    parts = []
-    for number, part in enumerate(results.parts):
-        progress("drawing figures", number, len(results.parts))
-        parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
-    joint = _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
+    parts, joint = _drawn(results, progress)
     text = _render(results, parts, joint)
     for part, tables, figures in parts:
         table_list.save_part(part, tables)
@@ -73,6 +69,31 @@ def write(
     figure_files.write(joint.figures if joint else {}, joint_folder(target, "figures"))
     write_text(target, text)
     return target
+
+
+def rendered(
+    results: Results, progress: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> tuple[str, dict[str, dict[str, str]]]:
+    """The report of one or several experiments, and nothing is written.
+
+    Returns:
+        The HTML, and of every task, by its name, what the files of its tables hold.
+
+    Raises:
+        StoreError: a file of an experiment is damaged.
+    """
+    parts, joint = _drawn(results, progress)
+    tables = {part.results.reading.name: table_list.files_of_part(part.results, part.tables) for part in parts}
+    return _render(results, parts, joint), tables
+
+
+def _drawn(results: Results, progress: Callable[[str, int, int], None]) -> tuple[list[_Part], _Part | None]:
+    """Tables and figures of every experiment, and of several those of all together."""
+    parts = []
+    for number, part in enumerate(results.parts):
+        progress("drawing figures", number, len(results.parts))
+        parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
+    return parts, _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
 
 
 def joint_folder(report: Path, what: str = "tables") -> Path:
@@ -97,7 +118,7 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
 
 def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:
     closing = (joint or parts[0]).tables.values()
-    return _template().render(
+    return template(_TEMPLATE).render(
         title=caption.headline(results.experiments),
         verdicts=results.joint_verdicts if joint else results.verdicts,
         joint=_content(joint, "e") if joint else None,
@@ -106,11 +127,17 @@ def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> st
     )
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of the templates beside this file, which may use what is in others."""
+    folder = files("prunebench.harness.report")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return environment.from_string(files("prunebench.harness.report").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+    return environment.get_template(name)
 
 
 def _shown(part: _Part, number: int) -> dict[str, Any]:
@@ -137,11 +164,15 @@ def _content(part: _Part, key: str) -> dict[str, Any]:
     """The tables that belong here, and the figures, whose ids begin with a key."""
     return {
         "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
-        "figures": [_figure(which, f"{key}f{n}", figure) for n, (which, figure) in enumerate(part.figures.items())],
+        "figures": shown_figures(part.figures, key),
     }
 
 
-def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
-    drawing = figure_list.DRAWINGS[name]
-    svg = Markup(figure_inline.inline_svg(figure, key, drawing.title))
-    return {"title": drawing.title, "caption": drawing.caption, "svg": svg}
+def shown_figures(figures: Mapping[str, Figure], key: str) -> list[dict[str, Any]]:
+    """What a template shows of figures, by the names of their drawings; ids begin with a key."""
+    found = []
+    for number, (name, figure) in enumerate(figures.items()):
+        drawing = figure_list.DRAWINGS[name]
+        svg = Markup(figure_inline.inline_svg(figure, f"{key}f{number}", drawing.title))
+        found.append({"title": drawing.title, "caption": drawing.caption, "svg": svg})
+    return found
