@@ -21,6 +21,7 @@ from prunebench.harness.commands import (
     show,
     site,
     table,
+    track,
     try_agent,
     verify,
 )
@@ -42,6 +43,7 @@ for _module in (
     show,
     site,
     table,
+    track,
     report,
     merge,
     verify,
