@@ -20,6 +20,7 @@ from prunebench.harness.experiments import config as configs
 from prunebench.harness.files import write_text
 from prunebench.harness.report import page
 from prunebench.harness.report.figures import figure_list
+from prunebench.harness.report.figures.figure_tradeoff import TRADEOFF
 from prunebench.harness.report.tables import table_agents, tabular
 from prunebench.harness.report.tables.latex import latex
 from prunebench.harness.report.tables.tabular import Column, Table, text
@@ -212,7 +213,7 @@ def _index(
         data=_DATA,
         links={network["name"]: network["file"] for network in networks},
         figures=page.shown_figures(figures, "s"),
-        traded=figure_list.TRADEOFF.name in figures,
+        traded=TRADEOFF.name in figures,
         networks=networks,
         experiments=experiments,
         left_out=left_out,
