@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
 from prunebench.harness.record import store
-from prunebench.harness.report.figures import figure_files, figure_inline, figure_list
+from prunebench.harness.report import templates
+from prunebench.harness.report.figures import figure_files, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
 
 if TYPE_CHECKING:
@@ -118,26 +116,13 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
 
 def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:
     closing = (joint or parts[0]).tables.values()
-    return template(_TEMPLATE).render(
+    return templates.template(_TEMPLATE).render(
         title=caption.headline(results.experiments),
         verdicts=results.joint_verdicts if joint else results.verdicts,
         joint=_content(joint, "e") if joint else None,
         closing=[table for table in closing if table.closing],
         parts=[_shown(part, number) for number, part in enumerate(parts)],
     )
-
-
-def template(name: str) -> jinja2.Template:
-    """One of the templates beside this file, which may use what is in others."""
-    folder = files("prunebench.harness.report")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(name)
 
 
 def _shown(part: _Part, number: int) -> dict[str, Any]:
@@ -164,15 +149,5 @@ def _content(part: _Part, key: str) -> dict[str, Any]:
     """The tables that belong here, and the figures, whose ids begin with a key."""
     return {
         "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
-        "figures": shown_figures(part.figures, key),
+        "figures": templates.figures(part.figures, figure_list.DRAWINGS, key),
     }
-
-
-def shown_figures(figures: Mapping[str, Figure], key: str) -> list[dict[str, Any]]:
-    """What a template shows of figures, by the names of their drawings; ids begin with a key."""
-    found = []
-    for number, (name, figure) in enumerate(figures.items()):
-        drawing = figure_list.DRAWINGS[name]
-        svg = Markup(figure_inline.inline_svg(figure, f"{key}f{number}", drawing.title))
-        found.append({"title": drawing.title, "caption": drawing.caption, "svg": svg})
-    return found

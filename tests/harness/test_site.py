@@ -13,7 +13,7 @@ from browser import CHROMIUM, told_by_a_browser
 
 from prunebench.harness import cli
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.report import site
+from prunebench.harness.report import page, site_files
 from prunebench.harness.report.figures import figure_list
 from prunebench.harness.running import verify as verifying
 
@@ -76,9 +76,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figure_list, "FIGURES", ())
         found = [fake.experiment(folder / f"x/p{p}", 2, preserve=p, agents=("random", "bo")) for p in (0.5, 0.3)]
-        site.write(
-            [site.Entry(each, p == 0, ["a <b>sentence</b>"]) for p, each in enumerate(found)], [], folder / "site"
-        )
+        entries = [site_files.Entry(each, number == 0, ["a <b>sentence</b>"]) for number, each in enumerate(found)]
+        site_files.write(entries, [], folder / "site", page.rendered)
     return folder / "site"
 
 
@@ -110,14 +109,14 @@ def test_a_browser_opens_it_and_sorts_it(made: Path, tmp_path: Path) -> None:
 
 def test_a_site_made_again_has_no_page_of_what_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figure_list, "FIGURES", ())
-    entry = site.Entry(fake.experiment(tmp_path / "x", 1, agents=("random",)), True, [])
-    site.write([entry], [], tmp_path / "site")
+    entry = site_files.Entry(fake.experiment(tmp_path / "x", 1, agents=("random",)), True, [])
+    site_files.write([entry], [], tmp_path / "site", page.rendered)
     (tmp_path / "site/CNAME").write_text("the user's")
     (tmp_path / "site/mobilenetv2.html").rename(tmp_path / "site/gone.html")
-    site.write([entry], [], tmp_path / "site")
+    site_files.write([entry], [], tmp_path / "site", page.rendered)
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == [
         *("CNAME", "data", "index.html", "mobilenetv2.html")
     ]
     (tmp_path / "site/index.html").write_text("another page")
     with pytest.raises(ConfigError, match="holds something else"):
-        site.check(tmp_path / "site")
+        site_files.check(tmp_path / "site")

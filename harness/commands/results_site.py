@@ -34,22 +34,23 @@ def command(folders: tuple[str, ...], out: str) -> int:
     does. The site says what could not be verified here, for there are no data, say. An experiment with which something
     is wrong is left out and named, and the exit code is 1.
     """
-    from prunebench.harness.report import site  # pandas and matplotlib take a second
+    from prunebench.harness.report import page, site_files  # pandas and matplotlib take a second
 
     experiments, target = find(folders), Path(out).expanduser()
-    site.check(target)
+    site_files.check(target)
     found = [(experiment, _verified(experiment)) for experiment in experiments]
     wrong = [verified for _, verified in found if verified.findings]
     for verified in wrong:
         click.echo("\n".join([*verified.lines(), f"left out: {verified.folder}"]), err=True)
     entries = [
-        site.Entry(experiment, verified.problem is None, verified.lines())
+        site_files.Entry(experiment, verified.problem is None, verified.lines())
         for experiment, verified in found
         if not verified.findings
     ]
     if entries:
         with display() as shown:
-            path = site.write(entries, [verified.folder for verified in wrong], target, shown.step)
+            left_out = [verified.folder for verified in wrong]
+            path = site_files.write(entries, left_out, target, lambda results: page.rendered(results, shown.step))
         click.echo(f"site: {path}, {len(entries)} of {len(found)} experiments")
     else:
         click.echo("no site was written: no experiment is left", err=True)

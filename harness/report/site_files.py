@@ -18,7 +18,7 @@ from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.files import write_text
-from prunebench.harness.report import page
+from prunebench.harness.report import templates
 from prunebench.harness.report.figures import figure_list
 from prunebench.harness.report.figures.figure_tradeoff import TRADEOFF
 from prunebench.harness.report.tables import table_agents, tabular
@@ -28,6 +28,8 @@ from prunebench.harness.report.tables.tabular import Column, Table, text
 if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
 
+Report = tuple[str, dict[str, dict[str, str]]]
+"""The HTML of a report, and by task what the files of its tables hold."""
 INDEX = "index.html"
 _DATA = "data"
 _MARK = '<meta name="generator" content="prunebench site">'
@@ -75,7 +77,7 @@ def write(
     entries: Sequence[Entry],
     left_out: Sequence[Path],
     out: Path,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    report_of: Callable[[Results], Report],
 ) -> Path:
     """Write the site; nothing is written into the experiments, and what it had before and has no more is removed.
 
@@ -83,7 +85,7 @@ def write(
         entries: at least one.
         left_out: folders of experiments that are not shown, since what verifying found is wrong with them.
         out: its folder, see :func:`check`.
-        progress: see :mod:`prunebench.envs.progress`.
+        report_of: makes the report of a network's experiments, see :func:`prunebench.harness.report.page.rendered`.
 
     Returns:
         Its first page.
@@ -93,7 +95,7 @@ def write(
         StoreError: a file of an experiment is damaged.
     """
     check(out)
-    files = _files(entries, left_out, progress)
+    files = _files(entries, left_out, report_of)
     for path in (path for path in out.glob("*.html") if _ours(path)):
         if path.name not in files:
             path.unlink()
@@ -108,7 +110,7 @@ def _ours(path: Path) -> bool:
 
 
 def _files(
-    entries: Sequence[Entry], left_out: Sequence[Path], progress: Callable[[str, int, int], None]
+    entries: Sequence[Entry], left_out: Sequence[Path], report_of: Callable[[Results], Report]
 ) -> dict[str, str]:
     """By name what every file of the site holds."""
     results = Results([entry.experiment for entry in entries])
@@ -116,7 +118,7 @@ def _files(
     found = {f"{_DATA}/table.csv": tabular.csv(table), f"{_DATA}/table.tex": latex(table)}
     networks = []
     for network, own in _by_network(entries).items():
-        report, tables = page.rendered(Results([entry.experiment for entry in own]), progress)
+        report, tables = report_of(Results([entry.experiment for entry in own]))
         key = _slug(network)
         files = {
             task: {f"{_DATA}/{key}/{_slug(task)}/{name}": of_it for name, of_it in texts.items() if _offered(name)}
@@ -205,14 +207,14 @@ def _index(
     results: Results, table: Table, networks: Sequence[dict[str, Any]], experiments: int, left_out: Sequence[Path]
 ) -> str:
     figures = figure_list.draw(results) if len(results.parts) > 1 else {}
-    return page.template(_TEMPLATE).render(
+    return templates.template(_TEMPLATE).render(
         title=f"Auto-pruning agents on {len(networks)} network{'' if len(networks) == 1 else 's'}",
         mark=Markup(_MARK),
         verdicts=results.joint_verdicts if len(results.parts) > 1 else results.verdicts,
         table=table,
         data=_DATA,
         links={network["name"]: network["file"] for network in networks},
-        figures=page.shown_figures(figures, "s"),
+        figures=templates.figures(figures, figure_list.DRAWINGS, "s"),
         traded=TRADEOFF.name in figures,
         networks=networks,
         experiments=experiments,
