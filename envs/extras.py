@@ -10,6 +10,7 @@ from prunebench.envs.errors import TaskError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "baselines": ("cmaes", "optuna"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "track": ("tensorboard", "mlflow", "optuna"),
     "ray": ("ray",),
     "timm": ("timm",),
 }

@@ -18,9 +18,11 @@ from prunebench.harness.commands import (
     merge,
     prune,
     report,
+    results_site,
     score,
     show,
     table,
+    track,
     try_agent,
     verify,
 )
@@ -40,8 +42,10 @@ def cli() -> None:
 for _module in (
     bench,
     show,
+    track,
     table,
     report,
+    results_site,
     merge,
     verify,
     score,

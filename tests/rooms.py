@@ -15,7 +15,16 @@ PACKAGE = "prunebench"
 ENVS = ("tasks", "evaluation", "pruning weights", "networks", "data environment", "*")
 AGENTS = ("*", "parts")
 HARNESS = (
-    *("cli", "commands api", "checks perf lab prune", "running", "report", "analysis inside", "record", "experiments"),
+    *(
+        "cli",
+        "commands api",
+        "checks perf lab prune following",
+        "running",
+        "report",
+        "analysis inside",
+        "record",
+        "experiments",
+    ),
     *("processes", "*"),
 )
 CHAINS = {"envs": ENVS, "agents": AGENTS, "harness": HARNESS}

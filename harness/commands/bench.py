@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prunebench.harness import notification
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.experiments import spoken
@@ -18,14 +19,21 @@ from prunebench.harness.running.bench import bench
 
 if TYPE_CHECKING:
     from prunebench.harness.analysis.results import Results
+    from prunebench.harness.running.plan import Plan
     from prunebench.harness.running.sessions import Outcome
 
 
 @click.command("bench")
 @click.argument("file", required=False, type=click.Path())
 @click.option("--dry-run", is_flag=True, help="Only print what would run, and about how long it takes.")
+@click.option(
+    "--notify",
+    metavar="COMMAND",
+    help="A command for the shell, run when all has ended, with $PRUNEBENCH_SUMMARY, a sentence, $PRUNEBENCH_EXIT_CODE "
+    "and $PRUNEBENCH_FOLDERS, a line each.",
+)
 @click.pass_context
-def command(context: click.Context, /, file: str | None, dry_run: bool, **options: Any) -> int:
+def command(context: click.Context, /, file: str | None, dry_run: bool, notify: str | None, **options: Any) -> int:
     """Run every agent with every seed and print the table. The same command again goes on where it stopped.
 
     FILE is a YAML file of settings, named like the options below. In it model, preserve and split_seed may be lists:
@@ -37,20 +45,29 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, **option
             text = forecast.describe(plan, shown)
         click.echo(text)
         return 0
-    outcomes = []
-    for outcome in sessions.run(
-        plan,
-        shlex.join(["prunebench", *sys.argv[1:]]),
-        tables=_rebuild,
-        work=bench,
-        check=checking.CHECK_AHEAD,
-        show=display,
-    ):
-        outcomes.append(outcome)
-        if len(plan.experiments) > 1:
-            click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
-        _report(outcome)
+    outcomes: list[Outcome] = []
+    with notification.at_end(notify, lambda: _ended(plan, outcomes)):
+        for outcome in sessions.run(
+            plan,
+            shlex.join(["prunebench", *sys.argv[1:]]),
+            tables=_rebuild,
+            work=bench,
+            check=checking.CHECK_AHEAD,
+            show=display,
+        ):
+            outcomes.append(outcome)
+            if len(plan.experiments) > 1:
+                click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
+            _report(outcome)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _ended(plan: Plan, outcomes: list[Outcome]) -> notification.Ended:
+    return notification.Ended(
+        folders=[experiment.folder for experiment in plan.experiments],
+        whole=sum(not outcome.failed for outcome in outcomes),
+        failed=sum(outcome.failed for outcome in outcomes),
+    )
 
 
 for _option in OPTIONS:  # a decorator each; one by one they would hide the function

@@ -31,7 +31,7 @@ _DEFAULT = FinetuneSettings()
     help="Learning rate of the first step; it falls to zero.",
 )
 @click.option(
-    "--jobs", type=int, metavar="N", help="Networks trained at a time.  [default: cores / threads; 1 on a GPU]"
+    "--jobs", type=int, metavar="N", help="Networks trained at a time.  [default: cores / threads; on GPUs one each]"
 )
 def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None) -> int:
     """Fine-tune the pruned networks of experiments and print the table, with their test accuracy.

@@ -190,7 +190,7 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
 """Options of the budget, and of what a run's process may use."""
 
 EXECUTION_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: cores / threads; 1 on a GPU]"),
+    click.option("--jobs", type=int, metavar="N", help="Runs at a time.  [default: cores / threads; on GPUs one each]"),
     click.option(
         "--time-limit", type=float, metavar="SECONDS", help="Time after which a run is ended.  [default: none]"
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prunebench.envs.errors import check_choice
 from prunebench.harness.errors import ConfigError, check_count
-from prunebench.harness.processes import ray_cluster
+from prunebench.harness.processes import gpus, ray_cluster
 from prunebench.harness.processes.local import Limits, cores
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ class Execution:
     """The execution of runs.
 
     Attributes:
-        jobs: runs at a time; None: as many as there are cores for, one on a GPU (Ray: as many as the cluster holds).
+        jobs: runs at a time; None: as many as there are cores for, with --device cuda as there are GPUs (Ray: as the
+            cluster holds).
         time_limit: seconds that a run's process may take; None is no limit.
         memory_limit: GiB that a run's process and what it starts may use; None is no limit.
         attempts: how often a run may fail before it is not begun again.
@@ -64,15 +65,20 @@ class Execution:
         return self.jobs if self.engine == "ray" else self.at_once(config)
 
     def at_once(self, config: ExperimentConfig) -> int:
-        """Processes at a time on this machine; one on a GPU, whose memory fits a batch once."""
+        """Processes at a time on this machine; one on each GPU, whose memory fits a batch once."""
         if self.jobs is not None:
             return self.jobs
-        return 1 if config.task.device == "cuda" else max(1, cores() // config.threads)
+        return max(1, len(shared_gpus(config)) if config.task.device == "cuda" else cores() // config.threads)
 
     def limits(self) -> Limits:
         """The limits of a run's process."""
         memory = None if self.memory_limit is None else int(self.memory_limit * GIB)
         return Limits(self.time_limit, memory)
+
+
+def shared_gpus(config: ExperimentConfig) -> list[str]:
+    """The GPUs that an experiment's processes on this machine are spread over; none where it runs on processors."""
+    return gpus.visible() if config.task.device == "cuda" else []
 
 
 DEFAULT = Execution()

@@ -17,6 +17,7 @@ from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
 from prunebench.harness.inside.seeding import seed_everything
+from prunebench.harness.processes import gpus
 from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
 from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
@@ -58,7 +59,7 @@ def run_one(
         faster = begun is not None and found.attempts > begun and found.state in ENDED
         if not journal.damaged and (faster or found.state == "done"):
             return
-        status = _begin(run, journal)
+        status = _begin(run, journal, os.environ.get(gpus.VARIABLE) if config.task.device == "cuda" else None)
         process = os.getpid()
         try:
             set_threads(config.threads)
@@ -75,11 +76,12 @@ def run_one(
         run.write_status(status)
 
 
-def _begin(run: Run, journal: Journal) -> Status:
+def _begin(run: Run, journal: Journal, gpu: str | None) -> Status:
     before = run.mended()
     status = Status(
         status="running",
         attempts=before.attempts + 1,
+        gpu=gpu,
         failures=before.failures,
         notices=[*before.notices, *journal.notices],
         nondeterministic=before.nondeterministic,

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,7 +22,13 @@ LOG_BYTES = 1 << 20
 """Bytes of a process's output that are kept at most; the rest is counted."""
 
 
-def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[Any, ...], log: Path | None) -> None:
+def run(
+    connection: Connection,
+    function: Callable[..., Any] | str,
+    args: tuple[Any, ...],
+    log: Path | None,
+    own: Mapping[str, str],
+) -> None:
     """Call a function with ``report`` and its arguments, send its result, and end, whatever threads are left.
 
     The last message is ``("end", value, problem, details, cause)``, see
@@ -33,7 +39,9 @@ def run(connection: Connection, function: Callable[..., Any] | str, args: tuple[
         function: the function to call, or its name as ``package.module:function``.
         args: the function's arguments after ``report``.
         log: file for standard output and error; None leaves them where they are.
+        own: environment variables of this process, beside those that all have.
     """
+    os.environ.update(own)
     variables.drop_safe_path()
     guard.enter()
     output = None if log is None else _Output(log)

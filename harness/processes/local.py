@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from prunebench.harness.errors import HarnessError, in_one_line
-from prunebench.harness.processes import child, guard, starting, variables
+from prunebench.harness.processes import child, gpus, guard, starting, variables
 from prunebench.harness.processes.messages import GarbledError, Inbox
 
 _UNTOLD = "ignore::FutureWarning,ignore::DeprecationWarning,ignore:resource_tracker:UserWarning"
@@ -107,6 +107,7 @@ class _Live:
     job: Job
     process: BaseProcess
     inbox: Inbox
+    gpu: str | None = None
     started: float = field(default_factory=time.monotonic)
 
     def excess(self) -> tuple[Cause, str] | None:
@@ -143,9 +144,10 @@ class Processes:
     Args:
         threads: threads of each process, for the libraries that read it from the environment when they are loaded.
         modules: modules that the server imports ahead.
+        shared: GPUs that jobs are spread over, each job's process seeing one of them (``gpus.Shares``).
     """
 
-    def __init__(self, threads: int, modules: Iterable[str] = ()) -> None:
+    def __init__(self, threads: int, modules: Iterable[str] = (), shared: Sequence[str] = ()) -> None:
         starting.refuse_within_import()
         variables.limit_threads(threads)
         # Deprecations inside third-party libraries, and what a process that ended at once left to the system, are
@@ -153,6 +155,7 @@ class Processes:
         os.environ.setdefault("PYTHONWARNINGS", _UNTOLD)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(modules))
+        self._gpus = gpus.Shares(shared)
         self._live: dict[Connection, _Live] = {}
         self._looked = 0.0  # when limits were last looked at
 
@@ -227,14 +230,18 @@ class Processes:
     def _start(self, job: Job) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
         log = None if job.log is None else job.log.resolve()  # a job may change its working directory
-        process = self._context.Process(target=child.run, args=(theirs, job.function, job.args, log), name=job.name)
+        gpu = self._gpus.take()
+        own = {} if gpu is None else {gpus.VARIABLE: gpu}
+        process = self._context.Process(
+            target=child.run, args=(theirs, job.function, job.args, log, own), name=job.name
+        )
         with (
             variables.safe_path(),
             starting.ready(),
         ):  # of the server, and of multiprocessing's own processes, which start with it
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._live[ours] = _Live(job, process, Inbox(ours.fileno()))
+        self._live[ours] = _Live(job, process, Inbox(ours.fileno()), gpu)
 
     def _heard(self, connection: Connection) -> Iterator[Event | End]:
         live = self._live[connection]
@@ -272,6 +279,7 @@ class Processes:
     def _ended(self, connection: Connection, **values: Any) -> End:
         connection.close()
         live = self._live.pop(connection)
+        self._gpus.give_back(live.gpu)
         live.process.join(_PATIENCE)  # it ends what it started, and itself
         live.kill()
         if values.get("cause") != "busy":  # then it is another process's log

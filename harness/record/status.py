@@ -102,6 +102,7 @@ class Status(BaseModel):
         state: ``status`` on disk: waiting (never begun, not on disk), running (or interrupted), done, failed, timeout;
             damaged, which is not written either, where this file, or that of the lines, is not what was written.
         attempts: how often it was begun.
+        gpu: the GPUs that its process saw, as CUDA_VISIBLE_DEVICES names them; absent on disk where nobody chose any.
         failures: how often it failed: interruptions do not count.
         notices: what had to be mended when the run's files were opened, a sentence each.
         nondeterministic: for every time that a replay failed the file its lines were kept in, and the reason.
@@ -118,6 +119,7 @@ class Status(BaseModel):
 
     model_config = ConfigDict(strict=True, validate_assignment=True)
     attempts: int = 0
+    gpu: str | None = None
     failures: int = 0
     notices: list[str] = []
     nondeterministic: list[dict[str, str]] = []
@@ -138,7 +140,7 @@ class Status(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """As it is written."""
-        absent = {name for name in ("lines", "latency", "confirmed") if getattr(self, name) in (None, [])}
+        absent = {name for name in ("gpu", "lines", "latency", "confirmed") if getattr(self, name) in (None, [])}
         return self.model_dump(by_alias=True, exclude=absent)
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
 from prunebench.harness.record import store
-from prunebench.harness.report.figures import figure_files, figure_inline, figure_list
+from prunebench.harness.report import templates
+from prunebench.harness.report.figures import figure_files, figure_list
 from prunebench.harness.report.tables import caption, table_list, table_runs
 
 if TYPE_CHECKING:
@@ -60,11 +58,7 @@ def write(
     target = path or default_path(results.experiments)
     if target.is_dir():
         raise ConfigError(f"html {str(target)!r} is a folder: expected a file")
-    parts = []
-    for number, part in enumerate(results.parts):
-        progress("drawing figures", number, len(results.parts))
-        parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
-    joint = _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
+    parts, joint = _drawn(results, progress)
     text = _render(results, parts, joint)
     for part, tables, figures in parts:
         table_list.save_part(part, tables)
@@ -73,6 +67,31 @@ def write(
     figure_files.write(joint.figures if joint else {}, joint_folder(target, "figures"))
     write_text(target, text)
     return target
+
+
+def rendered(
+    results: Results, progress: Callable[[str, int, int], None] = lambda what, done, total: None
+) -> tuple[str, dict[str, dict[str, str]]]:
+    """The report of one or several experiments, and nothing is written.
+
+    Returns:
+        The HTML, and of every task, by its name, what the files of its tables hold.
+
+    Raises:
+        StoreError: a file of an experiment is damaged.
+    """
+    parts, joint = _drawn(results, progress)
+    tables = {part.results.reading.name: table_list.files_of_part(part.results, part.tables) for part in parts}
+    return _render(results, parts, joint), tables
+
+
+def _drawn(results: Results, progress: Callable[[str, int, int], None]) -> tuple[list[_Part], _Part | None]:
+    """Tables and figures of every experiment, and of several those of all together."""
+    parts = []
+    for number, part in enumerate(results.parts):
+        progress("drawing figures", number, len(results.parts))
+        parts.append(_Part(part, table_list.tables(part), figure_list.draw(part)))
+    return parts, _Part(results, table_list.tables(results), figure_list.draw(results)) if len(parts) > 1 else None
 
 
 def joint_folder(report: Path, what: str = "tables") -> Path:
@@ -97,20 +116,13 @@ def default_path(experiments: Sequence[Experiment]) -> Path:
 
 def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:
     closing = (joint or parts[0]).tables.values()
-    return _template().render(
+    return templates.template(_TEMPLATE).render(
         title=caption.headline(results.experiments),
         verdicts=results.joint_verdicts if joint else results.verdicts,
         joint=_content(joint, "e") if joint else None,
         closing=[table for table in closing if table.closing],
         parts=[_shown(part, number) for number, part in enumerate(parts)],
     )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.from_string(files("prunebench.harness.report").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
 
 
 def _shown(part: _Part, number: int) -> dict[str, Any]:
@@ -137,11 +149,5 @@ def _content(part: _Part, key: str) -> dict[str, Any]:
     """The tables that belong here, and the figures, whose ids begin with a key."""
     return {
         "tables": [table for table in part.tables.values() if not (table.closing or table.appendix)],
-        "figures": [_figure(which, f"{key}f{n}", figure) for n, (which, figure) in enumerate(part.figures.items())],
+        "figures": templates.figures(part.figures, figure_list.DRAWINGS, key),
     }
-
-
-def _figure(name: str, key: str, figure: Figure) -> dict[str, Any]:
-    drawing = figure_list.DRAWINGS[name]
-    svg = Markup(figure_inline.inline_svg(figure, key, drawing.title))
-    return {"title": drawing.title, "caption": drawing.caption, "svg": svg}

@@ -12,7 +12,7 @@ from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
 from prunebench.harness.experiments import ahead, registry, spoken
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments.execution import DEFAULT, Execution
+from prunebench.harness.experiments.execution import DEFAULT, Execution, shared_gpus
 from prunebench.harness.files import write_json, write_text
 from prunebench.harness.processes.local import Function, Job, JobCrash, Limits, Processes, cores
 from prunebench.harness.record import manifest, store
@@ -79,7 +79,7 @@ def bench(
     config = experiment.config
     missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
-        with Processes(config.threads, ahead.modules(config.agents)) as processes:
+        with Processes(config.threads, ahead.modules(config.agents), shared_gpus(config)) as processes:
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
                 facts = _prepare(processes, session, prepare, execution.limits(), display)
                 if existing is None:

@@ -9,6 +9,7 @@ from prunebench.harness.display import watch
 from prunebench.harness.errors import ConfigError, check_count
 from prunebench.harness.experiments import ahead
 from prunebench.harness.experiments.config import DEFAULT_FINETUNING, FinetuneSettings
+from prunebench.harness.experiments.execution import shared_gpus
 from prunebench.harness.processes.local import End, Event, Function, Job, Processes
 from prunebench.harness.record.incumbents import finished
 from prunebench.harness.record.status import Problem
@@ -48,7 +49,7 @@ def finetune(
     check_count("jobs", jobs)
     experiment.check_paths()
     session, runs, config = Session(experiment), finished(experiment), experiment.located()
-    with Processes(experiment.config.threads, ahead.modules()) as processes:
+    with Processes(config.threads, ahead.modules(), shared_gpus(config)) as processes:
         resolved = processes.call(Job("settings", "prunebench.harness.inside.finetune:resolve", (config, settings)))
         _meet(experiment, runs, resolved)
         missing = [run for run in runs if (found := run.finetuned()) is None or found.state != "done"]

@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text
 
 
 def names(requirements: list[str]) -> set[str]:
-    return {requirement.partition(">")[0] for requirement in requirements}
+    return {requirement.partition(">")[0].removesuffix("-skinny") for requirement in requirements}
 
 
 def test_they_are_those_of_the_package() -> None:

@@ -133,9 +133,11 @@ def test_list_names_agents_models_and_data(capsys: pytest.CaptureFixture[str]) -
 
 def test_bench_and_table(capsys: pytest.CaptureFixture[str], toy: dict[str, Any], tmp_path: Path) -> None:
     words = ["bench", "--agents", "sampler failing", "--seeds", "1", "--evaluations", "4", "--preserve", "0.4"]
-    assert run(*words) == 1
+    assert run(*words, "--notify", 'echo "$PRUNEBENCH_EXIT_CODE $PRUNEBENCH_SUMMARY" > results/told; exit 3') == 1
     captured = capsys.readouterr()
     (folder,) = Path("results").glob("mobilenetv2-digits-wall-0.4-4-*")
+    assert Path("results/told").read_text() == f"1 prunebench: experiment {folder}: something failed\n"
+    assert "> results/told; exit 3' failed: exit code 3" in captured.err
     assert "sampler" in captured.out
     assert "Best mean on the test split: " in captured.out
     assert f"results in {folder}" in captured.out

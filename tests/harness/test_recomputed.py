@@ -8,6 +8,7 @@ import fake
 import pytest
 
 from prunebench.harness.analysis.results import Results
+from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import recomputed
 from prunebench.harness.report.tables import table_list
@@ -81,3 +82,14 @@ def test_a_table_that_these_runs_do_not_make_is_found(experiment: Experiment) ->
     (experiment.tables_folder / "components.md").write_text("| a table |")
     (finding,) = recomputed.compare(experiment).findings
     assert finding.file.name == "components.md"
+
+
+def test_the_folder_may_be_renamed_and_the_version_be_another(experiment: Experiment) -> None:
+    table_list.write(Results([experiment]))
+    folder = experiment.folder.rename(experiment.folder.with_name("renamed"))
+    renamed, bibliography = store.load(folder), folder / "tables/methods.bib"
+    replaced(bibliography, "Version", "Version 0.0.")
+    assert recomputed.compare(renamed).findings == []
+    replaced(bibliography, "@", "@@")
+    (finding,) = recomputed.compare(renamed).findings
+    assert (finding.file, finding.field) == (bibliography, "line 1")

@@ -1,0 +1,64 @@
+"""``prunebench site``: a static site about experiments that were verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prunebench.harness.commands import completion
+from prunebench.harness.display import display
+from prunebench.harness.record.folders import find
+from prunebench.harness.running.verify import verify
+
+if TYPE_CHECKING:
+    from prunebench.harness.record.store import Experiment
+    from prunebench.harness.running.verify import Verified
+
+
+@click.command("site")
+@click.argument("folders", nargs=-1, required=True, shell_complete=completion.experiment)
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    default="site",
+    show_default=True,
+    shell_complete=completion.folder,
+    help="Where the site is written: a new or an empty folder, or an older site.",
+)
+def command(folders: tuple[str, ...], out: str) -> int:
+    """Make a static site about experiments: one table to be sorted, a report for every network, and downloads.
+
+    FOLDERS are experiments or hold some; nothing is written into them. Each is verified first, as `prunebench verify`
+    does. The site says what could not be verified here, for there are no data, say. An experiment with which something
+    is wrong is left out and named, and the exit code is 1.
+    """
+    from prunebench.harness.report import page, site_files  # pandas and matplotlib take a second
+
+    experiments, target = find(folders), Path(out).expanduser()
+    site_files.check(target)
+    found = [(experiment, _verified(experiment)) for experiment in experiments]
+    wrong = [verified for _, verified in found if verified.findings]
+    for verified in wrong:
+        click.echo("\n".join([*verified.lines(), f"left out: {verified.folder}"]), err=True)
+    entries = [
+        site_files.Entry(experiment, verified.problem is None, verified.lines())
+        for experiment, verified in found
+        if not verified.findings
+    ]
+    if entries:
+        with display() as shown:
+            left_out = [verified.folder for verified in wrong]
+            path = site_files.write(entries, left_out, target, lambda results: page.rendered(results, shown.step))
+        click.echo(f"site: {path}, {len(entries)} of {len(found)} experiments")
+    else:
+        click.echo("no site was written: no experiment is left", err=True)
+    return 1 if wrong else 0
+
+
+def _verified(experiment: Experiment) -> Verified:
+    from prunebench.harness.report import recomputed
+
+    with display() as shown:
+        return verify(experiment, tables=recomputed.compare, display=shown)

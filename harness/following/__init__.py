@@ -1,0 +1,1 @@
+"""Follows runs while they go on: what is new on disk, shown, or written for other tools."""
