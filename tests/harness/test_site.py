@@ -86,7 +86,7 @@ def test_budgets_of_one_network_are_one_page_and_one_trade_off(made: Path) -> No
     assert sorted(path.name for path in made.glob("*.html")) == ["index.html", "mobilenetv2.html"]
     assert text.count("<svg") >= 1
     assert "Accuracy against cost" in text
-    assert "no trade-off" not in text
+    assert "to be drawn" not in text
     assert "a &lt;b&gt;sentence" in text
     frame = pd.read_csv(made / "data/table.csv")
     assert frame.groupby("budget")["verified"].unique().map(list).to_dict() == {
