@@ -63,7 +63,9 @@ def test_the_command_shows_what_was_verified_and_leaves_out_what_is_wrong(
     )
     assert set(frame["verified"]) == {"partly"}
 
+    (altered / "manifest.json").unlink()
     assert run("site", str(altered), "--out", "other") == 1
+    assert "manifest.json cannot be read" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     assert run("site", str(REFERENCE), "--out", str(altered)) == 2
     assert "holds something else" in capsys.readouterr().err
