@@ -49,7 +49,7 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, notify: 
     with notification.at_end(notify, lambda: _ended(plan, outcomes)):
         for outcome in sessions.run(
             plan,
-            shlex.join(["prunebench", *sys.argv[1:]]),
+            _typed(sys.argv[1:]),
             tables=_rebuild,
             work=bench,
             check=checking.CHECK_AHEAD,
@@ -60,6 +60,15 @@ def command(context: click.Context, /, file: str | None, dry_run: bool, notify: 
                 click.secho(f"{spoken.cell(outcome.experiment.config)} ({len(outcomes)} of {len(plan.experiments)})")
             _report(outcome)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _typed(arguments: list[str]) -> str:
+    """The command as it is kept: without that of --notify, which decides nothing and may hold a secret."""
+    kept = [word for word in arguments if not word.startswith("--notify=")]
+    if "--notify" in kept:
+        at = kept.index("--notify")
+        del kept[at : at + 2]
+    return shlex.join(["prunebench", *kept])
 
 
 def _ended(plan: Plan, outcomes: list[Outcome]) -> notification.Ended:

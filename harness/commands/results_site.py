@@ -9,12 +9,12 @@ import click
 
 from prunebench.harness.commands import completion
 from prunebench.harness.display import display
+from prunebench.harness.errors import StoreError
 from prunebench.harness.record.folders import find
 from prunebench.harness.running.verify import verify
 
 if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
-    from prunebench.harness.running.verify import Verified
 
 
 @click.command("site")
@@ -38,27 +38,30 @@ def command(folders: tuple[str, ...], out: str) -> int:
 
     experiments, target = find(folders), Path(out).expanduser()
     site_files.check(target)
-    found = [(experiment, _verified(experiment)) for experiment in experiments]
-    wrong = [verified for _, verified in found if verified.findings]
-    for verified in wrong:
-        click.echo("\n".join([*verified.lines(), f"left out: {verified.folder}"]), err=True)
-    entries = [
-        site_files.Entry(experiment, verified.problem is None, verified.lines())
-        for experiment, verified in found
-        if not verified.findings
-    ]
+    entries, wrong = [], []
+    for experiment in experiments:
+        whole, told = _verified(experiment)
+        if whole is None:
+            wrong.append(experiment.folder)
+            click.echo("\n".join([*told, f"left out: {experiment.folder}"]), err=True)
+        else:
+            entries.append(site_files.Entry(experiment, whole, told))
     if entries:
         with display() as shown:
-            left_out = [verified.folder for verified in wrong]
-            path = site_files.write(entries, left_out, target, lambda results: page.rendered(results, shown.step))
-        click.echo(f"site: {path}, {len(entries)} of {len(found)} experiments")
+            path = site_files.write(entries, wrong, target, lambda results: page.rendered(results, shown.step))
+        click.echo(f"site: {path}, {len(entries)} of {len(experiments)} experiments")
     else:
         click.echo("no site was written: no experiment is left", err=True)
     return 1 if wrong else 0
 
 
-def _verified(experiment: Experiment) -> Verified:
+def _verified(experiment: Experiment) -> tuple[bool | None, list[str]]:
+    """Whether all could be made again, None where something is wrong; and what is to be said of it."""
     from prunebench.harness.report import recomputed
 
-    with display() as shown:
-        return verify(experiment, tables=recomputed.compare, display=shown)
+    try:
+        with display() as shown:
+            verified = verify(experiment, tables=recomputed.compare, display=shown)
+    except StoreError as error:  # it was not even prepared, say
+        return None, [str(error)]
+    return None if verified.findings else verified.problem is None, verified.lines()

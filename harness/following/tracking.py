@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 TOOLS = ("tensorboard", "mlflow", "optuna")
 """Each has a module here, of the name ``to_<tool>``, with a class ``ToolWriter``."""
 _LOCK = ".lock"
+_SILENCE = 60.0  # seconds after which a line is said though no run has ended
 _ROUNDING = 1e-6  # relative: TensorBoard's numbers have 32 bits
 
 
@@ -48,26 +50,29 @@ def track(experiments: Sequence[Experiment], tool: str, out: Path, say: Callable
     with _alone(out):
         writer = kind(out)
         say(f"writing into {out}, to be seen with: {writer.opened_with}")
-        tracker = _Tracker(writer, _above(experiments))
         follower = Follower(experiments)
-
-        def tell(news: list[Seen]) -> None:
-            count = sum(map(tracker.take, news))
-            if count:
-                say(f"{count} new evaluations; {follower.over} of {follower.total} runs are over")
-
-        until_over(follower, tell)
-        say(f"all {follower.total} runs are over")
+        until_over(follower, _Tracker(writer, _above(experiments), follower, say).tell)
 
 
 class _Tracker:
-    """Gives a writer what it does not have yet."""
+    """Gives a writer what it does not have yet, and says so when a run has ended, or after a while."""
 
-    def __init__(self, writer: Writer, above: Path) -> None:
-        self._writer, self._above = writer, above
+    def __init__(self, writer: Writer, above: Path, follower: Follower, say: Callable[[str], None]) -> None:
+        self._writer, self._above, self._follower, self._say = writer, above, follower, say
         self._written: dict[str, Written] = {}
+        self._count = 0
+        self._over = -1  # what was said last, and when
+        self._when = time.monotonic()
 
-    def take(self, seen: Seen) -> int:
+    def tell(self, news: Sequence[Seen]) -> None:
+        """Write what is new."""
+        self._count += sum(map(self._take, news))
+        over, total = self._follower.over, self._follower.total
+        if over != self._over or time.monotonic() - self._when >= _SILENCE:
+            self._over, self._when = over, time.monotonic()
+            self._say(f"evaluations written: {self._count}, runs over: {over} of {total}")
+
+    def _take(self, seen: Seen) -> int:
         """Write what is new of a run; returns how many evaluations that were."""
         if not seen.lines:
             return 0

@@ -172,11 +172,11 @@ def test_the_command_may_be_killed_and_started_again(experiment: Experiment, tmp
         told = [process.stdout.readline() for _ in range(2)]
         os.kill(process.pid, signal.SIGKILL)
     assert told[0].startswith(f"writing into {tmp_path / 'x-tensorboard'}, to be seen with: tensorboard --logdir")
-    assert told[1] == "34 new evaluations; 2 of 4 runs are over\n"
+    assert told[1] == "evaluations written: 34, runs over: 2 of 4\n"
     for seed in range(2):
         go_on(experiment.run("bo", seed))
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[1:] == ["14 new evaluations; 4 of 4 runs are over", "all 4 runs are over"]
+    assert result.stdout.splitlines()[1:] == ["evaluations written: 14, runs over: 4 of 4"]
     found, _ = in_tensorboard(tmp_path / "x-tensorboard")
     assert found == {name: pytest.approx(values) for name, values in accuracies(experiment).items()}
 

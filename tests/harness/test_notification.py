@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prunebench.harness import notification
+from prunebench.harness.commands import bench
 from prunebench.harness.notification import Ended, at_end
 
 TELL = 'echo "$PRUNEBENCH_EXIT_CODE $PRUNEBENCH_SUMMARY [$PRUNEBENCH_FOLDERS]"'
@@ -45,3 +46,8 @@ def test_its_faults_are_said_in_a_line(capfd: pytest.CaptureFixture[str], monkey
         with at_end(command, lambda: Ended([A], 1, 0)):
             pass
         assert capfd.readouterr().err == f"notify {command!r} failed: {fault}\n"
+
+
+@pytest.mark.parametrize("words", [["--notify", "curl secret"], ["--notify=curl secret"], []])
+def test_it_is_not_kept_with_the_experiment(words: list[str]) -> None:
+    assert bench._typed(["bench", *words, "--seeds", "2"]) == "prunebench bench --seeds 2"

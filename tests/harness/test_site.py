@@ -63,7 +63,9 @@ def test_the_command_shows_what_was_verified_and_leaves_out_what_is_wrong(
     )
     assert set(frame["verified"]) == {"partly"}
 
+    (altered / "manifest.json").unlink()
     assert run("site", str(altered), "--out", "other") == 1
+    assert "manifest.json cannot be read" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     assert run("site", str(REFERENCE), "--out", str(altered)) == 2
     assert "holds something else" in capsys.readouterr().err
@@ -86,7 +88,7 @@ def test_budgets_of_one_network_are_one_page_and_one_trade_off(made: Path) -> No
     assert sorted(path.name for path in made.glob("*.html")) == ["index.html", "mobilenetv2.html"]
     assert text.count("<svg") >= 1
     assert "Accuracy against cost" in text
-    assert "no trade-off" not in text
+    assert "to be drawn" not in text
     assert "a &lt;b&gt;sentence" in text
     frame = pd.read_csv(made / "data/table.csv")
     assert frame.groupby("budget")["verified"].unique().map(list).to_dict() == {
