@@ -123,7 +123,7 @@ def test_errors_are_one_line() -> None:
 
 
 def test_keywords_are_the_commands_options() -> None:
-    taken = {option.name for option in bench_command.params} - {"file", "dry_run"}
+    taken = {option.name for option in bench_command.params} - {"file", "dry_run", "notify"}
     assert set(get_type_hints(BenchSettings)) == taken
     assert set(get_type_hints(BudgetSettings)) == {option.name for option in score_command.params} - {
         *("folder", "policy", "origin", "agent", "seed", "clip"),
