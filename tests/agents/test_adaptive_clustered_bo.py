@@ -12,7 +12,7 @@ from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 from searches import Recording
 
-from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, transformed
+from prunebench.agents.adaptive_clustered_bo import AdaptiveClusteredBOAgent, transformed, two_level
 from prunebench.agents.parts import policy_model
 from prunebench.agents.parts.clustering import cut
 from prunebench.agents.parts.moves import climb, on_budget, realised, stepped
@@ -255,3 +255,13 @@ def test_a_reward_of_another_kind() -> None:
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AdaptiveClusteredBOAgent(seed=0, **options)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(9, 27), (9, 1), (9, 200), (40, 3)])
+def test_the_screening_design_is_of_different_rows_with_both_signs(rows: int, columns: int) -> None:
+    signs = two_level(rows, columns, np.random.default_rng(0))
+    assert signs.shape == (rows, columns)
+    assert set(np.unique(signs)) == {-1, 1}
+    if columns >= 27:
+        assert len({tuple(row) for row in signs}) == rows
+        assert abs(signs.mean(axis=1)).max() < 0.6  # no row moves all layers one way

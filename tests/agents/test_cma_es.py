@@ -16,7 +16,7 @@ from prunebench.envs.environment.toy import ToyEvaluator, toy_env
 
 
 def started(layers: int = 12, seed: int = 0) -> tuple[CMAESAgent, dict[str, Any]]:
-    agent = CMAESAgent(seed=seed)
+    agent = CMAESAgent(seed=seed, signal="reward")
     info = toy_env(layers, preserve=0.4).reset()[1]
     agent.setup(info, 100)
     return agent, info
