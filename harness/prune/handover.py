@@ -11,6 +11,7 @@ from prunebench.envs.errors import check_choice
 from prunebench.envs.tasks import budgets
 from prunebench.envs.tasks.task import load_data
 from prunebench.harness.display import display
+from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agentspec, grid
 from prunebench.harness.prune import steps, summary_page
 from prunebench.harness.prune.given import Given
@@ -40,6 +41,8 @@ def prune(
 ) -> Pruned:
     """Prune a network; see :func:`prunebench.harness.api.prune`."""
     settings = {("data" if name == "folder" else name): value for name, value in settings.items()}
+    if not isinstance(model, str) and "weights" in settings:
+        raise ConfigError(f"weights {str(settings['weights'])!r}: a live network has its own: leave weights out")
     for name in settings:
         check_choice("setting", name, [*(set(grid.TASK) - {"model", "dataset"}), *_SEARCH])
     given = Given(model, data, settings.get("mean"), settings.get("std"))
@@ -67,10 +70,11 @@ def _named(model: Any, data: Any, given: Given, known: Mapping[str, Any]) -> Pat
 def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epochs: float | None) -> Pruned:
     (config,) = grid.expand(grid.overridden({}, known))
     store.meet(folder, config)  # before anything is written into what another call has left
+    there, placed = folder.exists(), place.exists()
     try:
         if given.files:
             given.write(place)
-            store.make_given_importable(folder)
+            store.make_given_importable(folder, config)
         config = grid.single(known)
         given.check(load_data(config.task).image_size)
         with display() as shown:
@@ -83,8 +87,8 @@ def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epoc
                 page=summary_page.write,
             )
     except BaseException:
-        if given.files and not (folder / store.NAME).is_file():  # nothing is left of what could not be begun
+        if given.files and not placed and not (folder / store.NAME).is_file():  # nothing is left of what was not begun
             shutil.rmtree(place, ignore_errors=True)
-            if folder.is_dir() and not any(folder.iterdir()):
+            if not there and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
         raise

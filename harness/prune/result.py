@@ -110,6 +110,9 @@ class Pruned:
             f"processes may have slowed this machine; ask for {lower / 1e6:.3g}, or again when it is idle"
         )
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """The summary for a terminal."""
         table = tabulate(self.rows, HEADINGS, tablefmt="simple", colalign=("left", "right", "right", "right"))

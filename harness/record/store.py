@@ -77,7 +77,11 @@ class Experiment:
     copies: Mapping[tuple[str, int], Run] = field(default_factory=dict, hash=False, repr=False)
 
     def located(self) -> ExperimentConfig:
-        """The configuration with paths that lead from the working folder."""
+        """The configuration with paths that lead from the working folder: for whoever builds the network.
+
+        A network that was given from Python is found from now on. It is code: whoever only reads never asks for it.
+        """
+        make_given_importable(self.folder, self.config)
         paths = configs.relative_paths(self.config)
         there: dict[str, Any] = {name: configs.placed(path, self.origin) for name, path in paths.items()}
         task = dataclasses.replace(self.config.task, **there)
@@ -165,15 +169,15 @@ def load(folder: Path) -> Experiment:
         near = sorted(str(other.parent) for other in Path("results").rglob("experiment.yaml"))
         hint = f"; experiments here: {', '.join(near)}" if near else ""
         raise ConfigError(f"folder {str(folder)!r} holds no experiment (no experiment.yaml){hint}")
-    make_given_importable(folder)
     return Experiment(folder, configs.read_yaml(path)[0], configs.read_origin(path))
 
 
-def make_given_importable(folder: Path) -> None:
+def make_given_importable(folder: Path, config: ExperimentConfig) -> None:
     """Let a network and images be found that an experiment was given from Python, after whatever is installed."""
-    given = str((folder / GIVEN).resolve())
-    if os.path.isdir(given) and given not in sys.path:
-        sys.path.append(given)
+    given = (folder / GIVEN).resolve()
+    named = {name.partition(":")[0] for name in (config.task.model, config.task.dataset) if ":" in name}
+    if str(given) not in sys.path and any((given / f"{module}.py").is_file() for module in named):
+        sys.path.append(str(given))
 
 
 def _left_behind(path: Path) -> bool:

@@ -21,6 +21,7 @@ from prunebench.harness.errors import ConfigError, UnmetError
 from prunebench.harness.prune import pixels, steps
 from prunebench.harness.prune.given import Given
 from prunebench.harness.prune.result import Pruned
+from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
 
 COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()", "prune"]
@@ -223,3 +224,51 @@ def test_a_latency_that_was_predicted_and_not_measured_is_told(
     facts = {"latency": {"seconds": [0.08, 0.09, 0.1], "images": 100}}
     found = Pruned(dataclasses.replace(experiment, config=config), facts).unmet
     assert found is unmet is None or (unmet is not None and unmet in str(found))
+
+
+def small(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def test_a_class_that_was_typed_anew_is_another_network() -> None:
+    def typed(code: str) -> nn.Module:
+        names: dict[str, Any] = {"nn": nn}
+        exec(f"class Live(nn.Sequential):\n    def forward(self, x):\n        {code}", names)
+        found: nn.Module = names["Live"](*small())
+        return found
+
+    plain, flipped = "return super(type(self), self).forward(x)", "return super(type(self), self).forward(x.flip(1))"
+    named = [Given(typed(code), "digits", None, None).names(Path())["model"] for code in (plain, flipped, plain)]
+    assert named[0] == named[2] != named[1]
+
+
+def test_what_was_in_the_folder_before_a_refusal_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kept = out / "given/notes.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    labels = np.arange(12) % 3
+    images = np.random.default_rng(0).integers(0, 255, (24, 8, 8, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="macs 1:"):
+        api.prune(
+            small(), {"train": (images[:12], labels), "test": (images[12:], labels)}, macs=1, out=tmp_path / "out"
+        )
+    assert kept.read_text() == "mine"
+
+
+def test_a_live_network_takes_no_weights() -> None:
+    with pytest.raises(ValueError, match=r"weights 'nope\.pt': a live network has its own"):
+        api.prune(small(), "digits", macs=1, weights="nope.pt")
+
+
+def test_reading_an_experiment_imports_nothing_that_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/numexpr.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "given/mine.py").touch()
+    (tmp_path / "experiment.yaml").write_text(
+        "schema: 1\ncommand: x\nexperiment: {task: {model: 'mine:net', weights: w.pt}, agents: [uniform]}\n"
+    )
+    before = list(sys.path)
+    store.load(tmp_path)
+    assert sys.path == before
