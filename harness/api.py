@@ -25,7 +25,7 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
-from prunebench.harness.settings import BenchSettings, BudgetSettings
+from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -255,7 +255,7 @@ def prune(
     macs: float | str | None = None,
     params: float | str | None = None,
     latency_ms: float | str | None = None,
-    agent: str = "adaptive_clustered_bo",
+    agent: AgentLike = "adaptive_clustered_bo",
     evaluations: int = 100,
     epochs: float | None = None,
     threads: int = 1,
@@ -275,13 +275,14 @@ def prune(
         macs: the budget in MACs per image, as ``150e6`` or ``"150M"``.
         params: the budget in parameters.
         latency_ms: the budget in milliseconds per image, as the search times networks (in batches).
-        agent: what searches, with its options, as for ``--agents``.
+        agent: what searches: as for ``--agents``, with its options, or a class.
         evaluations: policies that it may try.
         epochs: passes over the training images in fine-tuning; None is a quarter of the dense network's.
         threads: of the search and of what is timed.
         out: the folder of all files; by default one in ``results/``, named after network, data and budget.
         **settings: other settings of the task or the budget, as ``weights="net.pt"``, ``scope="all"``,
-            ``cost="parameters"``; ``mean`` and ``std`` say how the network's images are normalised.
+            ``cost="parameters"``; ``folder`` is what ``--data`` is to the command; ``mean`` and ``std`` say how the
+            network's images are normalised.
 
     Raises:
         HarnessError, TaskError, BudgetError: the user can mend it.

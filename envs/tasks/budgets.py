@@ -152,9 +152,9 @@ def read(name: str, value: Any) -> Limit:
     form = FORMS[name]
     number = None if isinstance(value, bool) else _number(str(value), form)
     if number is None or number * form.scale < 1:
-        behind = "with K, M or G behind it or not, " if form.counted else ""
+        least, behind = ("1 or more", "with K, M or G behind it or not, ") if form.counted else ("a number above 0", "")
         raise TaskError(
-            f"{name.replace('_', '-')} {value!r}: expected a number above 0, {behind}as {form.example} ({form.noun})"
+            f"{name.replace('_', '-')} {value!r}: expected {least}, {behind}as {form.example} ({form.noun})"
         )
     return Limit(form.cost, int(number) if form.counted else float(number * form.scale))
 

@@ -65,8 +65,6 @@ def command(
         typed = shlex.join(["prunebench", *sys.argv[1:]])
         pruned = steps.prune(config, folder, epochs=epochs, command=typed, display=shown, page=summary_page.write)
     click.echo(pruned.text())
-    if pruned.unmet:
-        click.echo(f"prunebench: error: {pruned.unmet}", err=True)
     return 1 if pruned.unmet else 0
 
 

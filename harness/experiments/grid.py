@@ -34,10 +34,16 @@ def single(given: Mapping[str, Any]) -> ExperimentConfig:
     Raises:
         ConfigError, TaskError: a setting is wrong, or there are several experiments.
     """
+    config = unchecked(given)
+    configs.check(config)
+    return config
+
+
+def unchecked(given: Mapping[str, Any]) -> ExperimentConfig:
+    """As :func:`single`, without looking whether there are such networks, data and agents."""
     cells = expand(overridden({}, given))
     if len(cells) > 1:
         raise ConfigError(f"{', '.join(AXES)}: expected one experiment, not {len(cells)}")
-    configs.check(cells[0])
     return cells[0]
 
 

@@ -128,6 +128,7 @@ class Given:
         return f"{self._name}_{self._digest.hexdigest()[:8]}"
 
     def _pickled(self, model: nn.Module) -> bytes:
+        import torch
         from torch import nn
 
         from prunebench.envs.networks.baked import unwrapped
@@ -146,7 +147,7 @@ class Given:
                 self._digest.update(code.co_code + repr((code.co_names, constants)).encode())
         for name, tensor in self._state.items():
             self._digest.update(name.encode())
-            self._digest.update(tensor.contiguous().numpy().tobytes())
+            self._digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return content
 
     def _arrays(self, data: Any, mean: Colours, std: Colours) -> dict[str, NDArray[Any]]:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunebench.envs.errors import check_choice
-from prunebench.envs.tasks import budgets
 from prunebench.envs.tasks.task import load_data
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError
-from prunebench.harness.experiments import agentspec, grid
+from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.prune import steps, summary_page
 from prunebench.harness.prune.given import Given
 from prunebench.harness.record import store
+from prunebench.harness.settings import AgentLike
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ def prune(
     data: Any,
     budget: Mapping[str, Any],
     *,
-    agent: str,
+    agent: AgentLike,
     evaluations: int,
     epochs: float | None,
     threads: int,
@@ -40,35 +40,32 @@ def prune(
     settings: Mapping[str, Any],
 ) -> Pruned:
     """Prune a network; see :func:`prunebench.harness.api.prune`."""
-    settings = {("data" if name == "folder" else name): value for name, value in settings.items()}
+    for name in settings:
+        check_choice("setting", name, [*(set(grid.TASK) - {"model", "dataset", "data"}), "folder", *_SEARCH])
     if not isinstance(model, str) and "weights" in settings:
         raise ConfigError(f"weights {str(settings['weights'])!r}: a live network has its own: leave weights out")
-    for name in settings:
-        check_choice("setting", name, [*(set(grid.TASK) - {"model", "dataset"}), *_SEARCH])
-    given = Given(model, data, settings.get("mean"), settings.get("std"))
-    settings = {**({} if isinstance(data, str) else _AS_IT_IS), **settings}
-    known: dict[str, Any] = {"agents": tuple(agentspec.parse(agent)), "seeds": 1, "evaluations": evaluations}
-    known |= {"threads": threads, **settings, **_read(budget)}
+    if epochs is not None and not isinstance(epochs, int | float):
+        raise ConfigError(f"epochs {epochs!r}: expected a number")
+    settings = {("data" if name == "folder" else name): value for name, value in settings.items()}
+    settings |= {name: value for name, value in budget.items() if value is not None}
+    settings |= {"agents": agent, "evaluations": evaluations, "threads": threads}
+    known = gridfile.keywords(settings, "prune:") | {"seeds": 1}
+    given = Given(model, data, known.get("mean"), known.get("std"))
+    known = {**({} if isinstance(data, str) else _AS_IT_IS), **known}
     folder = out or _named(model, data, given, known)
     place = folder / store.GIVEN
     known |= {"model": model, "dataset": data} | given.names(place)
     return _pruned(given, place, folder, known, epochs)
 
 
-def _read(budget: Mapping[str, Any]) -> dict[str, Any]:
-    said = {name: value for name, value in budget.items() if value is not None}
-    return {name: budgets.read(name, value) if name in budgets.FORMS else value for name, value in said.items()}
-
-
 def _named(model: Any, data: Any, given: Given, known: Mapping[str, Any]) -> Path:
     """The default folder; of what was handed over under the name of what it is."""
     names = {"model": model, "dataset": data} | given.names(Path())
-    (config,) = grid.expand(grid.overridden({}, {**known, **names, "weights": known.get("weights")}))
-    return steps.default_folder(config)
+    return steps.default_folder(grid.unchecked({**known, **names, "weights": known.get("weights")}))
 
 
 def _pruned(given: Given, place: Path, folder: Path, known: dict[str, Any], epochs: float | None) -> Pruned:
-    (config,) = grid.expand(grid.overridden({}, known))
+    config = grid.unchecked(known)
     store.meet(folder, config)  # before anything is written into what another call has left
     there, placed = folder.exists(), place.exists()
     try:

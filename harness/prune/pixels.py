@@ -33,6 +33,11 @@ def split(name: str, given: Any, mean: Colours, std: Colours) -> tuple[NDArray[A
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ConfigError(f"data: {name!r} is {type(given).__name__}, expected (pixels, labels), or a torch data set")
     pixels, labels = (_array(part) for part in given)
+    if not len(pixels):
+        raise ConfigError(f"data: {name!r} has no images")
+    for what, numbers in (("mean", mean), ("std", std)):
+        if numbers is not None and len(numbers) != 3:
+            raise ConfigError(f"{what} {numbers}: expected a number for each of the three colours")
     return (_bytes(name, pixels, mean, std) if pixels.dtype.kind == "f" else pixels), labels
 
 

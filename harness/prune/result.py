@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NETWORK = "network"
 """The folder of the exported network, in the experiment's."""
 PAGE = "prune.html"
+_NO_GAIN = 0.95
+"""Of a network's time: kept so much of it, one gains next to nothing."""
 HEADINGS = ("", "dense", "pruned", "kept")
 
 
@@ -98,17 +100,32 @@ class Pruned:
     @property
     def unmet(self) -> str | None:
         """That a latency budget does not hold as measured, in one line; None where it does, or there is none."""
-        absolute, timed = self.experiment.config.absolute, self.facts["latency"]
-        if absolute is None or absolute.cost != "latency":
+        config, timed = self.experiment.config, self.facts["latency"]
+        if config.cost != "latency":
             return None
         low, middle, _ = (1e9 * seconds / timed["images"] for seconds in timed["seconds"])
-        if low <= absolute.limit:
+        dense = 1e9 * timed["dense_seconds"][1] / timed["images"]
+        limit = config.preserve * dense if config.absolute is None else config.absolute.limit
+        if low <= limit:
             return None
-        lower = absolute.limit**2 / middle
+        lower = limit**2 / middle
         return (
-            f"latency-ms {absolute.limit / 1e6:.4g}: predicted to hold, but {middle / 1e6:.4g} ms were measured: other "
+            f"latency-ms {limit / 1e6:.4g}: predicted to hold, but {middle / 1e6:.4g} ms were measured: other "
             f"processes may have slowed this machine; ask for {lower / 1e6:.3g}, or again when it is idle"
         )
+
+    @property
+    def blocks(self) -> str | None:
+        """Why onnxruntime gains next to nothing of a network that lost MACs; None where it gains."""
+        kept = min(timed["kept"][1] for timed in self.facts["onnxruntime"])
+        if kept <= _NO_GAIN or self.facts["macs"] > _NO_GAIN * self.facts["dense"]["macs"]:
+            return None
+        return "onnxruntime gains next to nothing of these counts of channels: its kernels compute blocks of 8."
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said below the summary's rows, sentences."""
+        return [self.spread, *filter(None, [self.blocks]), self.onnx]
 
     def __str__(self) -> str:
         return self.text()
@@ -116,7 +133,7 @@ class Pruned:
     def text(self) -> str:
         """The summary for a terminal."""
         table = tabulate(self.rows, HEADINGS, tablefmt="simple", colalign=("left", "right", "right", "right"))
-        lines = [self.headline, "", table, "", self.spread, self.onnx]
+        lines = [self.headline, "", table, "", *self.notes, *filter(None, [self.unmet])]
         files = [f"{what:<12} {path}" for what, path in self.paths.items()]
         return "\n".join([*lines, "", *files])
 
@@ -129,7 +146,8 @@ class Pruned:
 
     def _repr_html_(self) -> str:
         """The summary in a notebook."""
-        return f"<p>{escape(self.headline)}</p>{table_html(self.rows)}<p>{escape(f'{self.spread} {self.onnx}')}</p>"
+        said = " ".join([*self.notes, self.unmet or ""])
+        return f"<p>{escape(self.headline)}</p>{table_html(self.rows)}<p>{escape(said)}</p>"
 
 
 def read(folder: Path) -> Pruned:

@@ -65,12 +65,17 @@ def prune(
     if epochs != 0:
         _check_trained_on(config.task.dataset)
     experiment = _searched(config, folder, command, display)
-    if epochs != 0:
+    if epochs == 0:
+        _check_never_tuned(experiment)
+    else:
         tuned = finetune(experiment, settings, jobs=1, display=display)
         _check(tuned.failed, "fine-tuning")
     if not _exported(experiment):
-        shutil.rmtree(folder / NETWORK, ignore_errors=True)
-        export(experiment, out=folder / NETWORK, display=display, work=EXPORT)
+        fresh = folder / f"{NETWORK}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        export(experiment, out=fresh, display=display, work=EXPORT)
+        shutil.rmtree(folder / NETWORK, ignore_errors=True)  # only now: there is another
+        fresh.replace(folder / NETWORK)
     pruned = read(folder)
     page(pruned)
     return pruned
@@ -79,6 +84,11 @@ def prune(
 def _check_single(config: ExperimentConfig) -> None:
     if len(config.agents) > 1:
         raise ConfigError(f"agent {' '.join(agent.label for agent in config.agents)!r}: expected one")
+
+
+def _check_never_tuned(experiment: Experiment) -> None:
+    if choose(experiment, None, None).finetuned() is not None:
+        raise ConfigError("epochs 0: the network there was fine-tuned already: expected its epochs, or another --out")
 
 
 def _check_trained_on(dataset: str) -> None:

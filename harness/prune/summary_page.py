@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.files import write_text
@@ -19,19 +18,16 @@ _FIGURES = ("preserve_ratios", "anytime_evaluations")
 
 def write(pruned: Pruned) -> Path:
     """Write the page into the folder, and return its path."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = files("prunebench.harness.prune").joinpath("summary_page.html.jinja").read_text(encoding="utf-8")
+    from prunebench.harness.report import templates  # matplotlib takes a second
+
     kept = pruned.facts["channels"]
-    text = environment.from_string(template).render(
+    text = templates.template("summary_page.html.jinja", __package__).render(
         title=pruned.headline,
         unmet=pruned.unmet,
         table=Markup(table_html(pruned.rows)),
-        notes=[pruned.spread, pruned.onnx],
+        notes=pruned.notes,
         figures=_figures(pruned),
         layers=list(zip(kept["layers"], kept["dense"], kept["kept"], strict=True)),
         files={what: path.relative_to(pruned.folder) for what, path in pruned.paths.items() if what != "report"},
@@ -44,18 +40,13 @@ def write(pruned: Pruned) -> Path:
 
 def _figures(pruned: Pruned) -> list[dict[str, Any]]:
     import matplotlib
-    from markupsafe import Markup
 
     from prunebench.harness.analysis.results import Results
-    from prunebench.harness.report.figures import figure_inline, figure_list
+    from prunebench.harness.report import templates
     from prunebench.harness.report.figures import figure_style as style
+    from prunebench.harness.report.figures.figure_list import DRAWINGS
 
-    results, found = Results([pruned.experiment]), []
+    results = Results([pruned.experiment])
     with matplotlib.rc_context(style.settings()):
-        for number, name in enumerate(_FIGURES):
-            drawing = figure_list.DRAWINGS[name]
-            figure = drawing.draw(results)
-            if figure is not None:
-                svg = Markup(figure_inline.inline_svg(figure, f"f{number}", drawing.title))
-                found.append({"title": drawing.title, "caption": drawing.caption, "svg": svg})
-    return found
+        drawn = {name: figure for name in _FIGURES if (figure := DRAWINGS[name].draw(results)) is not None}
+        return templates.figures(drawn, DRAWINGS, "")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from prunebench.harness.report.figures.figure_style import Drawing
 
 
-def template(name: str) -> jinja2.Template:
-    """One of the templates beside this file, which may use what is in others."""
-    folder = files("prunebench.harness.report")
+def template(name: str, package: str = "prunebench.harness.report") -> jinja2.Template:
+    """One of a package's templates, which may use what is in others."""
+    folder = files(package)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,

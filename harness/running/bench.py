@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError, HarnessError
-from prunebench.harness.experiments import ahead, registry, spoken
+from prunebench.harness.experiments import ahead, spoken
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.execution import DEFAULT, Execution, shared_gpus
 from prunebench.harness.files import write_json, write_text
@@ -74,8 +74,6 @@ def bench(
     if set(experiment.config.runs()) > set(config.runs()):
         labels = ", ".join(agent.label for agent in experiment.config.agents)
         display.say(f"this experiment has {labels}, {spoken.seeds(experiment.config)}: all of them are kept")
-    if not adding and experiment.yaml_path.is_file():
-        _say_controls(experiment.config, display)
     config = experiment.config
     missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
@@ -93,12 +91,6 @@ def bench(
         with Processes(config.threads, ahead.modules()) as processes:
             _measure_latency(processes, session, measure_latency, display)
     return session
-
-
-def _say_controls(config: ExperimentConfig, display: Display) -> None:
-    known = {agent.name for agent in config.agents}
-    if lacking := [name for name in registry.CONTROLS if name not in known]:
-        display.say(f"this experiment was created without {', '.join(lacking)}: --add-agents adds such a control")
 
 
 def _prepare(

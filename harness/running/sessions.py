@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import Display, display
 from prunebench.harness.errors import USER_ERRORS
-from prunebench.harness.experiments import ahead
+from prunebench.harness.experiments import ahead, registry
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.processes.local import Function, JobCrash, Processes
+from prunebench.harness.record import store
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.checking import CHECK_AHEAD, check_ahead
@@ -79,6 +80,8 @@ def run(
             config: ExperimentConfig | None = experiment.config
             while config is not None:
                 with show() as shown:
+                    if not plan.adding and experiment.yaml_path.is_file():
+                        _say_controls(store.load(experiment.folder).config, shown)
                     session = work(config, experiment.folder, display=shown, **settings)
                     results = _tables(tables, experiment, session)
                     config = _more(results, session, shown)
@@ -88,6 +91,12 @@ def run(
                 raise
             outcome = Outcome(experiment, problem=(str(error) or type(error).__name__).splitlines()[0])
         yield outcome
+
+
+def _say_controls(config: ExperimentConfig, display: Display) -> None:
+    known = {agent.name for agent in config.agents}
+    if lacking := [name for name in registry.CONTROLS if name not in known]:
+        display.say(f"this experiment was created without {', '.join(lacking)}: --add-agents adds such a control")
 
 
 def _tables(tables: Callable[[Path], Results], experiment: Experiment, session: Session) -> Results | None:
