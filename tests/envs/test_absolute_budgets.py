@@ -25,7 +25,7 @@ def test_a_count_is_what_it_says(digits: int, decimals: int, suffix: str, small:
     expected = digits * SIZES[suffix] // 10**decimals
     typed = text + (suffix.lower() if small else suffix)
     if expected < 1:
-        with pytest.raises(TaskError, match="expected (1 or more|a number above 0), "):
+        with pytest.raises(TaskError, match=r"expected (1 or more|a number above 0), "):
             budgets.read("macs", typed)
         return
     found = budgets.read("macs", typed)
