@@ -16,6 +16,7 @@ from prunebench.harness.errors import HarnessError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.experiments.execution import Execution
+from prunebench.harness.keywords import in_keywords
 from prunebench.harness.record import folders as searched
 from prunebench.harness.record import merging, store
 from prunebench.harness.record.findings import Finding
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _ASIDE = ("until_decided", "max_seeds", "claims", "add_agents")  # settings that no file has
 
 
+@in_keywords()
 def bench(file: str | Path | None = None, **settings: Unpack[BenchSettings]) -> BenchResults:
     """Run every agent with every seed, as ``prunebench bench`` does. The same call again goes on where it stopped.
 
@@ -84,6 +86,7 @@ def _call(file: str | Path | None, settings: Mapping[str, Any]) -> str:
     return f"prunebench.bench({', '.join(given)})"
 
 
+@in_keywords()
 def load_results(
     *folders: str | Path,
     reference: str | None = None,
@@ -121,6 +124,7 @@ def _experiment(source: str | Path | BenchResults) -> Experiment:
     return store.load(Path(source)) if isinstance(source, str | Path) else source.experiment
 
 
+@in_keywords()
 def merge(*sources: str | Path | BenchResults, out: str | Path) -> BenchResults:
     """Copy the runs of several experiments of one task into a new one, in a new or empty folder.
 
@@ -142,6 +146,7 @@ def merge(*sources: str | Path | BenchResults, out: str | Path) -> BenchResults:
     return _results([store.load(folder)])
 
 
+@in_keywords()
 def finetune(source: str | Path | BenchResults, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:
     """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
 
@@ -162,6 +167,7 @@ def finetune(source: str | Path | BenchResults, epochs: float | None = None, job
         return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
 
 
+@in_keywords()
 def export(
     source: str | Path | BenchResults,
     agent: str | None = None,
@@ -186,6 +192,7 @@ def export(
         return work(_experiment(source), agent=agent, seed=seed, out=folder, display=shown).folder
 
 
+@in_keywords()
 def score(
     policy: Sequence[float] | Mapping[str, Sequence[float]] | str | Path,
     source: str | Path | BenchResults | None = None,
@@ -219,6 +226,7 @@ def score(
         return scoring.score(wanted, config, clip=clip, display=shown)
 
 
+@in_keywords()
 def verify(
     source: str | Path | BenchResults, data: str | Path | None = None, weights: str | Path | None = None
 ) -> list[Finding]:
@@ -247,6 +255,7 @@ def verify(
     return found.findings
 
 
+@in_keywords(dataset="data", data="folder", agents="agent")
 def prune(
     model: str | nn.Module,
     data: Any = "digits",

@@ -77,7 +77,7 @@ class AgentSpec:
             ((name, options),) = item.items()
             if isinstance(name, str) and isinstance(options or {}, Mapping):
                 return cls.make(name, {str(key): value for key, value in (options or {}).items()})
-        raise ConfigError(f"agents: {item!r}: expected one agent's name, or its name and a mapping of its options")
+        raise ConfigError(f"agent {item!r}: expected one agent's name, or its name and a mapping of its options")
 
 
 def folder_name(label: str) -> str:

@@ -68,7 +68,7 @@ def prune(
     if epochs == 0:
         _check_never_tuned(experiment)
     else:
-        tuned = finetune(experiment, settings, jobs=1, display=display)
+        tuned = finetune(experiment, settings, jobs=1, display=display, instead="another --out")
         _check(tuned.failed, "fine-tuning")
     if not _exported(experiment):
         fresh = folder / f"{NETWORK}.new"
@@ -87,8 +87,12 @@ def _check_single(config: ExperimentConfig) -> None:
 
 
 def _check_never_tuned(experiment: Experiment) -> None:
-    if choose(experiment, None, None).finetuned() is not None:
-        raise ConfigError("epochs 0: the network there was fine-tuned already: expected its epochs, or another --out")
+    tuned = choose(experiment, None, None).finetuned()
+    if tuned is not None and tuned.state != "failed":
+        raise ConfigError(
+            f"epochs 0: the network in {str(experiment.folder)!r} was fine-tuned (epochs is "
+            f"{tuned.settings['epochs']:g}): name that again, or another --out"
+        )
 
 
 def _check_trained_on(dataset: str) -> None:
@@ -124,4 +128,5 @@ def _exported(experiment: Experiment) -> bool:
     run = choose(experiment, None, None)
     tuned, origin = run.finetuned(), facts["origin"]
     found = (origin["agent"], origin["seed"], origin["evaluation"], origin["finetuning"])
-    return "onnxruntime" in facts and found == (run.agent, run.seed, run.status().incumbent, tuned and tuned.settings)
+    settings = tuned.settings if tuned is not None and tuned.state == "done" else None
+    return "onnxruntime" in facts and found == (run.agent, run.seed, run.status().incumbent, settings)

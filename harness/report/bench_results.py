@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.envs.errors import check_choice
 from prunebench.harness.errors import ConfigError
+from prunebench.harness.keywords import in_keywords
 from prunebench.harness.report.tables import table_agents, table_list, tabular
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class BenchResults:
         check_choice("form", form, table_list.FORMATS)
         return table_list.render(self.results, form)
 
+    @in_keywords(html="path")
     def report(self, path: str | Path | None = None) -> Path:
         """Write tables, figures and the HTML page, and return the page's file.
 

@@ -27,6 +27,7 @@ def finetune(
     *,
     jobs: int,
     display: Display,
+    instead: str = "remove runs/*/*/seed-*.finetune*",
     work: Function = "prunebench.harness.inside.finetune:finetune_one",
 ) -> Session:
     """Fine-tune the incumbent of every finished run that was not fine-tuned yet.
@@ -36,6 +37,7 @@ def finetune(
         settings: must be those of the runs that were fine-tuned before.
         jobs: runs at a time.
         display: shows progress, and a line per run.
+        instead: what the user can do who wants other settings than those before.
         work: runs in a process and fine-tunes one run.
 
     Returns:
@@ -51,7 +53,7 @@ def finetune(
     session, runs, config = Session(experiment), finished(experiment), experiment.located()
     with Processes(config.threads, ahead.modules(), shared_gpus(config)) as processes:
         resolved = processes.call(Job("settings", "prunebench.harness.inside.finetune:resolve", (config, settings)))
-        _meet(experiment, runs, resolved)
+        _meet(experiment, runs, resolved, instead)
         missing = [run for run in runs if (found := run.finetuned()) is None or found.state != "done"]
         display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
         if missing:
@@ -65,7 +67,7 @@ def finetune(
     return session
 
 
-def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any]) -> None:
+def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any], instead: str) -> None:
     """Raise ConfigError where runs were fine-tuned with other settings; failed ones may be tried again with any."""
     for run in runs:
         before = run.finetuned()
@@ -75,7 +77,7 @@ def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any]) -> 
         changes = [f"{key.replace('_', '-')} is {before.settings.get(key)}, not {settings[key]}" for key in keys]
         raise ConfigError(
             f"runs of {str(experiment.folder)!r} were fine-tuned with other settings ({'; '.join(changes)}): "
-            "name those again, or remove runs/*/*/seed-*.finetune*"
+            f"name those again, or {instead}"
         )
 
 

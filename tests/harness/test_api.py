@@ -110,7 +110,7 @@ def test_errors_are_one_line() -> None:
         lambda: api.score([0.5], preserve=[0.3, 0.4]): "expected one experiment, not 2",
         lambda: api.bench("nowhere.yaml"): "nowhere.yaml",
         lambda: api.bench(agents=["sampler"], out="two", jobs=0): "jobs 0: expected a whole number",
-        lambda: api.bench("grid.yaml", agents=["sampler"], out="one", add_agents=True): "leave out 'grid.yaml'",
+        lambda: api.bench("grid.yaml", agents=["sampler"], out="one", add_agents=True): "in out=: leave out",
         lambda: untyped.bench(seed=3): "did you mean 'seeds'",
         lambda: untyped.bench(evaluations="many"): "evaluations 'many': expected a valid integer",
         lambda: api.bench(model=lambda num_classes: None): "expected a function at the top of a file",

@@ -98,7 +98,7 @@ def test_runs_that_fail_do_not_stop_the_others(experiment: Experiment, capsys: p
     statuses = {run.name: state(run) for run in experiment.runs()}
     assert statuses == dict.fromkeys(session.failed, "failed") | {"random seed 0": "done", "random seed 1": "done"}
     assert "uniform seed 0: failed: the process was killed" in capsys.readouterr().err
-    module._meet(experiment, experiment.runs()[:1], {"learning_rate": 5.0})  # failed ones may be tried otherwise
+    module._meet(experiment, experiment.runs()[:1], {"learning_rate": 5.0}, "")  # failed ones may be tried otherwise
 
 
 class Interrupted(BaseException):
@@ -128,7 +128,7 @@ def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
     assert state(run) == "running"
     assert run.finetune_state_path.exists()
     with pytest.raises(ConfigError, match="other settings"):
-        module._meet(experiment, [run], undisturbed.settings | {"momentum": 0.5})
+        module._meet(experiment, [run], undisturbed.settings | {"momentum": 0.5}, "")
     if other:  # settings that were changed by hand
         run.write_finetuned(undisturbed.model_copy(update={"settings": {"epochs": 9}}))
     resumed = one(experiment, report, epochs=2.0)

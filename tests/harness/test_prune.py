@@ -107,6 +107,12 @@ def test_the_command_prunes_fine_tunes_exports_and_reports(tmp_path: Path) -> No
     assert again.stdout == done.stdout
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
+    other = call([*COMMAND, *flags, "--epochs", "2"], tmp_path)
+    assert other.returncode == 2
+    assert other.stderr.endswith("(epochs is 0.5, not 2.0): name those again, or another --out\n")
+    with pytest.raises(ConfigError, match=r"epochs 0: .* \(epochs is 0.5\): name that again, or another --out"):
+        steps._check_never_tuned(store.load(tmp_path / "out"))
+
 
 def test_a_live_network_and_arrays_at_the_prompt(tmp_path: Path) -> None:
     done = call([sys.executable, "-"], tmp_path, NETWORK + PROMPT)
@@ -281,7 +287,7 @@ def test_a_live_network_takes_no_weights() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"agent": 3}, "prune: agents 3: expected"),
+        ({"agent": 3}, "agent 3: expected one agent's name"),
         ({"epochs": "0"}, "epochs '0': expected a number"),
         ({"mean": 0.5, "std": (1, 1, 1)}, "prune: mean 0.5"),
         ({"mean": (0.5, 0.5), "std": (1, 1, 1)}, "mean .0.5, 0.5.: expected a number for each of the three colours"),
