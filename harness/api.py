@@ -286,7 +286,7 @@ def prune(
         latency_ms: the budget in milliseconds per image, as the search times networks (in batches).
         agent: what searches: as for ``--agents``, with its options, or a class.
         evaluations: policies that it may try.
-        epochs: passes over the training images in fine-tuning; None is a quarter of the dense network's.
+        epochs: passes over the training images in fine-tuning, 0 for none; None is a quarter of the dense network's.
         threads: of the search and of what is timed.
         out: the folder of all files; by default one in ``results/``, named after network, data and budget.
         **settings: other settings of the task or the budget, as ``weights="net.pt"``, ``scope="all"``,

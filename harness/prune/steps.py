@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +60,8 @@ def prune(
         JobCrash: another step failed.
     """
     extras.check("the export to ONNX", "export")
-    settings = FinetuneSettings(epochs or None)
-    settings.check()
+    if epochs is not None and not 0 <= epochs < math.inf:
+        raise ConfigError(f"epochs {epochs:g}: expected a positive number, or 0 for no fine-tuning")
     _check_single(config)
     if epochs != 0:
         _check_trained_on(config.task.dataset)
@@ -68,7 +69,7 @@ def prune(
     if epochs == 0:
         _check_never_tuned(experiment)
     else:
-        tuned = finetune(experiment, settings, jobs=1, display=display, instead="another --out")
+        tuned = finetune(experiment, FinetuneSettings(epochs), jobs=1, display=display, instead="another --out")
         _check(tuned.failed, "fine-tuning")
     if not _exported(experiment):
         fresh = folder / f"{NETWORK}.new"

@@ -188,6 +188,8 @@ def test_a_network_that_cannot_be_handed_over_is_refused_and_nothing_written(tmp
     [
         ("--model resnet20", 1, "latency-ms 1: as fast is no network"),
         ("--macs 1M --params 1M", 2, "macs and params are budgets both"),
+        ("--epochs -1", 2, "epochs -1: expected a positive number, or 0 for no fine-tuning"),
+        ("--epochs nan", 2, "epochs nan: expected a positive number, or 0 for no fine-tuning"),
         ("--agent sampler,slow", 2, "agent 'sampler slow': expected one"),
         ("--dataset imagenet --data {data}", 2, "is not trained on: expected --epochs 0"),
     ],
