@@ -111,10 +111,11 @@ class LatencyCheck:
     def sentence(self) -> str:
         """The outcome and its reason, for people."""
         verdict = "latency may be a budget here" if self.holds else "latency may not be a budget here"
+        advice = "" if self.holds else "; on a busy machine it cannot be predicted: try again when it is idle"
         return (
             f"{verdict}: among {len(self.counts)} policies of nearly the same MACs predicted and measured latency have "
             f"rank correlation {self.rank_correlation:.2f}, two measurements {self.ceiling:.2f} (expected: at least "
-            f"{_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter)"
+            f"{_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter){advice}"
         )
 
 

@@ -197,6 +197,7 @@ def test_when_a_prediction_holds(predicted: list[float], first: list[float], sec
     found = result(predicted, first, second)
     assert found.holds is holds
     assert found.sentence.startswith("latency may be" if holds else "latency may not be")
+    assert ("try again when it is idle" in found.sentence) is not holds
 
 
 def test_the_batch_is_the_first_of_the_reward_split_at_most_as_many_as_asked_for() -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import pytest
 import torch
@@ -18,12 +19,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from prunebench.harness import api, cli
+from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError, UnmetError
 from prunebench.harness.prune import pixels, steps
 from prunebench.harness.prune.given import Given
 from prunebench.harness.prune.result import Pruned
 from prunebench.harness.record import store
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.running.bench import Session
 
 COMMAND = [sys.executable, "-c", "from prunebench.harness.cli import main; main()", "prune"]
 NETWORK = """
@@ -248,6 +251,18 @@ def test_where_onnxruntime_gains_nothing_it_is_said(experiment: Experiment) -> N
     assert "blocks of 8" in str(Pruned(experiment, facts).blocks)
     facts["onnxruntime"] = [{"kept": [0.5, 0.6, 0.7]}]
     assert Pruned(experiment, facts).blocks is None
+
+
+def test_a_failed_search_ends_it_and_a_failed_timing_of_its_network_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fake.experiment(tmp_path / "x", 1, agents=("latency_aware",))
+    session = Session(made, failed={"latency of the incumbents": "a busy machine"})
+    monkeypatch.setattr(steps, "bench", lambda *args, **kwargs: session)
+    assert steps._searched(made.config, made.folder, "", Lines()) is made
+    session.failed["latency_aware seed 0"] = "it died"
+    with pytest.raises(UnmetError, match="the search failed: it died"):
+        steps._searched(made.config, made.folder, "", Lines())
 
 
 def small(seed: int = 0) -> nn.Module:
