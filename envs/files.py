@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import psutil
 
 DRAFT = ".tmp"
 """Ending of a file that is being written; one that was left behind means nothing."""
@@ -19,7 +22,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     Folders that are not there yet are made.
     """
     make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
+    draft = draft_of(path)
     try:
         with draft.open("wb") as file:
             yield file
@@ -28,6 +31,22 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
+
+
+def draft_of(path: Path) -> Path:
+    """Where this process writes what will be a file or a folder."""
+    return path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that are gone have left half written in a folder, at any depth."""
+    for path in list(folder.rglob(f".*{DRAFT}")):
+        process = path.name.removesuffix(DRAFT).rpartition(".")[2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def put_in_place(file: BinaryIO, draft: Path, path: Path) -> None:

@@ -74,7 +74,7 @@ def export_and_time(
     facts = export_one(report, config, folder, agent, seed, out)
     evaluator = preparation.load_evaluator(config.task)
     pixels = timing.timing_batch(evaluator).cpu().contiguous()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(dir=out) as place:
         dense = Path(place) / export.ONNX
         export.write_onnx(evaluator.unfolded(evaluator.dense).cpu().eval(), pixels[:2], dense)
         files = (dense, out / export.ONNX)

@@ -88,8 +88,15 @@ class Given:
         return found | ({} if self._images is None else {"dataset": f"{self._module}:images"})
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder, which is made. What is there of the same name is the same."""
+        """Write it into a folder, which is made. What is there of the same module is the same; of another one it goes.
+
+        Only a call that was killed before its experiment began has left another one.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        source = _SOURCE.encode()
+        others = [path for path in folder.glob("*.py") if path.stem != self._module and path.read_bytes() == source]
+        for path in [*others, *(folder / name for name in (NETWORK, IMAGES, WEIGHTS) if others)]:
+            path.unlink(missing_ok=True)
         if self._network is not None:
             import torch
 
@@ -101,7 +108,7 @@ class Given:
             with whole(folder / IMAGES) as file:
                 np.savez(file, **self._images)  # type: ignore[arg-type]
         with whole(folder / f"{self._module}.py") as file:
-            file.write(_SOURCE.encode())
+            file.write(source)
 
     def check(self, size: int) -> None:
         """Raise ConfigError unless the network that the processes get says the same of an image of ``size`` pixels.

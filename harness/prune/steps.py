@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from prunebench.envs import extras
 from prunebench.envs.data import datasets
+from prunebench.envs.files import remove_drafts
 from prunebench.harness.errors import ConfigError, HarnessError, UnmetError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.experiments.config import FinetuneSettings
@@ -70,9 +71,10 @@ def prune(
     else:
         tuned = finetune(experiment, FinetuneSettings(epochs), jobs=1, display=display, instead="another --out")
         _check(tuned.failed, "fine-tuning")
+    fresh = folder / f"{NETWORK}.new"
+    shutil.rmtree(fresh, ignore_errors=True)  # of a call that was killed, and so are drafts
+    remove_drafts(folder)
     if not _exported(experiment):
-        fresh = folder / f"{NETWORK}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
         export(experiment, out=fresh, display=display, work=EXPORT)
         shutil.rmtree(folder / NETWORK, ignore_errors=True)  # only now: there is another
         fresh.replace(folder / NETWORK)
@@ -115,11 +117,12 @@ def _check(failed: dict[str, str], what: str) -> None:
 def _exported(experiment: Experiment) -> bool:
     """Whether the network that search and fine-tuning have left is exported already."""
     try:
-        facts = read(experiment.folder).facts
+        pruned = read(experiment.folder)
     except HarnessError:
         return False
     run = choose(experiment, None, None)
-    tuned, origin = run.finetuned(), facts["origin"]
+    tuned, origin = run.finetuned(), pruned.facts["origin"]
     found = (origin["agent"], origin["seed"], origin["evaluation"], origin["finetuning"])
     settings = tuned.settings if tuned is not None and tuned.state == "done" else None
-    return "onnxruntime" in facts and found == (run.agent, run.seed, run.status().incumbent, settings)
+    there = "onnxruntime" in pruned.facts and all(pruned.paths[what].is_file() for what in ("onnx", "weights"))
+    return there and found == (run.agent, run.seed, run.status().incumbent, settings)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from prunebench.envs.files import DRAFT
+from prunebench.envs.files import draft_of
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.files import write_json, write_text
@@ -41,7 +40,7 @@ def merge(parts: Sequence[Experiment], folder: Path, command: str) -> Experiment
             both = f"{str(parts[0].folder)!r} and {str(other.folder)!r}"
             raise ConfigError(f"{both} are not of one task: {'; '.join(told)}")
     found = joined.join(parts)
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}{DRAFT}")
+    draft = draft_of(folder)
     try:
         _write(found, Experiment(draft, found.config), command)
         draft.replace(folder)

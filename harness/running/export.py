@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunebench.envs import extras
 from prunebench.envs.errors import check_choice
-from prunebench.envs.files import DRAFT
+from prunebench.envs.files import draft_of
 from prunebench.harness.display import Display, watch
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import ahead, spoken
@@ -80,7 +79,7 @@ def export(
     folder = out or experiment.folder / "export" / f"{folder_name(run.agent)}-seed-{run.seed}"
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError(f"out {str(folder)!r} exists: expected a new or an empty folder")
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}{DRAFT}")
+    draft = draft_of(folder)
     job = Job(
         "export",
         work,

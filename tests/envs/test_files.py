@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from prunebench.envs import files
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from prunebench.envs import files
+files.draft_of(Path("network")).mkdir()
+with files.whole(Path("runs/status.json")):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_a_file_is_replaced_when_all_of_it_is_written(tmp_path: Path) -> None:
@@ -42,3 +53,12 @@ def test_all_bytes_are_on_disk_before_the_file_has_its_name(tmp_path: Path, monk
     with files.whole(path) as file:
         file.write(b"x")
     assert seen == [False, True]  # the file, then the folder
+
+
+def test_drafts_of_processes_that_are_gone_are_removed(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, check=False)
+    mine = files.draft_of(tmp_path / "mine")
+    mine.touch()
+    assert {path.name.split(".")[1] for path in tmp_path.rglob(".*.tmp")} == {"mine", "network", "status"}
+    files.remove_drafts(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.name != "runs"] == [mine]

@@ -105,10 +105,15 @@ def test_the_command_prunes_fine_tunes_exports_and_reports(tmp_path: Path) -> No
             assert (tmp_path / word).is_file()
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.suffix != ".html"}
+    killed = [tmp_path / "out" / name for name in ("network.new", f".network.new.{2**22 + 1}.tmp")]
+    for folder in killed:  # no process has such a number
+        folder.mkdir()
+        (folder / "network.onnx").touch()
     again = call([*COMMAND, *flags], tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not any(folder.exists() for folder in killed)
 
     other = call([*COMMAND, *flags, "--epochs", "2"], tmp_path)
     assert other.returncode == 2
@@ -294,6 +299,16 @@ def test_what_was_in_the_folder_before_a_refusal_stays(tmp_path: Path) -> None:
             small(), {"train": (images[:12], labels), "test": (images[12:], labels)}, macs=1, agent="global", out=out
         )
     assert kept.read_text() == "mine"
+
+
+def test_what_a_killed_call_handed_over_goes_and_other_files_stay(tmp_path: Path) -> None:
+    images, labels = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 3), dtype=np.uint8), np.arange(12) % 3
+    Given(small(), ((images, labels), (255 - images, labels)), None, None).write(tmp_path)
+    (tmp_path / "mine.py").write_bytes(b"\xff")
+    given = Given(small(1), "digits", None, None)
+    given.write(tmp_path)
+    module = given.names(tmp_path)["model"].partition(":")[0]
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.py", "network.pkl", "weights.pt", f"{module}.py"}
 
 
 def test_a_live_network_takes_no_weights() -> None:
