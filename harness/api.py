@@ -26,7 +26,7 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
-from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings
+from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings, PruneSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -269,7 +269,7 @@ def prune(
     epochs: float | None = None,
     threads: int = 1,
     out: str | Path | None = None,
-    **settings: Any,
+    **settings: Unpack[PruneSettings],
 ) -> Pruned:
     """Prune one network to a budget: search, fine-tune, export, time. The same call again goes on where it stopped.
 

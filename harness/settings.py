@@ -10,13 +10,8 @@ AgentLike = str | Mapping[str, Mapping[str, Any] | None] | Callable[..., Any]
 """An agent: as on the command line; a name and its options; or a class that stands at the top of a file."""
 
 
-class BudgetSettings(TypedDict, total=False):
-    """What is pruned, how it is scored, and what it may cost: see ``prunebench score --help``."""
-
-    model: str | Callable[..., Any] | Sequence[str]
+class _TaskSettings(TypedDict, total=False):
     weights: str | Path | None
-    dataset: str | Callable[..., Any]
-    data: str | Path | None
     image_size: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
@@ -33,14 +28,28 @@ class BudgetSettings(TypedDict, total=False):
     reconstruction: str
     device: str
     tf32: bool
-    preserve: float | Sequence[float]
-    macs: float | str
-    params: float | str
-    latency_ms: float | str
     cost: str
     budget: str
     lower_bound: float
     reward: str
+
+
+class PruneSettings(_TaskSettings, total=False):
+    """How what is pruned is scored, and how the budget is kept: see ``prunebench prune --help``."""
+
+    folder: str | Path | None
+
+
+class BudgetSettings(_TaskSettings, total=False):
+    """What is pruned, how it is scored, and what it may cost: see ``prunebench score --help``."""
+
+    model: str | Callable[..., Any] | Sequence[str]
+    dataset: str | Callable[..., Any]
+    data: str | Path | None
+    preserve: float | Sequence[float]
+    macs: float | str
+    params: float | str
+    latency_ms: float | str
     threads: int
 
 

@@ -15,7 +15,7 @@ from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.prune import steps, summary_page
 from prunebench.harness.prune.given import Given
 from prunebench.harness.record import store
-from prunebench.harness.settings import AgentLike
+from prunebench.harness.settings import AgentLike, PruneSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _AS_IT_IS = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 """How arrays are normalised unless the caller says so: not at all, pixels go from 0 to 1."""
-_SEARCH = ("lower_bound", "budget", "reward", "cost")
 
 
 def prune(
@@ -41,7 +40,7 @@ def prune(
 ) -> Pruned:
     """Prune a network; see :func:`prunebench.harness.api.prune`."""
     for name in settings:
-        check_choice("setting", name, [*(set(grid.TASK) - {"model", "dataset", "data"}), "folder", *_SEARCH])
+        check_choice("setting", name, PruneSettings.__annotations__)
     if not isinstance(model, str) and "weights" in settings:
         raise ConfigError(f"weights {str(settings['weights'])!r}: a live network has its own: leave weights out")
     if epochs is not None and not isinstance(epochs, int | float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -23,13 +24,14 @@ from prunebench.envs.environment.hits import unpacked
 from prunebench.envs.networks import own
 from prunebench.harness import api
 from prunebench.harness.commands.bench import command as bench_command
+from prunebench.harness.commands.prune import command as prune_command
 from prunebench.harness.commands.score import command as score_command
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead, gridfile
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import sessions
-from prunebench.harness.settings import BenchSettings, BudgetSettings
+from prunebench.harness.settings import BenchSettings, BudgetSettings, PruneSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,6 +130,9 @@ def test_keywords_are_the_commands_options() -> None:
     assert set(get_type_hints(BudgetSettings)) == {option.name for option in score_command.params} - {
         *("folder", "policy", "origin", "agent", "seed", "clip"),
     }
+    others = {"dataset": "data", "data": "folder"}  # in Python the data may be arrays
+    named = set(inspect.signature(api.prune).parameters) - {"settings"} | set(get_type_hints(PruneSettings))
+    assert named == {others.get(option.name, option.name) for option in prune_command.params}
 
 
 def test_functions_and_classes_are_recorded_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
