@@ -8,10 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 if sys.platform == "win32":
-    raise ImportError(
+    _REFUSED = (
         "prunebench runs on Linux and macOS, not on Windows: its runs are processes of a fork server, and lock their "
         "files with fcntl, which Windows lacks; the Windows Subsystem for Linux has both"
     )
+    if sys.argv[0].replace("\\", "/").rpartition("/")[2].partition(".")[0] in ("prunebench", "-m"):  # as a command
+        print(f"prunebench: error: {_REFUSED}", file=sys.stderr)
+        raise SystemExit(2)
+    raise ImportError(_REFUSED)
 
 if TYPE_CHECKING:
     from prunebench.agents.base import Agent, AskTellAgent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -62,7 +63,27 @@ def test_importing_the_package_imports_nothing() -> None:
         assert getattr(prunebench, name), name
 
 
-def test_windows_is_refused_in_a_sentence() -> None:
-    code = "import sys; sys.platform = 'win32'; import prunebench"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "prunebench runs on Linux and macOS, not on Windows" in found.stderr.splitlines()[-1]
+@pytest.mark.parametrize(
+    ("arguments", "code", "begin"),
+    [
+        (["-m", "prunebench", "list"], 2, "prunebench: error: "),
+        (["prunebench.exe", "list"], 2, "prunebench: error: "),
+        (["-c", "import prunebench"], 1, "ImportError: "),
+    ],
+)
+def test_windows_is_refused_in_a_sentence(arguments: list[str], code: int, begin: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.platform = 'win32'")
+    (tmp_path / "prunebench.exe").write_text("from prunebench.harness.cli import main")
+    path = os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    found = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = found.stderr.splitlines()
+    assert found.returncode == code
+    assert lines[-1].startswith(f"{begin}prunebench runs on Linux and macOS, not on Windows")
+    assert code == 1 or len(lines) == 1
