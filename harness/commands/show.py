@@ -19,13 +19,13 @@ def command(folders: tuple[str, ...], watch: bool) -> int:
 
     FOLDERS are experiments or hold some (default: the newest in results/).
     """
-    experiments = find(folders)
+    experiments, whole = find(folders), True
     if watch:
         with display() as shown:
-            watching.watch(experiments, shown)
+            whole = watching.watch(experiments, shown)
         experiments = [store.load(experiment.folder) for experiment in experiments]  # seeds may have joined
     from prunebench.harness.analysis.results import Results  # pandas and SciPy take a second
     from prunebench.harness.report import overview
 
     click.echo("\n\n".join(overview.text(Results([experiment])).rstrip("\n") for experiment in experiments))
-    return 0
+    return 0 if whole else 1

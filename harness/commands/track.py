@@ -37,5 +37,4 @@ def command(folder: str, tool: str, out: str | None) -> int:
     experiments = find([folder])
     place = Path(folder).expanduser().resolve()
     target = place.with_name(f"{place.name}-{tool}") if out is None else Path(out).expanduser()
-    tracking.track(experiments, tool, target, click.echo)
-    return 0
+    return 0 if tracking.track(experiments, tool, target, click.echo) else 1

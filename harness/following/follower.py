@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PAUSE = 2.0
 """Seconds between two looks."""
+PATIENCE = 30.0
+"""Seconds without anybody at work, after which runs count as left: a command takes some to begin, with its first
+experiment and between two."""
 
 
 class Seen(NamedTuple):
@@ -42,7 +45,7 @@ class Follower:
     """
 
     def __init__(self, experiments: Sequence[Experiment]) -> None:
-        self._folders = [experiment.folder for experiment in experiments]
+        self._experiments = list(experiments)
         self._marks: dict[Path, object] = {}
         self._over: dict[Path, bool] = {}
 
@@ -52,7 +55,8 @@ class Follower:
         Raises:
             StoreError: the configuration of an experiment is damaged.
         """
-        runs = [(each, run) for each in map(store.load, self._folders) for run in each.runs()]
+        self._experiments = [store.load(each.folder) for each in self._experiments]
+        runs = [(each, run) for each in self._experiments for run in each.runs()]
         self._over = {run.status_path: self._over.get(run.status_path, False) for _, run in runs}
         return [seen for experiment, run in runs for seen in self._changed(experiment, run)]
 
@@ -74,19 +78,38 @@ class Follower:
         """How many there are."""
         return len(self._over)
 
+    @property
+    def busy(self) -> bool:
+        """Whether some process is at work on any of the experiments."""
+        return any(experiment.busy() for experiment in self._experiments)
 
-def until_over(follower: Follower, tell: Callable[[list[Seen]], None]) -> None:
-    """Look, and tell what is new, until every run has come to an end.
+    @property
+    def left(self) -> str:
+        """What is said where nobody is."""
+        return (
+            f"nobody is at work on these runs any more, and {self.total - self.over} of {self.total} are not over: the "
+            "command that began them goes on with them"
+        )
+
+
+def until_over(follower: Follower, tell: Callable[[list[Seen]], None]) -> bool:
+    """Look, and tell what is new, until every run has come to an end; False where nobody is at work on them before.
 
     Where the last one did so just now, it may have died and be begun again at once: one more look is taken.
     """
     tell(follower.look())
-    settled = follower.over == follower.total
+    settled, when = follower.over == follower.total, time.monotonic()
     while not settled:
         time.sleep(PAUSE)
         before = follower.over == follower.total
-        tell(follower.look())
+        news = follower.look()
+        tell(news)
         settled = before and follower.over == follower.total
+        if news or follower.busy:
+            when = time.monotonic()
+        elif not settled and time.monotonic() - when >= PATIENCE:
+            return False
+    return True
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -27,8 +27,10 @@ _SILENCE = 60.0  # seconds after which a line is said though no run has ended
 _ROUNDING = 1e-6  # relative: TensorBoard's numbers have 32 bits
 
 
-def track(experiments: Sequence[Experiment], tool: str, out: Path, say: Callable[[str], None]) -> None:
+def track(experiments: Sequence[Experiment], tool: str, out: Path, say: Callable[[str], None]) -> bool:
     """Write every evaluation of experiments into a tool, until every run has come to an end.
+
+    Returns False where nobody is at work on the runs before that.
 
     What is in ``out`` already is gone on from: no point is written twice. The experiments are only read.
 
@@ -51,7 +53,10 @@ def track(experiments: Sequence[Experiment], tool: str, out: Path, say: Callable
         writer = kind(out)
         say(f"writing into {out}, to be seen with: {writer.opened_with}")
         follower = Follower(experiments)
-        until_over(follower, _Tracker(writer, _above(experiments), follower, say).tell)
+        whole = until_over(follower, _Tracker(writer, _above(experiments), follower, say).tell)
+    if not whole:
+        say(follower.left)
+    return whole
 
 
 class _Tracker:

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
 
 
-def watch(experiments: Sequence[Experiment], display: Display) -> None:
-    """Show how runs go on, until each has come to an end; nothing is written.
+def watch(experiments: Sequence[Experiment], display: Display) -> bool:
+    """Show how runs go on, until each has come to an end; False where nobody is at work on them before.
+
+    Nothing is written.
 
     Raises:
         StoreError: the configuration of an experiment is damaged.
     """
     follower = Follower(experiments)
-    until_over(follower, _Watch(experiments, follower, display).tell)
+    whole = until_over(follower, _Watch(experiments, follower, display).tell)
+    if not whole:
+        display.say(follower.left)
+    return whole
 
 
 class _Watch:

@@ -39,7 +39,7 @@ NAME = "experiment.yaml"
 """The file that makes a folder an experiment's."""
 GIVEN = "given"
 """The folder of an experiment that holds what was handed over from Python, as modules."""
-_LOCK = ".lock"  # what may be left behind, and means nothing
+_LOCK, _WORK = ".lock", ".work"  # what may be left behind, and means nothing
 
 
 @contextmanager
@@ -52,6 +52,20 @@ def locked(folder: Path) -> Iterator[None]:
     handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Let whoever follows an experiment know that its runs are being done; nothing where there is none yet."""
+    if not (folder / NAME).is_file():
+        yield
+        return
+    handle = os.open(folder / _WORK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # several processes may be
         yield
     finally:
         os.close(handle)
@@ -146,6 +160,18 @@ class Experiment:
         network = quote(models.slug(self.config.task.model), safe="")
         return Run(self.folder / "runs" / _inside(network) / _inside(folder_name(agent)), agent, seed)
 
+    def busy(self) -> bool:
+        """Whether some process is at work on the runs; also where it cannot be found out."""
+        path = self.folder / _WORK
+        try:
+            with path.open("r+b" if os.access(path, os.W_OK) else "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:  # begun by an older version
+            pass
+        except OSError:
+            return True
+        return any(run.busy() for run in self.runs())
+
     def runs(self) -> list[Run]:
         """Every run, seed by seed, so that an unfinished experiment compares as many agents as it can."""
         return [self.run(label, seed) for label, seed in self.config.runs()]
@@ -182,7 +208,7 @@ def make_given_importable(folder: Path, config: ExperimentConfig) -> None:
 
 def _left_behind(path: Path) -> bool:
     """Whether it is of a command that was killed before it had written anything, or of one that is just beginning."""
-    return path.name in (_LOCK, GIVEN) or (path.name.startswith(".") and path.suffix == DRAFT)
+    return path.name in (_LOCK, _WORK, GIVEN) or (path.name.startswith(".") and path.suffix == DRAFT)
 
 
 def meet(folder: Path, wanted: ExperimentConfig, *, adding: bool = False) -> Experiment | None:

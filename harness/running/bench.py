@@ -77,7 +77,10 @@ def bench(
     config = experiment.config
     missing = [run for run in experiment.runs() if run.checked().state != "done"]
     if missing:
-        with Processes(config.threads, ahead.modules(config.agents), shared_gpus(config)) as processes:
+        with (
+            store.at_work(folder),
+            Processes(config.threads, ahead.modules(config.agents), shared_gpus(config)) as processes,
+        ):
             with _engine(execution, processes, config) as engine:  # a cluster's faults show before the work begins
                 facts = _prepare(processes, session, prepare, execution.limits(), display)
                 if existing is None:
@@ -85,7 +88,8 @@ def bench(
                     session.experiment = experiment
                 facts.pop("smallest", None)
                 _write_head(experiment, facts, command, execution, adding)
-                _run_all(engine, session, missing, run_one, execution, display, others)
+                with store.at_work(folder):  # which there may not have been before
+                    _run_all(engine, session, missing, run_one, execution, display, others)
             _measure_latency(processes, session, measure_latency, display)
     elif _unmeasured(experiment):  # the last call was ended before it came to that
         with Processes(config.threads, ahead.modules()) as processes:

@@ -17,6 +17,7 @@ import pytest
 import toy_runs
 from toy_runs import without_times
 
+import prunebench
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError, StoreError
 from prunebench.harness.experiments import ahead
@@ -149,11 +150,15 @@ def test_killed_at_any_moment_the_same_command_completes(
     bench(config, undisturbed)
     folder = tmp_path / "x"
     process = launch(folder)
-    runs = [store.Experiment(folder, config).run("slow", seed) for seed in range(2)]
+    made = store.Experiment(folder, config)
+    runs = made.runs()
     until(lambda: all(len(run.lines()) >= 3 for run in runs), process)
+    assert (folder / ".work").exists()
+    assert made.busy()
     (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
     until(lambda: all(can_open(run) for run in runs), seconds=5)  # no run outlives the command
+    assert not made.busy()
     assert all(3 <= len(run.lines()) < 12 for run in runs)
     bench(config, folder)
     assert lines(folder) == lines(undisturbed)
@@ -175,7 +180,7 @@ def test_ctrl_c_ends_the_runs_and_is_resumable(config: ExperimentConfig, tmp_pat
 def launch(folder: Path) -> subprocess.Popen[bytes]:
     """The same bench in a process group of its own."""
     tests = Path(__file__).parents[1]
-    paths = os.pathsep.join([str(tests.parent), str(tests)])
+    paths = os.pathsep.join([str(Path(prunebench.__file__).parents[1]), str(tests)])
     command = [sys.executable, toy_runs.__file__, str(folder)]
     return subprocess.Popen(command, start_new_session=True, env=os.environ | {"PYTHONPATH": paths})
 

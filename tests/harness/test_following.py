@@ -18,6 +18,7 @@ from prunebench.harness import cli
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.following import follower, tracking, watching
+from prunebench.harness.record import store
 from prunebench.harness.record.journal import incumbent
 from prunebench.harness.record.run_files import Run
 from prunebench.harness.record.store import Experiment
@@ -235,6 +236,30 @@ def test_show_watch_tells_of_every_end_and_stops_when_all_is_over(
     assert "3 done, 1 failed" in out
     changed = {path for path, data in content(experiment.folder).items() if before.get(path) != data}
     assert changed <= {first.lines_path, first.status_path, second.status_path}
+
+
+def test_runs_that_nobody_does_are_told_of_and_not_waited_for(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(follower, "PATIENCE", 0.0)
+    for command in (["show", str(experiment.folder), "--watch"], ["track", str(experiment.folder), "--to", "optuna"]):
+        step_by_step(monkeypatch, lambda: None)
+        with pytest.raises(SystemExit) as end:
+            cli.main(command)
+        assert end.value.code == 1
+        assert "nobody is at work on these runs any more, and 2 of 4 are not over" in "".join(capsys.readouterr())
+
+
+def test_runs_are_waited_for_while_somebody_is_at_work(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower, "PATIENCE", 0.0)
+    step_by_step(
+        monkeypatch,
+        lambda: None,
+        lambda: [go_on(experiment.run("bo", seed)) for seed in range(2)],
+        lambda: None,
+    )
+    with store.at_work(experiment.folder):
+        assert watching.watch([experiment], Lines())
 
 
 def test_a_run_that_is_begun_again_is_waited_for(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

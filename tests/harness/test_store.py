@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import fake
 import pytest
 from pydantic import ValidationError
 
@@ -151,7 +152,8 @@ def test_a_manifest_without_its_parts_is_damaged(tmp_path: Path, content: dict[s
 
 def test_what_a_killed_command_left_before_it_had_written_anything_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".experiment.yaml.1234.tmp").write_text("half")
-    (tmp_path / ".lock").touch()
+    for lock in (".lock", ".work"):
+        (tmp_path / lock).touch()
     assert store.meet(tmp_path, ExperimentConfig()) is None
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ConfigError, match="is no experiment"):
@@ -175,6 +177,20 @@ def test_the_folders_lock_is_held_by_one(tmp_path: Path) -> None:
                 os._exit(7)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_an_experiment_is_busy_while_somebody_is_at_work_on_it(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path / "x", 1, agents=("random",))
+    assert not made.busy()
+    with store.at_work(made.folder):
+        with store.at_work(made.folder):
+            assert made.busy()
+        assert made.busy()
+    assert not made.busy()
+    with made.run("random", 0).open():  # by a version that does not say so otherwise
+        assert made.busy()
+    with store.at_work(tmp_path / "new"):
+        assert not (tmp_path / "new").exists()
 
 
 def test_messages_can_be_written_anywhere() -> None:
