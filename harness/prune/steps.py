@@ -66,9 +66,8 @@ def prune(
     if epochs != 0:
         _check_trained_on(config.task.dataset)
     experiment = _searched(config, folder, command, display)
-    if epochs == 0:
-        _check_never_tuned(experiment)
-    else:
+    _check_epochs(experiment, epochs)
+    if epochs != 0:
         tuned = finetune(experiment, FinetuneSettings(epochs), jobs=1, display=display, instead="another --out")
         _check(tuned.failed, "fine-tuning")
     fresh = folder / f"{NETWORK}.new"
@@ -88,12 +87,12 @@ def _check_single(config: ExperimentConfig) -> None:
         raise ConfigError(f"agent {' '.join(agent.label for agent in config.agents)!r}: expected one")
 
 
-def _check_never_tuned(experiment: Experiment) -> None:
+def _check_epochs(experiment: Experiment, epochs: float | None) -> None:
     tuned = choose(experiment, None, None).finetuned()
-    if tuned is not None and tuned.state != "failed":
+    if tuned is not None and tuned.state != "failed" and epochs not in (None, tuned.settings["epochs"]):
         raise ConfigError(
-            f"epochs 0: the network in {str(experiment.folder)!r} was fine-tuned (epochs is "
-            f"{tuned.settings['epochs']:g}): name that again, or another --out"
+            f"epochs {epochs:g}: the network in {str(experiment.folder)!r} was fine-tuned with epochs "
+            f"{tuned.settings['epochs']:g}: name these again, or another --out"
         )
 
 

@@ -127,8 +127,8 @@ def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
         one(experiment, report, epochs=2.0)
     assert state(run) == "running"
     assert run.finetune_state_path.exists()
-    with pytest.raises(ConfigError, match="other settings"):
-        module._meet(experiment, [run], undisturbed.settings | {"momentum": 0.5}, "")
+    with pytest.raises(ConfigError, match=r"other settings.*: name those again, or another --out"):
+        module._meet(experiment, [run], undisturbed.settings | {"momentum": 0.5}, "another --out")
     if other:  # settings that were changed by hand
         run.write_finetuned(undisturbed.model_copy(update={"settings": {"epochs": 9}}))
     resumed = one(experiment, report, epochs=2.0)
