@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from prunebench.envs import cache_files
+from prunebench.harness import cached
 from prunebench.harness.commands.completion import Choice
-from prunebench.harness.running import cached
 
 
 @click.command("cache")

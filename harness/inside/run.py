@@ -16,11 +16,11 @@ from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
 from prunebench.harness.inside.prepare import MakeEnvironment, Report, make_environment, set_threads
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder, ReplayMismatch
-from prunebench.harness.inside.seeding import seed_everything
 from prunebench.harness.processes import gpus
 from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
 from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.seeding import seed_everything
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig
