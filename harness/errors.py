@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 from prunebench.envs.environment.budget import BudgetError
 from prunebench.envs.errors import TaskError
 
@@ -38,6 +41,13 @@ def check_count(name: str, value: int) -> None:
     """Raise ConfigError unless ``value`` is at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{name} {value}: expected a whole number, at least 1")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ConfigError unless ``value`` is a finite number above 0."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} {f'{value:g}' if number else repr(value)}: expected a positive number")
 
 
 _MESSAGE = 1000  # characters of a message that are kept

@@ -51,7 +51,7 @@ MODELS = {
 PATTERNS = {
     "torchvision:<name>": "torchvision's classification networks, with published weights",
     "timm:<name>": 'timm\'s networks, many with published weights; needs pip install "prunebench[timm]"',
-    "package.module:function": "your own, called with num_classes; needs --weights",
+    "package.module:function": "your own, called with num_classes; needs --weights, which `prunebench train` makes",
 }
 """The other forms of names, and what they stand for."""
 

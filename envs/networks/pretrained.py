@@ -54,7 +54,10 @@ def fetch(name: str) -> Path:
 
     weights = _weights(name)
     if weights is None:
-        raise TaskError(f"model {name!r}: no weights are published for it; name a checkpoint with --weights")
+        raise TaskError(
+            f"model {name!r}: no weights are published for it; name a checkpoint with --weights, as `prunebench train` "
+            "makes one"
+        )
     url = str(weights.url)
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     digest = re.search(r"-([0-9a-f]{8,})\.", path.name)

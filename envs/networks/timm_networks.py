@@ -52,7 +52,10 @@ def fetch(name: str) -> Path:
     """
     timm, config = _timm(), _published(name)
     if config is None:
-        raise TaskError(f"model {name!r}: no weights are published for it; name a checkpoint with --weights")
+        raise TaskError(
+            f"model {name!r}: no weights are published for it; name a checkpoint with --weights, as `prunebench train` "
+            "makes one"
+        )
     key = {"timm": timm.__version__, "name": name, "weights": str(config.hf_hub_id or config.url)}
     path, about = cache.path(f"published-{name.replace(':', '-')}", key), {"network": name, "timm": timm.__version__}
     if cache_files.ready(path, about):

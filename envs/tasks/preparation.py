@@ -28,6 +28,7 @@ from prunebench.envs.pruning.network import PrunableNetwork
 from prunebench.envs.pruning.verification import enliven, verify
 from prunebench.envs.tasks.keys import METHOD, Dense, fresh_model
 from prunebench.envs.tasks.task import TaskConfig, check_task, load_data
+from prunebench.envs.weights import recipe
 from prunebench.envs.weights.training import train
 
 CALIBRATION_BATCH = 50  # images, as in AMC
@@ -124,7 +125,7 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
     test = evaluator.test(evaluator.dense)
     confirm = evaluator.confirm(evaluator.dense) if data.confirms else None
     progress("scoring the dense network", 2, 2)
-    calibrated = cache.load(dense.calibration_path)
+    calibrated, unseen = cache.load(dense.calibration_path), _unseen(dense)
     return {
         "dense": {
             "reward_accuracy": reward.accuracy,
@@ -144,8 +145,8 @@ def prepare(task: TaskConfig, progress: Progress) -> dict[str, Any]:
         "channels": list(evaluator.dense),
         "splits": evaluator.images | {"calibration": calibrated["images"]},
         "chance": data.chance(),
-        "reward_maybe_seen": data.reward_from_training and not _trained_here(task),
-        **({} if confirm is None else {"confirm_maybe_seen": not _trained_here(task)}),
+        "reward_maybe_seen": data.reward_from_training and not unseen,
+        **({} if confirm is None else {"confirm_maybe_seen": not unseen}),
         "image_size": data.image_size,
         "weights_sha256": cache.sha256(dense.weights_path),
         "network_sha256": dense.sha256 if models.kind(task.model) == "own" else None,
@@ -242,6 +243,11 @@ def _bytes(model: torch.nn.Module) -> int:
 
 def _trained_here(task: TaskConfig) -> bool:
     return task.weights is None and models.kind(task.model) == "table"
+
+
+def _unseen(dense: Dense) -> bool:
+    """Whether the network is known to have been trained on the training split alone."""
+    return _trained_here(dense.task) or recipe.unseen(dense.weights_path, dense.data)
 
 
 def _calibrate(dense: Dense, progress: Progress) -> None:

@@ -110,16 +110,23 @@ def load_data(task: TaskConfig) -> ImageData:
 
 def check_task(task: TaskConfig) -> None:
     """Raise TaskError for whatever can be seen to be wrong without reading weights or images."""
+    check_untrained(task)
+    if task.weights is not None and not Path(task.weights).is_file():
+        wrong = "is a folder, expected a file" if Path(task.weights).is_dir() else "no such file"
+        raise TaskError(f"weights {task.weights!r}: {wrong}")
+    if task.weights is None and models.needs_weights(task.model):
+        raise TaskError(
+            f"model {task.model!r} needs --weights, a checkpoint of the dense network; `prunebench train` makes one"
+        )
+
+
+def check_untrained(task: TaskConfig) -> None:
+    """The same of a task whose network has no weights yet."""
     check_types(task)
     models.check_name(task.model)
     datasets.check_name(task.dataset)
     for name, known in options(task).items():
         known.check(name, getattr(task, name))
-    if task.weights is not None and not Path(task.weights).is_file():
-        wrong = "is a folder, expected a file" if Path(task.weights).is_dir() else "no such file"
-        raise TaskError(f"weights {task.weights!r}: {wrong}")
-    if task.weights is None and models.needs_weights(task.model):
-        raise TaskError(f"model {task.model!r} needs --weights, a checkpoint of the dense network")
     if task.tf32 and task.device != "cuda":
         raise TaskError(f"tf32 is a GPU's rounding: leave it out, or name --device cuda, not {task.device!r}")
     _refuse_fixed_options(task)

@@ -26,7 +26,7 @@ from prunebench.envs.tasks.budgets import Limit
 from prunebench.envs.tasks.costs import COSTS
 from prunebench.envs.tasks.task import TaskConfig, check_task
 from prunebench.harness import seeds as sets
-from prunebench.harness.errors import ConfigError, StoreError, UnmetError, check_count
+from prunebench.harness.errors import ConfigError, StoreError, UnmetError, check_count, check_positive
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import AgentSpec
 from prunebench.harness.files import SCHEMA
@@ -172,8 +172,8 @@ class FinetuneSettings:
     def check(self) -> None:
         """Raise ConfigError unless both are positive numbers."""
         for name, value in (("epochs", self.epochs), ("learning-rate", self.learning_rate)):
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{name} {value:g}: expected a positive number")
+            if value is not None:
+                check_positive(name, value)
 
 
 DEFAULT_FINETUNING = FinetuneSettings()
