@@ -6,11 +6,13 @@ The work is done in processes that import the calling script anew, so a script c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from prunebench.envs.errors import check_choice
 from prunebench.envs.networks import models
+from prunebench.harness.dense import train_settings
 from prunebench.harness.display import display
 from prunebench.harness.errors import HarnessError
 from prunebench.harness.experiments import config as configs
@@ -31,6 +33,7 @@ from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings
 if TYPE_CHECKING:
     from torch import nn
 
+    from prunebench.harness.dense.trained import Trained
     from prunebench.harness.prune.result import Pruned
     from prunebench.harness.report.bench_results import BenchResults
 
@@ -144,6 +147,51 @@ def merge(*sources: str | Path | BenchResults, out: str | Path) -> BenchResults:
     folder = Path(out).expanduser()
     merging.merge(parts, folder, f"prunebench.merge(..., out={str(out)!r})")
     return _results([store.load(folder)])
+
+
+@in_keywords(dataset="data", data="folder")
+def train(
+    model: str | Callable[..., Any],
+    data: str | Callable[..., Any] = "digits",
+    *,
+    out: str | Path,
+    epochs: float | None = None,
+    learning_rate: float | None = None,
+    batch: int = 128,
+    seed: int = 0,
+    threads: int | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a dense network from random weights, as ``prunebench train`` does. The same call again goes on.
+
+    Args:
+        model: the network: a name as for ``--model``, or a function of your own.
+        data: the name of a data set as for ``--dataset``, or a function of your own.
+        out: the checkpoint, for ``weights`` of the other functions; an existing file is never overwritten.
+        epochs: passes over the training images; None is the data set's own number.
+        learning_rate: the largest one; None is 0.1 for 128 images per step, in proportion to them.
+        batch: training images per step.
+        seed: of the random weights, the order of images, their crops and mirror images.
+        threads: of the process; None is as many as there are cores.
+        **settings: other settings of the command, as ``mean``, ``std``, ``flips``, ``image_size``, ``split_seed``,
+            ``device``; ``folder`` is what ``--data`` is to the command.
+
+    Returns:
+        The checkpoint's ``path``, its ``accuracy`` on the reward and the test split, and all ``facts``.
+
+    Raises:
+        ValueError: the user can mend it; no checkpoint was written.
+        prunebench.harness.processes.local.JobCrash: it failed for another reason.
+    """
+    from prunebench.harness.running.train import train as work
+
+    for name in settings:
+        check_choice("setting", name, [*(set(train_settings.TASK) - {"model", "dataset", "data"}), "folder"])
+    named = {("data" if name == "folder" else name): value for name, value in settings.items()}
+    task = grid.unchecked(gridfile.keywords({"model": model, "dataset": data} | named, "train:")).task
+    chosen = train_settings.TrainSettings(epochs, learning_rate, batch, seed, threads)
+    with display() as shown:
+        return work(task, chosen, Path(out).expanduser(), shown)
 
 
 @in_keywords()

@@ -23,6 +23,7 @@ from prunebench.harness.commands import (
     show,
     table,
     track,
+    train,
     try_agent,
     verify,
 )
@@ -40,6 +41,7 @@ def cli() -> None:
 
 
 for _module in (
+    train,
     bench,
     show,
     track,

@@ -22,7 +22,7 @@ HARNESS = (
         "running",
         "report",
         "analysis inside",
-        "record",
+        "record dense",
         "experiments",
     ),
     *("processes", "*"),

@@ -56,7 +56,9 @@ def test_folders_and_chains() -> None:
     assert len(rooms.longest_chain("harness")) <= rooms.LONGEST_CHAIN
 
 
-ONE_MATTER = {"bench", "cache", "errors", "export", "files", "finetune", "latency", "listing", "score", "verify"}
+ONE_MATTER = {
+    *("bench", "cache", "errors", "export", "files", "finetune", "latency", "listing", "score", "train", "verify"),
+}
 """Names of several modules: layers of one matter. ``costs`` of two meanings, say, would be none."""
 
 

@@ -17,6 +17,7 @@ from prunebench.envs.tasks.options import Option, options
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.commands import completion
 from prunebench.harness.commands.completion import Choice
+from prunebench.harness.dense import train_settings
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.experiments import agentspec, registry
 from prunebench.harness.experiments import config as configs
@@ -97,6 +98,9 @@ def _absolute(name: str, form: Form) -> Callable[..., Any]:
 
 TASK_OPTIONS = tuple(_task_option(name, known) for name, known in options(TaskConfig).items())
 """Options of a task: what is pruned, and how it is scored."""
+
+TRAINING_OPTIONS = tuple(_task_option(name, options(TaskConfig)[name]) for name in train_settings.TASK)
+"""Those of them that the dense network's training has."""
 
 SEARCH_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(

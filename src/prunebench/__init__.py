@@ -20,7 +20,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from prunebench.agents.base import Agent, AskTellAgent
     from prunebench.envs.networks.models import register as register_network
-    from prunebench.harness.api import bench, export, finetune, load_results, merge, prune, score, verify
+    from prunebench.harness.api import bench, export, finetune, load_results, merge, prune, score, train, verify
     from prunebench.harness.checks.contract import check_agent
 
     __version__: str
@@ -32,7 +32,7 @@ else:
         "register_network": "prunebench.envs.networks.models:register",
         **{
             name: f"prunebench.harness.api:{name}"
-            for name in ("bench", "export", "finetune", "load_results", "merge", "prune", "score", "verify")
+            for name in ("bench", "export", "finetune", "load_results", "merge", "prune", "score", "train", "verify")
         },
     }
 
@@ -65,5 +65,6 @@ __all__ = [
     "prune",
     "register_network",
     "score",
+    "train",
     "verify",
 ]
