@@ -129,7 +129,7 @@ def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts
 
     How many go up is the smaller one of two uniform draws. As many go down, and more until the budget is met.
     """
-    step, lower = np.maximum(1, budget.channels // LEVELS), budget.lower_counts
+    step, lower = np.maximum(budget.block, budget.channels // LEVELS), budget.lower_counts
     wanted, raised = counts.copy(), np.zeros(len(counts), dtype=bool)
     ups = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
     for _ in range(ups):

@@ -42,24 +42,28 @@ def ranked(budget: Budget, importance: Sequence[ArrayLike]) -> Counts:
     layers = removal(budget, importance)
 
     def left(removed: int) -> Counts:
-        return budget.channels - np.bincount(layers[:removed], minlength=len(budget.channels))
+        return budget.channels - budget.block * np.bincount(layers[:removed], minlength=len(budget.channels))
 
     removed = bisect_left(range(len(layers)), True, key=lambda number: budget.feasible(left(number)))
     counts, full = left(removed), np.zeros(len(budget.channels), dtype=bool)
     for layer in layers[:removed][::-1]:
-        if not full[layer]:  # a channel that did not fit never will: all others cost more by then
-            counts[layer] += 1
+        if not full[layer]:  # a block that did not fit never will: all others cost more by then
+            counts[layer] += budget.block[layer]
             if not budget.feasible(counts):
-                counts[layer] -= 1
+                counts[layer] -= budget.block[layer]
                 full[layer] = True
     return counts
 
 
 def removal(budget: Budget, importance: Sequence[ArrayLike]) -> NDArray[np.int64]:
-    """The layer that each channel belongs to, of those above the lower bounds, the least important channel first."""
+    """The layer that each block belongs to, of those above the lower bounds, the least important block first.
+
+    A block's importance is the mean of its channels', which are the least important ones that are left.
+    """
     scores, layers = [], []
     for layer, (values, lower) in enumerate(zip(importance, budget.lower_counts, strict=True)):
         ascending = np.sort(np.asarray(values, dtype=np.float64))
-        scores.append(ascending[: len(ascending) - lower] / max(ascending.mean(), np.finfo(float).tiny))
+        blocks = ascending[: len(ascending) - lower].reshape(-1, budget.block[layer]).mean(axis=1)
+        scores.append(blocks / max(ascending.mean(), np.finfo(float).tiny))
         layers.append(np.full(len(scores[-1]), layer))
     return np.concatenate(layers)[np.argsort(np.concatenate(scores), kind="stable")]

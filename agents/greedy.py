@@ -85,10 +85,10 @@ class GreedyAgent(Agent):
 def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.random.Generator) -> Counts:
     """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more.
 
-    At least ``least`` channels of either.
+    At least ``least`` blocks of either.
     """
     ratios = budget.ratios(counts)
     pair = rng.choice(len(counts), 2, replace=len(counts) == 1)
-    change = np.maximum(rng.uniform(0, size), least / budget.channels[pair])
+    change = np.maximum(rng.uniform(0, size), least * budget.block[pair] / budget.channels[pair])
     np.add.at(ratios, pair, change * [-1, 1])  # of one layer alone they cancel
     return budget.project(np.clip(ratios, budget.lower_bound, 1.0))

@@ -117,7 +117,8 @@ class Allocation:
 
     def __init__(self, budget: Budget, added: Ratios, ratios: Ratios) -> None:
         self._budget = budget
-        self._levels = np.linspace(budget.lower_counts, budget.channels, LEVELS).round().astype(np.int64)
+        levels = np.linspace(budget.lower_counts, budget.channels, LEVELS).round()
+        self._levels = np.maximum(budget.counts(budget.ratios(levels)), budget.lower_counts)
         self._losses = curves(added, ratios, budget.ratios(self._levels))
 
     def best(self, coefficients: Ratios, around: Counts) -> Counts:

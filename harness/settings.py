@@ -32,6 +32,7 @@ class _TaskSettings(TypedDict, total=False):
     budget: str
     lower_bound: float
     reward: str
+    round_to: int
 
 
 class PruneSettings(_TaskSettings, total=False):

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from prunebench.envs.environment.budget import Budget, Counts, Ratios
 
 TRIES = 50  # of each way to find another policy
-PER_SIZE = 10  # tries, after which exchanges become a channel larger
+PER_SIZE = 10  # tries, after which exchanges become a block larger
 VAIN = 3  # searches in a row that found nothing, after which it is taken that there is nothing left
 
 
@@ -45,7 +45,7 @@ class Seen:
     def first(self, draw: Callable[[int], Counts], tries: int = TRIES) -> Counts:
         """The first new policy of ``draw(0)``, ``draw(1)`` and so on.
 
-        Where so many tries find none it is one on budget about as few channels from ``draw(0)`` as there are, where
+        Where so many tries find none it is one on budget about as few blocks from ``draw(0)`` as there are, where
         there is none of these a random one, and where nothing new is found ``draw(0)``.
         """
         wanted = draw(0)
@@ -64,10 +64,10 @@ class Seen:
         for _ in range(TRIES):
             yield self._budget.project(self._rng.uniform(self._budget.lower_bound, 1.0, len(wanted)))
 
-    def _exchanged(self, counts: Counts, channels: int) -> Counts:
-        """Some channels of one layer less and some of another more, then on budget."""
+    def _exchanged(self, counts: Counts, blocks: int) -> Counts:
+        """Some blocks of one layer less and some of another more, then on budget."""
         budget, other = self._budget, counts.copy()
         giver, taker = self._rng.choice(len(counts), 2, replace=len(counts) == 1)
-        other[giver] -= channels
-        other[taker] += channels
+        other[giver] -= blocks * budget.block[giver]
+        other[taker] += blocks * budget.block[taker]
         return budget.project(budget.ratios(np.clip(other, budget.lower_counts, budget.channels)))

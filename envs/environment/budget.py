@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,11 @@ class BudgetError(ValueError):
     """No policy within the bounds meets the budget."""
 
 
+def lowest(lower_bound: float, round_to: int) -> str:
+    """The fewest channels that a layer keeps, in words for an error."""
+    return f"lower bound {lower_bound:g}{f', in multiples of {round_to},' if round_to > 1 else ''}"
+
+
 @dataclass(frozen=True)
 class Budget:
     """An upper bound on the cost, and the lower bound on every preserve ratio.
@@ -39,6 +45,7 @@ class Budget:
         limit: the largest allowed cost, in the cost's own unit.
         fill: whether what is left of the budget is to be spent; not where the reward weighs the cost itself.
         mode: how the environment keeps to it, ``wall`` or ``project``.
+        round_to: counts are multiples of it; see :attr:`block`.
 
     Raises:
         BudgetError: even the smallest policy exceeds ``limit``.
@@ -50,6 +57,7 @@ class Budget:
     limit: float
     fill: bool = True
     mode: str = "wall"
+    round_to: int = 1
 
     def __post_init__(self) -> None:
         least = float(self.cost(self.lower_counts))
@@ -57,11 +65,19 @@ class Budget:
             dense = float(self.cost(self.channels))
             raise BudgetError(
                 f"a budget of {self.limit / dense:.4g} of the dense cost cannot be met: with every layer at its "
-                f"lower bound {self.lower_bound:g} the network still costs {least / dense:.4f}"
+                f"{lowest(self.lower_bound, self.round_to)} the network still costs {least / dense:.4f}"
             )
 
     @classmethod
-    def of(cls, cost: CostModel, channels: ArrayLike, lower_bound: float, preserve: float, fill: bool = True) -> Budget:
+    def of(
+        cls,
+        cost: CostModel,
+        channels: ArrayLike,
+        lower_bound: float,
+        preserve: float,
+        fill: bool = True,
+        round_to: int = 1,
+    ) -> Budget:
         """The budget that allows a fraction of the dense network's cost: all of it where ``preserve`` is 1.
 
         Where costs are counted, the limit is the largest whole number that is no larger: 41 for 0.41 of 100, although
@@ -70,7 +86,8 @@ class Budget:
         channels = np.asarray(channels, dtype=np.int64)
         dense = float(cost(channels))
         limit = preserve * dense * (1 + _ROUNDING)
-        return cls(cost, channels, lower_bound, float(np.floor(limit)) if dense.is_integer() else limit, fill)
+        limit = float(np.floor(limit)) if dense.is_integer() else limit
+        return cls(cost, channels, lower_bound, limit, fill, round_to=round_to)
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> Budget:
@@ -83,7 +100,17 @@ class Budget:
             float(cost["limit"]),
             bool(cost["fill"]),
             str(cost["mode"]),
+            int(cost["round_to"]),
         )
+
+    @cached_property
+    def block(self) -> Counts:
+        """``(D,)``: how many channels of each layer go or stay together.
+
+        It is the largest common divisor of ``round_to`` and the layer's channels, so that the dense network has whole
+        blocks, too.
+        """
+        return np.gcd(self.channels, self.round_to)
 
     @property
     def lower_counts(self) -> Counts:
@@ -91,9 +118,10 @@ class Budget:
         return self.counts(np.full(len(self.channels), self.lower_bound))
 
     def counts(self, ratios: ArrayLike) -> Counts:
-        """Ratios ``(..., D)`` rounded to channel counts (half up, at least one channel)."""
-        exact = np.asarray(ratios, dtype=np.float64) * self.channels
-        return np.clip(np.floor(exact + 0.5), 1, self.channels).astype(np.int64)
+        """Ratios ``(..., D)`` rounded to channel counts (half up, at least one block)."""
+        blocks = self.channels // self.block
+        exact = np.asarray(ratios, dtype=np.float64) * blocks
+        return np.clip(np.floor(exact + 0.5), 1, blocks).astype(np.int64) * self.block
 
     def ratios(self, counts: ArrayLike) -> Ratios:
         """Channel counts ``(..., D)`` as preserve ratios."""
@@ -118,10 +146,11 @@ class Budget:
         counts[:t] = kept
         low = int(counts[t])
         wanted = max(low, int(self.counts(np.where(np.arange(len(counts)) == t, ratio, 1.0))[t]))
-        trials = np.repeat(counts[None], wanted - low + 1, axis=0)
-        trials[:, t] = np.arange(low, wanted + 1)
+        steps = np.arange(low, wanted + 1, self.block[t])
+        trials = np.repeat(counts[None], len(steps), axis=0)
+        trials[:, t] = steps
         fitting = int(np.sum(self.cost(trials) <= self.limit))  # the cost grows with every channel
-        return low + max(fitting - 1, 0)
+        return int(steps[max(fitting - 1, 0)])
 
     def shift(self, ratios: ArrayLike) -> Ratios:
         """Shift policies along their logits until the unrounded cost meets the budget; those below it only where it is
@@ -154,14 +183,14 @@ class Budget:
         """The on-budget channel counts of a policy ``(D,)``: shifted along its logits, rounded down, then filled.
 
         Where the budget need not be filled a policy that meets it is only rounded. The result never exceeds the
-        budget and no single further channel would fit. A policy that already has both properties is returned
+        budget and no single further block would fit. A policy that already has both properties is returned
         unchanged, so the projection is idempotent.
         """
         rounded = np.maximum(self.counts(ratios), self.lower_counts)
         if self.feasible(rounded) and not (self.fill and self._fitting(rounded).any()):
             return rounded
         ideal = self.shift(ratios) * self.channels
-        counts = np.maximum(np.floor(ideal).astype(np.int64), self.lower_counts)
+        counts = np.maximum(np.floor(ideal / self.block).astype(np.int64) * self.block, self.lower_counts)
         while (fits := self._fitting(counts)).any():
             self._fill(counts, ideal, fits)
         return counts
@@ -186,23 +215,24 @@ class Budget:
         return np.array(kept, dtype=np.int64)
 
     def _fill(self, counts: Counts, ideal: Ratios, fits: NDArray[np.bool_]) -> None:
-        """Give ``counts`` ``(D,)`` single channels more, in place, first where ``ideal`` is furthest above them.
+        """Give ``counts`` ``(D,)`` single blocks more, in place, first where ``ideal`` is furthest above them.
 
-        What a channel more of each layer costs is kept up to date, not computed anew for every layer. Where sums are
+        What a block more of each layer costs is kept up to date, not computed anew for every layer. Where sums are
         rounded that is done up to a hair below the limit.
         """
         limit = self.limit if self.cost.whole else self.limit * (1 - _HAIR)
-        cost, step = float(self.cost(counts)), self.cost.change(counts, 1)
+        block, coupling = self.block, self.cost.coupling * self.block * self.block[:, None]
+        cost, step = float(self.cost(counts)), self.cost.change(counts, block)
         while fits.any():
-            layer = int(np.argmax(np.where(fits, ideal - counts, -np.inf)))
-            counts[layer] += 1
-            cost, step = cost + step[layer], step + self.cost.coupling[layer]
+            layer = int(np.argmax(np.where(fits, (ideal - counts) / block, -np.inf)))
+            counts[layer] += block[layer]
+            cost, step = cost + step[layer], step + coupling[layer]
             fits = (counts < self.channels) & (cost + step <= limit)
 
     def _fitting(self, counts: Counts) -> NDArray[np.bool_]:
-        """``(D,)``: which layers could keep one channel more."""
+        """``(D,)``: which layers could keep one block more."""
         if self.cost.whole:
-            more = self.cost(counts) + self.cost.change(counts, 1)
+            more = self.cost(counts) + self.cost.change(counts, self.block)
         else:
-            more = self.cost(counts + np.eye(len(counts), dtype=np.int64))  # to the bit as `feasible` will see it
+            more = self.cost(counts + np.diag(self.block))  # to the bit as `feasible` will see it
         return (counts < self.channels) & (more <= self.limit)

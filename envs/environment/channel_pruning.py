@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -64,13 +64,15 @@ class Scorer(Protocol):
         """Score one realised policy on the test split: for final answers only."""
 
 
-def check_settings(preserve: float, budget: str, lower_bound: float, reward: str) -> None:
+def check_settings(preserve: float, budget: str, lower_bound: float, reward: str, round_to: int = 1) -> None:
     """Raise ValueError where a setting of an environment is not as it should be, whatever its evaluator."""
     check_choice("budget", budget, BUDGET_MODES)
     check_choice("reward", reward, REWARDS)
     for name, value in (("preserve", preserve), ("lower_bound", lower_bound)):
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:  # also true of NaN
             raise ValueError(f"{name} {value!r}: expected a fraction above 0 and at most 1")
+    if isinstance(round_to, bool) or not isinstance(round_to, Integral) or round_to < 1:
+        raise ValueError(f"round_to {round_to!r}: expected a whole number, 1 or more")
 
 
 class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
@@ -100,7 +102,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     **reset's info**: ``layers``, per prunable layer: name, type (``conv`` or ``linear``), channels, c_in, c_out,
     kernel, stride, height, width, macs, parameters, and importance (one array per layer, a value per channel);
     ``cost``: what :meth:`prunebench.envs.environment.budget.Budget.from_info` needs (coefficients, channels,
-    lower_bound, limit, the mode, and fill: whether a policy is to cost all that it may, which pays with ``accuracy``
+    lower_bound, limit, round_to, the mode, and fill: whether a policy is to cost all that it may, which pays with ``accuracy``
     alone).
 
     **The last step's info**: ``evaluation``, a dict of plain values: ``requested`` (ratios), ``realised``
@@ -116,6 +118,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio, in (0, 1].
         reward: ``accuracy`` or ``accuracy-guaranteed``.
+        round_to: channels are kept in multiples of it, as :attr:`prunebench.envs.environment.budget.Budget.block` says;
+            probes, too.
 
     Raises:
         BudgetError: the budget is below what the lower bound allows.
@@ -133,9 +137,10 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         budget: str = "wall",
         lower_bound: float = 0.1,
         reward: str = "accuracy",
+        round_to: int = 1,
     ) -> None:
         check_choice("cost", cost, evaluator.costs)
-        check_settings(preserve, budget, lower_bound, reward)
+        check_settings(preserve, budget, lower_bound, reward, round_to)
         self.evaluator = evaluator
         self.memory: dict[tuple[int, ...], Score] = {}
         """Scores by channel counts. A resumed run puts back what it already paid for."""
@@ -149,7 +154,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         self._cost = evaluator.costs[cost]
         self._dense_cost = float(self._cost(self._channels))
         fill = reward == "accuracy"  # the other one weighs the cost itself: less of it may be better
-        self.budget = Budget.of(self._cost, self._channels, lower_bound, preserve, fill)
+        self.budget = Budget.of(self._cost, self._channels, lower_bound, preserve, fill, round_to)
         self.action_space = spaces.Box(0.0, 1.0, (1,), np.float32)
         self.observation_space = spaces.Box(0.0, 1.0, (11,), np.float32)
         self._static, self._later = self._layer_observations()
@@ -179,6 +184,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
             "lower_bound": self.budget.lower_bound,
             "limit": self.budget.limit,
             "fill": self.budget.fill,
+            "round_to": self.budget.round_to,
             "mode": self._mode,
         }
         info = copy.deepcopy({"layers": self._layers, "cost": cost})  # callers may keep and change what they get
@@ -209,7 +215,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         t = len(self._kept)
         if self._mode == "wall" and not self.probe:
             return self.budget.wall(self._kept, ratio)
-        return max(1, min(int(np.floor(ratio * self._channels[t] + 0.5)), int(self._channels[t])))
+        return int(self.budget.counts(np.where(np.arange(len(self._channels)) == t, ratio, 1.0))[t])
 
     def _evaluate(self) -> dict[str, Any]:
         if self._mode == "project" and not self.probe:

@@ -49,11 +49,11 @@ def evaluator_on_noise(
 
 
 def random_policies(
-    evaluator: Evaluator, count: int, cost: CostModel, preserve: float, lower_bound: float
+    evaluator: Evaluator, count: int, cost: CostModel, preserve: float, lower_bound: float, round_to: int = 1
 ) -> list[tuple[int, ...]]:
     """Channel counts of random policies, projected on a budget (``preserve`` of the dense network's cost)."""
     channels = np.array(evaluator.dense)
-    budget = Budget(cost, channels, lower_bound, preserve * cost(channels))
+    budget = Budget(cost, channels, lower_bound, preserve * cost(channels), round_to=round_to)
     ratios = np.random.default_rng(0).uniform(lower_bound, 1, (count, len(channels)))
     return [tuple(map(int, budget.project(policy))) for policy in ratios]
 

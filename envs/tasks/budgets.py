@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from prunebench.envs.environment.budget import Budget, BudgetError
+from prunebench.envs.environment.budget import Budget, BudgetError, lowest
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError
 
@@ -88,26 +88,27 @@ class Limit:
         suffix = next((suffix for suffix, size in reversed(_SUFFIXES.items()) if count >= size), "")
         return f"{_BY_COST[self.cost][0]}{(Decimal(count) / _SUFFIXES[suffix]).normalize():f}{suffix}"
 
-    def share(self, model: CostModel, channels: ArrayLike, lower_bound: float) -> float:
+    def share(self, model: CostModel, channels: ArrayLike, lower_bound: float, round_to: int = 1) -> float:
         """What it is of the dense network's cost: a fraction above 0, at most 1.
 
         Args:
             model: the limited cost.
             channels: ``(D,)``, of the dense network.
             lower_bound: the smallest preserve ratio of a layer.
+            round_to: channels are kept in multiples of it.
 
         Raises:
             BudgetError: it is above the dense network's cost, or below that of the smallest network.
         """
-        return self.of(float(model(channels)), least(model, channels, lower_bound), lower_bound)
+        return self.of(float(model(channels)), least(model, channels, lower_bound, round_to), lower_bound, round_to)
 
-    def of(self, dense: float, smallest: float, lower_bound: float) -> float:
+    def of(self, dense: float, smallest: float, lower_bound: float, round_to: int = 1) -> float:
         """As :meth:`share`, from the costs of the dense and of the smallest network."""
         if self.limit > dense:
             raise BudgetError(f"{self._option}: the dense network has {self._said(dense, -1)}: expected that or less")
         if self.limit < smallest:
             raise BudgetError(
-                f"{self._option}: with every layer at its lower bound {lower_bound:g} the network still has "
+                f"{self._option}: with every layer at its {lowest(lower_bound, round_to)} the network still has "
                 f"{self._said(smallest, 1)}: expected that or more"
             )
         return self.limit / dense
@@ -133,9 +134,9 @@ def _four_digits(value: Decimal, towards: int) -> Decimal:
     return (value / step).to_integral_value(ROUND_CEILING if towards > 0 else ROUND_FLOOR) * step
 
 
-def least(model: CostModel, channels: ArrayLike, lower_bound: float) -> float:
+def least(model: CostModel, channels: ArrayLike, lower_bound: float, round_to: int = 1) -> float:
     """The cost of the network that has every layer at its lower bound."""
-    counts = Budget.of(model, channels, lower_bound, 1.0).lower_counts
+    counts = Budget.of(model, channels, lower_bound, 1.0, round_to=round_to).lower_counts
     return float(model(counts))
 
 

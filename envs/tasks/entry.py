@@ -16,7 +16,7 @@ from prunebench.envs.tasks.preparation import prepared_evaluator
 from prunebench.envs.tasks.task import TaskConfig
 
 _TASK = [field.name for field in fields(TaskConfig)]
-_SETTINGS = ["preserve", "cost", "budget", "lower_bound", "reward"]
+_SETTINGS = ["preserve", "cost", "budget", "lower_bound", "reward", "round_to"]
 
 # A process that was forked off, as AsyncVectorEnv does, lacks the threads that torch has started, and waits for them
 # for ever unless it does without.
@@ -30,6 +30,7 @@ def make_channel_pruning_env(
     budget: str = "wall",
     lower_bound: float = 0.1,
     reward: str = "accuracy",
+    round_to: int = 1,
     **task: Any,
 ) -> ChannelPruningEnv:
     """The entry point of ``gymnasium.make``: the environment of a task.
@@ -40,6 +41,7 @@ def make_channel_pruning_env(
         budget: ``wall`` or ``project``.
         lower_bound: smallest preserve ratio of a layer.
         reward: name of the reward.
+        round_to: channels are kept in multiples of it.
         **task: fields of :class:`prunebench.envs.tasks.task.TaskConfig`. The first environment of a task prepares it,
             which may train its network.
 
@@ -49,14 +51,12 @@ def make_channel_pruning_env(
     """
     for name in task:
         check_choice("option", name, (*_SETTINGS, *_TASK))
-    check_settings(preserve, budget, lower_bound, reward)
+    check_settings(preserve, budget, lower_bound, reward, round_to)
     config, limited = TaskConfig(**task), costs.named(cost)
     evaluator = prepared_evaluator(config)
     evaluator.costs[cost] = limited.model(config)
-    env = ChannelPruningEnv(
-        evaluator, preserve=preserve, cost=cost, budget=budget, lower_bound=lower_bound, reward=reward
-    )
     given: dict[str, Any] = {"preserve": preserve, "cost": cost, "budget": budget}
-    given |= {"lower_bound": lower_bound, "reward": reward}
+    given |= {"lower_bound": lower_bound, "reward": reward, "round_to": round_to}
+    env = ChannelPruningEnv(evaluator, **given)
     env.maker = partial(make_channel_pruning_env, **given, **task)
     return env

@@ -27,7 +27,9 @@ def prunable_layers(task: TaskConfig) -> dict[str, int]:
     return {layer.name: layer.channels for layer in network.layers}
 
 
-def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: float, limit: float | None = None) -> None:
+def check_budget(
+    task: TaskConfig, cost: str, preserve: float, lower_bound: float, limit: float | None = None, round_to: int = 1
+) -> None:
     """Find out before any training whether the network can be pruned to a budget.
 
     Args:
@@ -36,6 +38,7 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
         preserve: the budget, as a fraction of the dense network's cost.
         lower_bound: the smallest preserve ratio of a layer.
         limit: the budget in the cost's unit, in place of ``preserve``.
+        round_to: channels are kept in multiples of it.
 
     Raises:
         BudgetError: the budget cannot be met.
@@ -46,5 +49,5 @@ def check_budget(task: TaskConfig, cost: str, preserve: float, lower_bound: floa
         return
     model = limited.closed_form(network)
     if limit is not None:
-        preserve = Limit(cost, limit).share(model, network.channels, lower_bound)
-    Budget.of(model, network.channels, lower_bound, preserve)
+        preserve = Limit(cost, limit).share(model, network.channels, lower_bound, round_to)
+    Budget.of(model, network.channels, lower_bound, preserve, round_to=round_to)

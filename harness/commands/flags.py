@@ -176,6 +176,15 @@ BUDGET_OPTIONS: tuple[Callable[..., Any], ...] = (
         show_default=True,
         help="The smallest fraction of its channels that a layer may keep.",
     ),
+    click.option(
+        "--round-to",
+        type=int,
+        metavar="N",
+        default=_DEFAULT.round_to,
+        show_default=True,
+        help="Keep channels in multiples of N, as fast kernels like them; of a layer whose channels N does not divide, "
+        "in multiples of the largest common divisor.",
+    ),
     _choice(
         "reward",
         REWARDS,

@@ -19,7 +19,7 @@ from prunebench.harness.prune import steps, summary_page
 _AGENT = "adaptive_clustered_bo"
 
 
-@click.command("prune")
+@click.command("prune", context_settings={"default_map": steps.DEFAULTS})
 @click.option(
     "--agent",
     metavar="NAME",

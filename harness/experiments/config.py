@@ -34,6 +34,9 @@ from prunebench.harness.files import SCHEMA
 _UNSAID = math.nan + 0.0  # an object of its own: whoever names a preserve ratio, NaN even, names another
 _UNKNOWN = 0.0  # which no environment takes
 
+Bounds = tuple[str, float, float, float | None, int]
+"""Cost, preserve ratio, lower bound, the absolute budget if there is one, and what channels are kept in multiples of."""
+
 
 @dataclass(frozen=True)
 class ExperimentConfig:
@@ -48,6 +51,7 @@ class ExperimentConfig:
         budget: ``wall`` or ``project``.
         lower_bound: the smallest preserve ratio of a layer.
         reward: a name in :data:`prunebench.envs.environment.rewards.REWARDS`.
+        round_to: channels are kept in multiples of it, see :attr:`prunebench.envs.environment.budget.Budget.block`.
         agents: names and options; text is taken as on the command line.
         evaluations: paid episodes per run.
         threads: of one run's process. They change the last bits of an accuracy.
@@ -66,6 +70,7 @@ class ExperimentConfig:
     budget: str = "wall"
     lower_bound: float = 0.1
     reward: str = "accuracy"
+    round_to: int = 1
     agents: tuple[AgentSpec, ...] = tuple(
         map(AgentSpec, (*registry.CONTROLS, "ddpg", "bo", "clustered_bo", "adaptive_clustered_bo"))
     )
@@ -92,9 +97,9 @@ class ExperimentConfig:
         return None if self.limit is None else Limit(self.cost, self.limit)
 
     @property
-    def bounds(self) -> tuple[str, float, float, float | None]:
-        """What a policy must keep to: cost, preserve ratio, lower bound, and the absolute budget if there is one."""
-        return self.cost, self.preserve, self.lower_bound, self.limit
+    def bounds(self) -> Bounds:
+        """What a policy must keep to."""
+        return self.cost, self.preserve, self.lower_bound, self.limit, self.round_to
 
     @property
     def search_evaluations(self) -> int:
@@ -152,7 +157,7 @@ def settled(config: ExperimentConfig, facts: Mapping[str, Any]) -> ExperimentCon
     dense = costs.named(config.cost).dense(facts)
     smallest = float(facts.get("smallest", 0.0))
     try:
-        return replace(config, preserve=config.absolute.of(dense, smallest, config.lower_bound))
+        return replace(config, preserve=config.absolute.of(dense, smallest, config.lower_bound, config.round_to))
     except BudgetError as error:
         raise (UnmetError(str(error)) if config.absolute.limit < smallest else error) from None
 
@@ -204,8 +209,8 @@ def check(config: ExperimentConfig) -> None:
     _check_number("lower-bound", config.lower_bound, "a preserve ratio above 0 and at most 1")
     check_choice("budget", config.budget, BUDGET_MODES)
     check_choice("reward", config.reward, REWARDS)
-    for name in ("evaluations", "threads"):
-        check_count(name, getattr(config, name))
+    for name in ("evaluations", "threads", "round_to"):
+        check_count(name.replace("_", "-"), getattr(config, name))
     _check_confirm(config)
     if not config.agents:
         raise ConfigError(f"agents: expected at least one of {', '.join(registry.names())}")

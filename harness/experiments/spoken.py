@@ -76,6 +76,12 @@ def pruning(task: TaskConfig) -> str:
     return ", ".join(f"{name} {getattr(task, name)}" for name in ("scope", "importance", "reconstruction"))
 
 
+def bounds(config: ExperimentConfig) -> str:
+    """What every layer must keep: ``lower bound 0.1, channels in multiples of 8``."""
+    multiples = f", channels in multiples of {config.round_to}" if config.round_to > 1 else ""
+    return f"lower bound {config.lower_bound:g}{multiples}"
+
+
 def settings(config: ExperimentConfig) -> list[str]:
     """Everything that was asked for, in a few lines."""
     task = config.task
@@ -83,7 +89,7 @@ def settings(config: ExperimentConfig) -> list[str]:
     return [
         f"{task.model} ({weights}) on {task.dataset}{f' in {task.data}' if task.data else ''}, "
         f"split seed {task.split_seed}, {task.device}",
-        f"budget: {limit(config)}, {config.budget}, lower bound {config.lower_bound:g}",
+        f"budget: {limit(config)}, {config.budget}, {bounds(config)}",
         f"{pruning(task)}, reward {config.reward}",
         f"agents: {', '.join(agent.label for agent in config.agents)}",
         f"{evaluations(config)}, {seeds(config)}",

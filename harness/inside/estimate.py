@@ -21,6 +21,7 @@ from prunebench.envs.tasks.budgets import Limit
 from prunebench.envs.tasks.preparation import CALIBRATION_BATCH, RECALIBRATION_IMAGES, cached, random_network
 from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import training
+from prunebench.harness.experiments.config import Bounds
 from prunebench.harness.inside.prepare import Report, set_threads
 
 _FEW = 4  # batches to calibrate on
@@ -45,18 +46,18 @@ def preparing(report: Report, tasks: Sequence[TaskConfig], threads: int) -> list
 
 
 def running(
-    report: Report, task: TaskConfig, budgets: Sequence[tuple[str, float, float, float | None]], threads: int
+    report: Report, task: TaskConfig, budgets: Sequence[Bounds], threads: int
 ) -> list[dict[str, float]]:
-    """What the parts of a run take for each budget (cost, preserve ratio, lower bound, limit), in seconds and bytes."""
+    """What the parts of a run take for each budget, in seconds and bytes."""
     evaluator, taken = _built(task, threads)
     images, found = load_data(task).sizes(), []
-    for cost, preserve, lower_bound, limit in budgets:
+    for cost, preserve, lower_bound, limit, round_to in budgets:
         limited = costs.named(cost)
         model = limited.closed_form(evaluator.network)
         if limit is not None:  # where it is measured, nothing is known of it yet: half stands for it
             share = Limit(cost, limit).share
-            preserve = 0.5 if limited.measured else share(model, evaluator.network.channels, lower_bound)
-        bounds = (preserve, lower_bound)
+            preserve = 0.5 if limited.measured else share(model, evaluator.network.channels, lower_bound, round_to)
+        bounds = (preserve, lower_bound, round_to)
         building, each = _score_seconds(evaluator, random_policies(evaluator, 6, model, *bounds), task)
         timing = ROUNDS * (building + 2 * each * min(BATCH, task.batch_size, images["reward"]))
         evaluation, test = (building + each * images[split] for split in ("reward", "test"))

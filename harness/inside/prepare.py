@@ -33,6 +33,7 @@ def make_environment(config: ExperimentConfig) -> gymnasium.Env[Any, Any]:
         budget=config.budget,
         lower_bound=config.lower_bound,
         reward=config.reward,
+        round_to=config.round_to,
         disable_env_checker=True,
         **dataclasses.asdict(config.task),
     )
@@ -74,7 +75,8 @@ def prepare_cost(report: Report, config: ExperimentConfig) -> dict[str, Any]:
     if config.absolute is None:
         make_environment(config)  # only now can be found out whether the budget can be met
     channels = preparation.load_evaluator(config.task).dense
-    return facts | {"smallest": budgets.least(limited.model(config.task), channels, config.lower_bound)}
+    smallest = budgets.least(limited.model(config.task), channels, config.lower_bound, config.round_to)
+    return facts | {"smallest": smallest}
 
 
 def check_ahead(report: Report, configs: Sequence[ExperimentConfig]) -> dict[str, int]:

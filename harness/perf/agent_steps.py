@@ -75,7 +75,7 @@ def task(layers: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
     limit = PRESERVE * float(cost(channels))
     info = {
         "cost": cost.to_arrays()
-        | {"channels": channels, "lower_bound": 0.1, "limit": limit, "fill": True, "mode": "wall"}
+        | {"channels": channels, "lower_bound": 0.1, "limit": limit, "fill": True, "mode": "wall", "round_to": 1}
     }
     return info, rng.uniform(0.2, 0.9, layers)
 

@@ -48,7 +48,7 @@ def prune(
     settings = {("data" if name == "folder" else name): value for name, value in settings.items()}
     settings |= {name: value for name, value in budget.items() if value is not None}
     settings |= {"agents": agent if isinstance(agent, str) else [agent], "evaluations": evaluations, "threads": threads}
-    known = gridfile.keywords(settings, "prune:") | {"seeds": 1}
+    known = gridfile.keywords(steps.DEFAULTS | settings, "prune:") | {"seeds": 1}
     given = Given(model, data, known.get("mean"), known.get("std"))
     known = {**({} if isinstance(data, str) else _AS_IT_IS), **known}
     folder = out or _named(model, data, given, known)

@@ -120,7 +120,8 @@ class Pruned:
         kept = min(timed["kept"][1] for timed in self.facts["onnxruntime"])
         if kept <= _NO_GAIN or self.facts["macs"] > _NO_GAIN * self.facts["dense"]["macs"]:
             return None
-        return "onnxruntime gains next to nothing of these counts of channels: its kernels compute blocks of 8."
+        again = "" if self.experiment.config.round_to % 8 == 0 else "; --round-to 8 searches in multiples of 8"
+        return f"onnxruntime gains next to nothing of these counts of channels: its kernels compute blocks of 8{again}."
 
     @property
     def notes(self) -> list[str]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
 
 EXPORT = "prunebench.harness.inside.export:export_and_time"
+DEFAULTS = {"round_to": 8}
+"""Settings whose default is another one here: what is pruned to be used is to be fast, too."""
 
 
 def default_folder(config: ExperimentConfig) -> Path:

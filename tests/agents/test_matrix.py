@@ -61,8 +61,9 @@ def test_depths_and_short_searches(name: str, layers: int, evaluations: int, bud
         {"preserve": 1.0, "lower_bound": 1.0},  # nothing to choose
         {"cost": "parameters"},
         {"preserve": 1.0},
+        {"round_to": 8},
     ],
-    ids=["constant rewards", "at the lower bound", "no choice", "parameters", "no budget"],
+    ids=["constant rewards", "at the lower bound", "no choice", "parameters", "no budget", "multiples of 8"],
 )
 @pytest.mark.parametrize("name", OURS)
 def test_odd_tasks(name: str, settings: dict[str, Any]) -> None:

@@ -22,10 +22,17 @@ def chains(draw: st.DrawFn) -> Budget:
         outputs[i, i + 1] = inputs[i + 1, i + 1] = 1
     inputs[0, 0], outputs[depth, 0] = 3, 10
     cost = CostModel(weight, inputs, outputs)
-    lower = draw(st.floats(0.05, 0.4))
-    least = cost(np.maximum(1, np.floor(lower * channels + 0.5)))
+    lower, round_to = draw(st.floats(0.05, 0.4)), draw(st.sampled_from([1, 1, 2, 6, 8]))
+    least = cost([slow_count(lower, whole, round_to) for whole in channels])
     share = draw(st.floats(0, 1))
-    return Budget(cost, channels, lower, float(least + share * (cost(channels) - least)))
+    return Budget(cost, channels, lower, float(least + share * (cost(channels) - least)), round_to=round_to)
+
+
+def slow_count(ratio: float, channels: int, round_to: int) -> int:
+    """The nearest multiple of the largest common divisor, the larger one of two, by trying them all."""
+    step = max(d for d in range(1, round_to + 1) if round_to % d == 0 and channels % d == 0)
+    wanted = ratio * (channels // step)  # in steps
+    return min(range(step, channels + 1, step), key=lambda count: (abs(wanted - count // step), -count))
 
 
 def policy(data: st.DataObject, budget: Budget) -> np.ndarray:
@@ -43,13 +50,13 @@ def slow_cost(budget: Budget, counts: np.ndarray) -> float:
 
 
 def slow_wall(budget: Budget, ratios: np.ndarray) -> list[int]:
-    """AMC's action wall, one channel at a time."""
+    """AMC's action wall, one channel (or block of them) at a time."""
     kept: list[int] = []
     for t, ratio in enumerate(ratios):
         rest = list(budget.lower_counts[t + 1 :])
-        count = max(int(budget.lower_counts[t]), min(int(budget.channels[t]), int(ratio * budget.channels[t] + 0.5)))
+        count = max(int(budget.lower_counts[t]), slow_count(ratio, int(budget.channels[t]), budget.round_to))
         while count > budget.lower_counts[t] and slow_cost(budget, np.array([*kept, count, *rest])) > budget.limit:
-            count -= 1
+            count -= int(budget.block[t])
         kept.append(count)
     return kept
 
@@ -74,8 +81,11 @@ def test_projection_is_on_budget_full_and_idempotent(budget: Budget, data: st.Da
     assert (counts >= budget.lower_counts).all()
     assert (counts <= budget.channels).all()
     assert slow_cost(budget, counts) <= budget.limit
+    assert [slow_count(r, c, budget.round_to) for r, c in zip(counts / budget.channels, budget.channels, strict=True)] == [
+        *counts
+    ]
     for i in np.flatnonzero(counts < budget.channels):
-        assert slow_cost(budget, counts + np.eye(len(counts), dtype=int)[i]) > budget.limit
+        assert slow_cost(budget, counts + np.diag(budget.block)[i]) > budget.limit
     assert (budget.project(budget.ratios(counts)) == counts).all()
 
 
@@ -168,13 +178,15 @@ def test_the_budget_is_filled_as_if_every_channel_were_priced_anew(
 ) -> None:
     weight = budget.cost.weight / 7 if rounded else budget.cost.weight  # sevenths are rounded, whole numbers are not
     cost = CostModel(weight, budget.cost.inputs, budget.cost.outputs)
-    budget = Budget(cost, budget.channels, budget.lower_bound, float(cost(budget.lower_counts)) + budget.limit / 7)
+    budget = replace(budget, cost=cost, limit=float(cost(budget.lower_counts)) + budget.limit / 7)
     wanted = policy(data, budget)
     counts = budget.project(wanted)
     ideal = budget.shift(wanted) * budget.channels
-    slow = np.maximum(np.floor(ideal).astype(int), budget.lower_counts)
+    block = budget.block
+    slow = np.maximum(np.floor(ideal / block).astype(int) * block, budget.lower_counts)
     while fitting := [i for i in range(len(slow)) if slow[i] < budget.channels[i] and fits_one_more(budget, slow, i)]:
-        slow[max(fitting, key=lambda i: (ideal[i] - slow[i], -i))] += 1
+        layer = max(fitting, key=lambda i: ((ideal[i] - slow[i]) / block[i], -i))
+        slow[layer] += block[layer]
     already = np.maximum(budget.counts(wanted), budget.lower_counts)
     assert counts.tolist() in (slow.tolist(), already.tolist())
     assert budget.feasible(counts)
@@ -182,12 +194,12 @@ def test_the_budget_is_filled_as_if_every_channel_were_priced_anew(
 
 
 def fits_one_more(budget: Budget, counts: np.ndarray, layer: int) -> bool:
-    return bool(budget.cost(counts + np.eye(len(counts), dtype=int)[layer]) <= budget.limit)
+    return bool(budget.cost(counts + np.diag(budget.block)[layer]) <= budget.limit)
 
 
 @given(chains(), st.data())
 def test_a_budget_that_need_not_be_filled_is_an_upper_bound(budget: Budget, data: st.DataObject) -> None:
-    loose = Budget(budget.cost, budget.channels, budget.lower_bound, budget.limit, fill=False)
+    loose = replace(budget, fill=False)
     wanted = policy(data, budget)
     rounded = np.maximum(budget.counts(wanted), budget.lower_counts)
     counts = loose.project(wanted)

@@ -72,6 +72,7 @@ def test_paths_names_and_numbers_are_pythons_own(monkeypatch: pytest.MonkeyPatch
         ({"preserve": "0.5"}, "preserve '0.5': expected a fraction"),
         ({"preserve": None}, "preserve None: expected a fraction"),
         ({"lower_bound": True}, "lower_bound True: expected a fraction"),
+        ({"round_to": 2.5}, "round_to 2.5: expected a whole number"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_prepared(

@@ -84,6 +84,15 @@ def test_requests_below_the_lower_bound_are_raised_to_it() -> None:
     assert evaluation["channels"] == [3] * 5  # 0.1 of 32, rounded
 
 
+@pytest.mark.parametrize("mode", ["wall", "project", "none"])
+def test_channels_are_kept_in_multiples(mode: str) -> None:
+    evaluator = ToyEvaluator(2, channels=20)  # 8 and 20 have 4 in common
+    env = ChannelPruningEnv(evaluator, budget="project" if mode == "project" else "wall", round_to=8)
+    _, evaluation = play(env, [0.27, 0.48], **({"budget": "none"} if mode == "none" else {}))
+    assert evaluation["channels"] == {"wall": [4, 8], "project": [8, 12], "none": [4, 8]}[mode]
+    assert play(env, [0.0, 0.0])[1]["channels"][0] >= 4
+
+
 def test_rewards() -> None:
     reward, evaluation = play(toy_env(), [0.4] * 5)
     assert reward == evaluation["reward"] == evaluation["accuracy"]

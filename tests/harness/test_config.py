@@ -47,6 +47,7 @@ from prunebench.harness.record import store
         ({"shard": "3/3"}, "shard '3/3': none of the experiment's runs is in it"),
         ({"evaluations": 0}, "evaluations 0: expected"),
         ({"threads": 0}, "threads 0: expected"),
+        ({"round_to": 0}, "round-to 0: expected"),
         ({"budget": "walls"}, "did you mean 'wall'"),
         ({"reward": "acuracy"}, "did you mean 'accuracy'"),
         ({"agents": ()}, "expected at least one"),

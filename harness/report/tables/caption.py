@@ -90,7 +90,7 @@ def _rules(reading: Reading) -> str:
     jobs = " or ".join(sorted({_jobs(session["jobs"]) for session in content["sessions"]}))
     machines = dict.fromkeys(_machine(session["machine"]) for session in content["sessions"])
     return (
-        f"Budget mode {config.budget}, lower bound {config.lower_bound:g}, {_pruning(config.task)}, reward "
+        f"Budget mode {config.budget}, {spoken.bounds(config)}, {_pruning(config.task)}, reward "
         f"{config.reward}; {spoken.evaluations(config)}, {spoken.seeds(config)}. "
         f"Mean ± standard deviation and variance (n - 1) over the runs that are done, each counting with its incumbent "
         f"on the reward split. Latency is measured on whole networks of the incumbents when all runs have ended. "
