@@ -102,8 +102,8 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
     **reset's info**: ``layers``, per prunable layer: name, type (``conv`` or ``linear``), channels, c_in, c_out,
     kernel, stride, height, width, macs, parameters, and importance (one array per layer, a value per channel);
     ``cost``: what :meth:`prunebench.envs.environment.budget.Budget.from_info` needs (coefficients, channels,
-    lower_bound, limit, round_to, the mode, and fill: whether a policy is to cost all that it may, which pays with ``accuracy``
-    alone).
+    lower_bound, limit, round_to, the mode, and fill: whether a policy is to cost all that it may, which pays with
+    ``accuracy`` alone).
 
     **The last step's info**: ``evaluation``, a dict of plain values: ``requested`` (ratios), ``realised``
     (ratios), ``channels`` (counts), ``accuracy``, ``loss``, ``reward``, ``macs``, ``parameters``, ``cost``

@@ -35,7 +35,7 @@ _UNSAID = math.nan + 0.0  # an object of its own: whoever names a preserve ratio
 _UNKNOWN = 0.0  # which no environment takes
 
 Bounds = tuple[str, float, float, float | None, int]
-"""Cost, preserve ratio, lower bound, the absolute budget if there is one, and what channels are kept in multiples of."""
+"""Cost, preserve ratio, lower bound, the absolute budget if there is one, and of what number counts are multiples."""
 
 
 @dataclass(frozen=True)
