@@ -19,7 +19,7 @@ from torch import Tensor
 from prunebench.envs.environment.budget import Budget, Counts
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.evaluation.evaluator import Evaluator
-from prunebench.envs.evaluation.timing import ROUNDS, Seconds, interleaved_medians, whole_network_latencies
+from prunebench.envs.evaluation.timing import ROUNDS, Seconds, interleaved, whole_network_latencies
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 
@@ -145,14 +145,14 @@ def measure(
         evaluator: builds the networks; it should fold batch norm (no recalibration), which every build would repeat.
         batch: ``(N, C, H, W)``, normalised, on the device.
         networks: how many, besides the dense one.
-        rounds: times that each is run; medians count.
+        rounds: times that each is run; the lower quartile counts.
         seed: of the hypercube.
         progress: see :mod:`prunebench.envs.progress`.
     """
     network = evaluator.network
     policies = np.vstack([network.channels, _hypercube(network.channels, networks, seed)])
     names = [unit.name for unit in network.units]
-    seconds = interleaved_medians(evaluator, policies, batch, rounds, names, progress, "timing the layers")
+    seconds = interleaved(evaluator, policies, batch, rounds, names, progress, "timing the layers")
     units = []
     for unit, taken in zip(network.units, seconds.T, strict=True):
         n_in, n_out = (side[0] + policies @ side[1:] for side in unit.sides(network.channels))

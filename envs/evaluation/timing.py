@@ -19,6 +19,7 @@ Seconds = NDArray[np.float64]
 
 BATCH = 100  # images, at most: enough to keep one core busy for many milliseconds
 ROUNDS = 5
+QUANTILE = 0.25  # over rounds: whatever else runs on the machine only ever makes a pass longer (docs/latency.md)
 
 _WHOLE = ("",)  # the name of a network among its own modules
 
@@ -36,7 +37,7 @@ def whole_network_latencies(
     rounds: int = ROUNDS,
     progress: Progress = silent,
 ) -> list[float]:
-    """Seconds per batch of whole small networks: medians over rounds, each of which runs all of them.
+    """Seconds per batch of whole small networks: lower quartiles over rounds, each of which runs all of them.
 
     Args:
         evaluator: builds the networks.
@@ -45,7 +46,7 @@ def whole_network_latencies(
         rounds: times that each network is timed, each time after a forward pass that is not.
         progress: see :mod:`prunebench.envs.progress`.
     """
-    seconds = interleaved_medians(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    seconds = interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
     return [float(taken) for taken in seconds[:, 0]]
 
 
@@ -57,11 +58,11 @@ def whole_network_quartiles(
     progress: Progress = silent,
 ) -> Seconds:
     """As :func:`whole_network_latencies`, ``(policies, 3)``: first quartile, median and third quartile over rounds."""
-    taken = _interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    taken = _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
     return np.quantile(taken[:, :, 0], (0.25, 0.5, 0.75), axis=0).T
 
 
-def interleaved_medians(
+def interleaved(
     evaluator: Evaluator,
     policies: Sequence[Sequence[int]] | Counts,
     batch: Tensor,
@@ -72,13 +73,14 @@ def interleaved_medians(
 ) -> Seconds:
     """Seconds from the start of each named module to that of the next, in each policy's network: ``(policies, names)``.
 
-    The first module's start is that of the forward pass, the last one's end that of the pass. Medians over rounds, each
-    of which runs all networks; ``what`` is told to ``progress``.
+    The first module's start is that of the forward pass, the last one's end that of the pass. Lower quartiles over
+    rounds, each of which runs all networks; ``what`` is told to ``progress``.
     """
-    return np.median(_interleaved(evaluator, policies, batch, rounds, names, progress, what), axis=0)
+    taken = _rounds(evaluator, policies, batch, rounds, names, progress, what)
+    return np.asarray(np.quantile(taken, QUANTILE, axis=0))
 
 
-def _interleaved(
+def _rounds(
     evaluator: Evaluator,
     policies: Sequence[Sequence[int]] | Counts,
     batch: Tensor,
