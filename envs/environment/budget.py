@@ -5,6 +5,7 @@ Policies are preserve ratios ``(D,)``; realised policies are channel counts ``(D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -112,16 +113,23 @@ class Budget:
         """
         return np.gcd(self.channels, self.round_to)
 
-    @property
+    @cached_property
     def lower_counts(self) -> Counts:
-        """``(D,)``: the fewest channels each layer may keep."""
-        return self.counts(np.full(len(self.channels), self.lower_bound))
+        """``(D,)``: the fewest channels each layer may keep; not to be written to."""
+        lowest = self.counts(np.full(len(self.channels), self.lower_bound))
+        lowest.flags.writeable = False
+        return lowest
 
     def counts(self, ratios: ArrayLike) -> Counts:
         """Ratios ``(..., D)`` rounded to channel counts (half up, at least one block)."""
         blocks = self.channels // self.block
         exact = np.asarray(ratios, dtype=np.float64) * blocks
         return np.clip(np.floor(exact + 0.5), 1, blocks).astype(np.int64) * self.block
+
+    def count(self, layer: int, ratio: float) -> int:
+        """The ratio of one layer rounded to its channel count, as :meth:`counts` does."""
+        block, channels = int(self.block[layer]), int(self.channels[layer])
+        return min(max(math.floor(ratio * (channels // block) + 0.5), 1), channels // block) * block
 
     def ratios(self, counts: ArrayLike) -> Ratios:
         """Channel counts ``(..., D)`` as preserve ratios."""
@@ -141,11 +149,11 @@ class Budget:
         Returns:
             The requested channel count of layer ``t``, reduced until the later ones can stay at their lower bound.
         """
-        counts = self.lower_counts
+        counts = self.lower_counts.copy()
         t = len(np.atleast_1d(np.asarray(kept, dtype=np.int64)))
         counts[:t] = kept
         low = int(counts[t])
-        wanted = max(low, int(self.counts(np.where(np.arange(len(counts)) == t, ratio, 1.0))[t]))
+        wanted = max(low, self.count(t, ratio))
         steps = np.arange(low, wanted + 1, self.block[t])
         trials = np.repeat(counts[None], len(steps), axis=0)
         trials[:, t] = steps

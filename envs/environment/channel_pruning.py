@@ -215,7 +215,7 @@ class ChannelPruningEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]])
         t = len(self._kept)
         if self._mode == "wall" and not self.probe:
             return self.budget.wall(self._kept, ratio)
-        return int(self.budget.counts(np.where(np.arange(len(self._channels)) == t, ratio, 1.0))[t])
+        return self.budget.count(t, ratio)
 
     def _evaluate(self) -> dict[str, Any]:
         if self._mode == "project" and not self.probe:

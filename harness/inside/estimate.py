@@ -45,9 +45,7 @@ def preparing(report: Report, tasks: Sequence[TaskConfig], threads: int) -> list
     return [{"training": (not a) * train, "calibration": (not b) * calibration} | rest for a, b in ready]
 
 
-def running(
-    report: Report, task: TaskConfig, budgets: Sequence[Bounds], threads: int
-) -> list[dict[str, float]]:
+def running(report: Report, task: TaskConfig, budgets: Sequence[Bounds], threads: int) -> list[dict[str, float]]:
     """What the parts of a run take for each budget, in seconds and bytes."""
     evaluator, taken = _built(task, threads)
     images, found = load_data(task).sizes(), []

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tabulate import tabulate
 
 from prunebench.agents.base import AskTellAgent, run_episode
 from prunebench.envs.environment.toy import toy_env
@@ -30,14 +29,15 @@ EPISODES = ("ddpg", "sac")
 
 
 def main(names: Iterable[str] = ()) -> None:
-    """Measure the agents of those names (default: all that are registered) and print one table."""
+    """Measure the agents of those names (default: all that are registered) and print one table, row by row."""
     columns = [(layers, evaluations) for layers in LAYERS for evaluations in EVALUATIONS]
-    rows = []
+    print("agent".ljust(24), *(f"{layers} layers, {evaluations:,}".rjust(16) for layers, evaluations in columns))
     for name in names or registry.names():
-        print(f"{name} ...", flush=True)
-        rows.append([name, *(_milliseconds(name, *column) for column in columns)])
-    headers = ["agent", *(f"{layers} layers, at {evaluations:,}" for layers, evaluations in columns)]
-    print(tabulate(rows, headers, floatfmt=".3g"))
+        print(name.ljust(24), end="", flush=True)
+        for column in columns:
+            taken = _milliseconds(name, *column)
+            print(f"{'-' if taken is None else f'{taken:.3g}':>17}", end="", flush=True)
+        print()
     print(
         f"\nmilliseconds of a step, mean of the last {STEPS}, {torch.get_num_threads()} threads, toy task, half of the "
         "MACs. Agents with\na model were told random policies before; the first step after that is not counted."

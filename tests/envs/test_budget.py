@@ -70,8 +70,10 @@ def walled(budget: Budget, ratios: np.ndarray) -> list[int]:
 
 @given(chains(), st.data())
 def test_cost_is_the_sum_over_layers(budget: Budget, data: st.DataObject) -> None:
-    counts = budget.counts(policy(data, budget))
+    ratios = policy(data, budget)
+    counts = budget.counts(ratios)
     assert budget.cost(counts) == slow_cost(budget, counts)
+    assert [budget.count(layer, ratio) for layer, ratio in enumerate(ratios)] == counts.tolist()
 
 
 @given(chains(), st.data())
