@@ -143,7 +143,7 @@ class Pruned:
         """What was pruned to what, in a sentence."""
         config = self.experiment.config
         agent = self.facts["origin"]["agent"]
-        return f"{spoken.comparison(config)}, found by {agent} in {spoken.evaluations(config)}"
+        return f"{spoken.comparison(config)}, found by {agent} in {config.evaluations} evaluations"
 
     def _repr_html_(self) -> str:
         """The summary in a notebook."""
