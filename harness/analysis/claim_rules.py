@@ -107,13 +107,14 @@ def _decided(
     runs = _runs(parts)
     if math.isnan(found.p):
         return Finding(f"{words}: {say(found.effect)} ({runs}; too few for a test)", say(found.effect), UNDECIDED)
-    interval = found.interval(ALPHA)
+    interval = found.interval(test.level)
     effect = f"{say(found.effect)} [{say(interval.low)}, {say(interval.high)}]"
     each = _each(parts, say) if isinstance(found, Difference) else ""
-    measured = f"{words}: {effect} ({runs}, p = {found.p:.2g}{each})"
+    level = "" if test.level == ALPHA else f", at {100 * test.level:.2g} %"
+    measured = f"{words}: {effect} ({runs}, p = {found.p:.2g}{level}{each})"
     effects = list(_effects(parts).values())
     both = {1.0, -1.0} <= set(np.sign(effects)) and max(map(abs, effects)) >= test.smallest
-    if found.interaction_p <= ALPHA and both:
+    if found.interaction_p <= test.level and both:
         return Finding(f"{measured}; not the same in all tasks, p = {found.interaction_p:.2g}", effect, VARIES)
     return Finding(measured, effect, _outcome(test, found, parts))
 
@@ -124,12 +125,12 @@ def _outcome(test: Any, found: Difference | VarianceRatio, parts: Mapping[str, t
     Of several tasks by the differences as they are, too: scaled, a task of little spread would speak for all.
     """
     sign = 1 if test.expect == "higher" else -1
-    intervals = [found.interval(ALPHA)]
+    intervals = [found.interval(test.level)]
     if isinstance(found, Difference):
-        intervals.append(Difference(list(parts.values())).interval(ALPHA))
+        intervals.append(Difference(list(parts.values())).interval(test.level))
     if max(sign * end for interval in intervals for end in interval) < test.smallest:
         return REFUTED
-    return REPRODUCED if found.p <= ALPHA and sign * found.effect > 0 else UNDECIDED
+    return REPRODUCED if found.p <= test.level and sign * found.effect > 0 else UNDECIDED
 
 
 def _runs(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
@@ -151,7 +152,7 @@ def _each(parts: Mapping[str, tuple[np.ndarray, np.ndarray]], say: _Said) -> str
 
 def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:
     parts = comparison.strata(runs, agent, reference, test.column)
-    found = VarianceRatio(list(parts.values()), ALPHA)
+    found = VarianceRatio(list(parts.values()), test.level)
     if parts and math.isnan(found.effect):
         return not_tested(f"{agent} and {reference}: nothing varies in their {_runs(parts)}, or there is one run only")
     varied = {task: both for task, both in parts.items() if min(map(np.ptp, both)) > 0}

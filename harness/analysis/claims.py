@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from prunebench.harness.analysis import claim_rules, comparison
 from prunebench.harness.analysis.claim_rules import NOT_TESTED, Finding
+from prunebench.harness.analysis.statistics.inference import ALPHA
 from prunebench.harness.errors import ConfigError, plain_line
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class _Pair(BaseModel):
     reference: str
     expect: Literal["lower"]
     relevant: float = Field(gt=0, lt=1)
+    level: float = Field(default=ALPHA, gt=0, le=ALPHA)
 
     @property
     def smallest(self) -> float:

@@ -97,6 +97,11 @@ def test_a_difference_has_three_ends(experiment: Experiment) -> None:
     hardly = with_values(runs, ddpg=[50.0, 50.1, 50.2], clustered_bo=[50.3, 50.4, 50.5])
     assert evaluate(difference(relevant=0.3), [experiment], hardly).outcome == REPRODUCED
     assert evaluate(difference(relevant=0.6), [experiment], hardly).outcome == REFUTED  # there, and too small to matter
+    close = with_values(runs, ddpg=[50.0, 51, 52, 53, 54], clustered_bo=[53.0, 54, 55, 56, 57])  # p = 0.017
+    found = evaluate(difference(level=0.05 / 3), [experiment], close)
+    assert (evaluate(difference(), [experiment], close).outcome, found.outcome) == (REPRODUCED, UNDECIDED)
+    test = stats.ttest_ind([3.0, 4, 5, 6, 7], [0.0, 1, 2, 3, 4], equal_var=False)
+    assert "[{:+.2f}, {:+.2f}]".format(*test.confidence_interval(1 - 0.05 / 3)) in found.effect
     few = with_values(runs, ddpg=low[:2], clustered_bo=high[:2])
     found = evaluate(difference(), [experiment], few)
     assert found == ("clustered_bo minus ddpg, points: +10.50 (2 and 2 runs; too few for a test)", "+10.50", UNDECIDED)
