@@ -49,7 +49,7 @@ def _milliseconds(name: str, layers: int, evaluations: int) -> float | None:
     if name in EPISODES and evaluations != EVALUATIONS[0]:
         return None
     agent = make(seed=0)
-    seconds = _told(agent, layers, evaluations) if name in MODELS else _searched(agent, layers, evaluations)
+    seconds = told(agent, layers, evaluations) if name in MODELS else _searched(agent, layers, evaluations)
     return 1000 * float(np.mean(seconds[-STEPS:]))
 
 
@@ -60,8 +60,8 @@ def _searched(agent: Any, layers: int, evaluations: int) -> list[float]:
     return [line.seconds.agent for line in lines]
 
 
-def _told(agent: AskTellAgent, layers: int, evaluations: int) -> list[float]:
-    """Seconds of the last steps of a search whose other policies are random."""
+def told(agent: AskTellAgent, layers: int, evaluations: int) -> list[float]:
+    """The agent's seconds before each evaluation of a search whose policies are random but for the last ones."""
     env, rng, seconds = toy_env(layers, seed=100), np.random.default_rng(0), []
     _, info = env.reset()
     agent.setup(info, evaluations)

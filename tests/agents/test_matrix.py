@@ -13,6 +13,7 @@ from prunebench.envs.environment.channel_pruning import ChannelPruningEnv, Score
 from prunebench.envs.environment.toy import ToyEvaluator
 from prunebench.harness.experiments import registry
 from prunebench.harness.experiments.agentspec import parse
+from prunebench.harness.perf.agents_own import MODELS, told
 
 OURS = [name for name, entry in registry.registered().items() if entry.dist and entry.dist.name == "prunebench"]
 SEARCHING = [name for name in OURS if name not in ("uniform", "global")]
@@ -70,11 +71,16 @@ def test_odd_tasks(name: str, settings: dict[str, Any]) -> None:
     check(searched(name, 40, layers=4, **settings), name, 40)
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHING if name not in SLOW_STEPS])
+@pytest.mark.parametrize("name", [name for name in SEARCHING if name not in (*SLOW_STEPS, *MODELS)])
 def test_a_thousand_evaluations(name: str) -> None:
     env = searched(name, LONG, layers=3)
     check(env, name, LONG)
     assert len({tuple(record["channels"]) for record in env.records}) > 100
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_of_a_thousand_evaluations(name: str) -> None:
+    assert len(told(registry.factory(parse(name)[0])(seed=0), 3, LONG)) == LONG
 
 
 @pytest.mark.parametrize("name", SEARCHING)
