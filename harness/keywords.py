@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from prunebench.harness.errors import USER_ERRORS
 
 _QUOTED = r"`[^`]*`|(?<!\w)'[^']*'"
-_FLAG = re.compile(rf"{_QUOTED}|(?<![\w-])--([a-z][a-z-]*)(?:=| (?=\d|\w+, not ))?")  # with a value's equals sign
+_FLAG = re.compile(rf"{_QUOTED}|(?<![\w-])--([a-z][a-z-]*)(?:=| (?=\d|'|\w+, not ))?")  # with a value's equals sign
 _FIRST = re.compile(r"[a-z]+(-[a-z]+)+(?=[: ])")  # a setting's name, which a message begins with
 
 

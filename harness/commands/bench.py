@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prunebench.harness import notification
 from prunebench.harness.commands.flags import OPTIONS, explicit
 from prunebench.harness.display import display
 from prunebench.harness.experiments import spoken
+from prunebench.harness.following import notification
 from prunebench.harness.running import checking, forecast, sessions
 from prunebench.harness.running import plan as plans
 from prunebench.harness.running.bench import bench

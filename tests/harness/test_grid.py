@@ -149,7 +149,7 @@ def test_controls_join_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         ("mean: [0.1, 0.2]", "mean"),
         ("mean: [a, b, c]", "expected a valid number"),
         ("agents: 3", "agents 3: expected a list"),
-        ("agents: [3]", "agents: 3: expected"),
+        ("agents: [3]", "agent 3: expected"),
         ("agents: []", "agents: expected at least one"),
         ("agents: [nobody]", "agent 'nobody' is unknown"),
         ("tf32: 1", "tf32 1: expected"),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prunebench.harness import notification
 from prunebench.harness.commands import bench
-from prunebench.harness.notification import Ended, at_end
+from prunebench.harness.following import notification
+from prunebench.harness.following.notification import Ended, at_end
 
 TELL = 'echo "$PRUNEBENCH_EXIT_CODE $PRUNEBENCH_SUMMARY [$PRUNEBENCH_FOLDERS]"'
 A, B = Path("results/a"), Path("results/b")
