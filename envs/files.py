@@ -38,6 +38,11 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}{DRAFT}")
 
 
+def description_of(path: Path) -> Path:
+    """The file beside a checkpoint that says how it was trained: JSON."""
+    return path.with_suffix(".json")
+
+
 def remove_drafts(folder: Path) -> None:
     """Remove what processes that are gone have left half written in a folder, at any depth."""
     for path in list(folder.rglob(f".*{DRAFT}")):

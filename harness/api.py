@@ -28,7 +28,7 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
-from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings, PruneSettings
+from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings, PruneSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,7 +160,7 @@ def train(
     batch: int = 128,
     seed: int = 0,
     threads: int | None = None,
-    **settings: Any,
+    **settings: Unpack[TrainingSettings],
 ) -> Trained:
     """Train a dense network from random weights, as ``prunebench train`` does. The same call again goes on.
 
@@ -186,7 +186,7 @@ def train(
     from prunebench.harness.running.train import train as work
 
     for name in settings:
-        check_choice("setting", name, [*(set(train_settings.TASK) - {"model", "dataset", "data"}), "folder"])
+        check_choice("setting", name, TrainingSettings.__annotations__)
     named = {("data" if name == "folder" else name): value for name, value in settings.items()}
     task = grid.unchecked(gridfile.keywords({"model": model, "dataset": data} | named, "train:")).task
     chosen = train_settings.TrainSettings(epochs, learning_rate, batch, seed, threads)

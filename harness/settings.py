@@ -10,8 +10,7 @@ AgentLike = str | Mapping[str, Mapping[str, Any] | None] | Callable[..., Any]
 """An agent: as on the command line; a name and its options; or a class that stands at the top of a file."""
 
 
-class _TaskSettings(TypedDict, total=False):
-    weights: str | Path | None
+class _ImageSettings(TypedDict, total=False):
     image_size: int | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
@@ -19,15 +18,25 @@ class _TaskSettings(TypedDict, total=False):
     flips: bool | None
     split_seed: int | Sequence[int]
     reward_images: int | None
-    calibration_images: int
     confirm: int
+    device: str
+    tf32: bool
+
+
+class TrainingSettings(_ImageSettings, total=False):
+    """Which images a network is trained on, and where: see ``prunebench train --help``."""
+
+    folder: str | Path | None
+
+
+class _TaskSettings(_ImageSettings, total=False):
+    weights: str | Path | None
+    calibration_images: int
     batch_size: int
     scope: str
     exclude: Sequence[str] | None
     importance: str
     reconstruction: str
-    device: str
-    tf32: bool
     cost: str
     budget: str
     lower_bound: float

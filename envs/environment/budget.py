@@ -32,7 +32,7 @@ class BudgetError(ValueError):
 
 def lowest(lower_bound: float, round_to: int) -> str:
     """The fewest channels that a layer keeps, in words for an error."""
-    return f"lower bound {lower_bound:g}{f', in multiples of {round_to},' if round_to > 1 else ''}"
+    return f"lower bound {lower_bound:g}{f' and in multiples of {round_to} (round-to)' if round_to > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -229,12 +229,12 @@ class Budget:
         rounded that is done up to a hair below the limit.
         """
         limit = self.limit if self.cost.whole else self.limit * (1 - _HAIR)
-        block, coupling = self.block, self.cost.coupling * self.block * self.block[:, None]
+        block, coupling = self.block, self.cost.coupling
         cost, step = float(self.cost(counts)), self.cost.change(counts, block)
         while fits.any():
             layer = int(np.argmax(np.where(fits, (ideal - counts) / block, -np.inf)))
             counts[layer] += block[layer]
-            cost, step = cost + step[layer], step + coupling[layer]
+            cost, step = cost + step[layer], step + block[layer] * block * coupling[layer]
             fits = (counts < self.channels) & (cost + step <= limit)
 
     def _fitting(self, counts: Counts) -> NDArray[np.bool_]:

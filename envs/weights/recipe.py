@@ -19,6 +19,7 @@ from torch import nn
 from prunebench.envs import cache
 from prunebench.envs.data.imagedata import ImageData
 from prunebench.envs.errors import TaskError
+from prunebench.envs.files import description_of
 from prunebench.envs.progress import Progress
 from prunebench.envs.weights.training import run_steps
 
@@ -137,11 +138,6 @@ def settings_of(unfinished: Path) -> dict[str, Any] | None:
     return dict(cache.load(unfinished)["about"]["settings"]) if unfinished.exists() else None
 
 
-def description(weights: Path) -> Path:
-    """The file beside a checkpoint that says how it was trained: JSON."""
-    return weights.with_suffix(".json")
-
-
 def trained_on(data: ImageData) -> dict[str, Any]:
     """What tells the training images from others, as plain values: the data, and what is set aside of them."""
     return {"data": data.fingerprint(), "split": data.training_split()}
@@ -153,7 +149,7 @@ def unseen(weights: Path, data: ImageData) -> bool:
     The file beside the checkpoint says so, and is believed where it holds the hash of this checkpoint.
     """
     try:
-        said = json.loads(description(weights).read_text(encoding="utf-8"))
+        said = json.loads(description_of(weights).read_text(encoding="utf-8"))
         trained, sha256 = said["settings"]["trained_on"], said["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

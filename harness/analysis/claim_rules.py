@@ -30,7 +30,7 @@ _MARGIN = 1.0  # on both sides of a published range
 
 
 class Finding(NamedTuple):
-    """What came of a claim: what was measured, in words, the effect with its 95 % interval, and the outcome."""
+    """What came of a claim: what was measured, in words, the effect with its interval, and the outcome."""
 
     measured: str
     effect: str

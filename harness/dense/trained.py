@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prunebench.envs import cache
+from prunebench.envs.files import description_of
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.dense.train_settings import TASK
 from prunebench.harness.errors import ConfigError, DamagedError
@@ -71,11 +72,6 @@ class Trained:
                 yield from ["--weights", str(self.path)]
 
 
-def description(path: Path) -> Path:
-    """The JSON file beside a checkpoint."""
-    return path.with_suffix(".json")
-
-
 def unfinished(path: Path) -> Path:
     """The state of training, beside the checkpoint that is to come."""
     return path.with_name(f"{path.name}.partial")
@@ -85,7 +81,7 @@ def check_name(path: Path) -> None:
     """Raise ConfigError unless a checkpoint may be written there, as far as its name and what is there tell."""
     if path.suffix not in _ENDINGS:
         raise ConfigError(f"out {str(path)!r}: expected a name that ends in {' or '.join(_ENDINGS)}")
-    if path.exists() and not description(path).exists():
+    if path.exists() and not description_of(path).exists():
         raise ConfigError(f"out {str(path)!r} exists already: expected the name of a new file")
     folder = next(each for each in path.absolute().parents if each.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -98,7 +94,7 @@ def read(path: Path) -> Trained:
     Raises:
         StoreError: there is none, or its description is damaged.
     """
-    return Trained(path, read_json(description(path)))
+    return Trained(path, read_json(description_of(path)))
 
 
 def done(path: Path, settings: Mapping[str, Any]) -> bool:
@@ -107,7 +103,7 @@ def done(path: Path, settings: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: something else is there.
     """
-    found, facts = description(path), {}
+    found, facts = description_of(path), {}
     if not path.exists() and not found.exists():
         return False
     try:

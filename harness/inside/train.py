@@ -18,7 +18,7 @@ from prunebench.envs.data.imagedata import ImageData
 from prunebench.envs.environment.channel_pruning import Score
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.evaluator import score_batches
-from prunebench.envs.files import whole
+from prunebench.envs.files import description_of, whole
 from prunebench.envs.networks.baked import example_image
 from prunebench.envs.networks.computed import computed
 from prunebench.envs.pruning import forward
@@ -159,7 +159,7 @@ def _write(model: nn.Module, facts: dict[str, Any], out: Path) -> None:
     """The description first, which has the checkpoint's hash: who finds the checkpoint finds both."""
     content = io.BytesIO()
     torch.save(model.cpu().to(memory_format=torch.contiguous_format).state_dict(), content)
-    write_json(trained.description(out), facts | {"weights_sha256": hashlib.sha256(content.getbuffer()).hexdigest()})
+    write_json(description_of(out), facts | {"weights_sha256": hashlib.sha256(content.getbuffer()).hexdigest()})
     with whole(out) as file:
         file.write(content.getbuffer())
     trained.unfinished(out).unlink(missing_ok=True)

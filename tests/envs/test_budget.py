@@ -135,6 +135,8 @@ def test_a_budget_below_the_lower_bound_names_what_is_possible() -> None:
     cost = CostModel(np.ones(1), np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]))
     with pytest.raises(BudgetError, match=r"0\.001 .*lower bound 0\.1 .*still costs 0\.1000"):
         Budget(cost, np.array([1000]), 0.1, 1.0)
+    with pytest.raises(BudgetError, match=r"lower bound 0\.1 and in multiples of 8 \(round-to\) .*still costs 0\.5000"):
+        Budget(cost, np.array([16]), 0.1, 1.0, round_to=8)
 
 
 def test_a_limit_just_below_a_whole_cost_is_not_rounded_up() -> None:

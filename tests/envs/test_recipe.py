@@ -15,6 +15,7 @@ from prunebench.envs import cache
 from prunebench.envs.data.arrays import ArrayData
 from prunebench.envs.data.imagedata import DataSettings
 from prunebench.envs.errors import TaskError
+from prunebench.envs.files import description_of
 from prunebench.envs.weights import recipe, training
 from prunebench.envs.weights.recipe import Recipe
 
@@ -140,10 +141,10 @@ def test_who_was_trained_on_other_images_may_have_seen_these(tmp_path: Path) -> 
     torch.save(network().state_dict(), weights)
     said = {"settings": {"trained_on": recipe.trained_on(data)}, "weights_sha256": cache.sha256(weights)}
     assert not recipe.unseen(weights, data)
-    recipe.description(weights).write_text(json.dumps(said))
+    description_of(weights).write_text(json.dumps(said))
     assert recipe.unseen(weights, images(split_seed=3))
     assert not recipe.unseen(weights, images(split_seed=4))  # whose reward split is another part of the same images
-    recipe.description(weights).write_text(json.dumps(said | {"weights_sha256": "of another file"}))
+    description_of(weights).write_text(json.dumps(said | {"weights_sha256": "of another file"}))
     assert not recipe.unseen(weights, data)
-    recipe.description(weights).write_text("[]")
+    description_of(weights).write_text("[]")
     assert not recipe.unseen(weights, data)

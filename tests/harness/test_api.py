@@ -26,12 +26,13 @@ from prunebench.harness import api
 from prunebench.harness.commands.bench import command as bench_command
 from prunebench.harness.commands.prune import command as prune_command
 from prunebench.harness.commands.score import command as score_command
+from prunebench.harness.commands.train import command as train_command
 from prunebench.harness.errors import USER_ERRORS
 from prunebench.harness.experiments import ahead, gridfile
 from prunebench.harness.experiments import config as configs
 from prunebench.harness.running import bench as benches
 from prunebench.harness.running import sessions
-from prunebench.harness.settings import BenchSettings, BudgetSettings, PruneSettings
+from prunebench.harness.settings import BenchSettings, BudgetSettings, PruneSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +134,8 @@ def test_keywords_are_the_commands_options() -> None:
     others = {"dataset": "data", "data": "folder"}  # in Python the data may be arrays
     named = set(inspect.signature(api.prune).parameters) - {"settings"} | set(get_type_hints(PruneSettings))
     assert named == {others.get(option.name, option.name) for option in prune_command.params}
+    named = set(inspect.signature(api.train).parameters) - {"settings"} | set(get_type_hints(TrainingSettings))
+    assert named == {others.get(option.name, option.name) for option in train_command.params}
 
 
 def test_functions_and_classes_are_recorded_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
