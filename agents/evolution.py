@@ -127,17 +127,20 @@ class EvolutionAgent(GeneratorAgent):
 def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts:
     """On-budget counts ``(D,)``: from ``counts``, a level up in one to three layers and a level down in others.
 
-    How many go up is the smaller one of two uniform draws. As many go down, and more until the budget is met.
+    How many go up is the smaller one of two uniform draws. As many go down, and more until the budget is met. Where the
+    reward weighs the cost, which then need not stay as it is, each of the layers drawn goes up or down by chance.
     """
     step, lower = np.maximum(budget.block, budget.channels // LEVELS), budget.lower_counts
     wanted, raised = counts.copy(), np.zeros(len(counts), dtype=bool)
-    ups = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
+    switches = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
+    ups = switches if budget.fill else int(rng.binomial(switches, 0.5))
+    least = switches if budget.fill else switches - ups
     for _ in range(ups):
         if (wanted < budget.channels).any():
             layer = rng.choice(np.flatnonzero(wanted < budget.channels))
             wanted[layer], raised[layer] = min(wanted[layer] + step[layer], budget.channels[layer]), True
     downs = 0
-    while (downs < ups or not budget.feasible(wanted)) and (wanted > lower).any():
+    while (downs < least or not budget.feasible(wanted)) and (wanted > lower).any():
         able = (wanted > lower) & ~raised
         layer = rng.choice(np.flatnonzero(able if able.any() else wanted > lower))
         wanted[layer], downs = max(wanted[layer] - step[layer], lower[layer]), downs + 1

@@ -85,10 +85,11 @@ class GreedyAgent(Agent):
 def exchanged(budget: Budget, counts: Counts, size: float, least: int, rng: np.random.Generator) -> Counts:
     """On-budget counts ``(D,)`` with up to ``size`` of one layer's channels less and of another's more.
 
-    At least ``least`` blocks of either.
+    At least ``least`` blocks of either. Where the reward weighs the cost, which then need not stay as it is, either
+    layer gets more or less by chance.
     """
     ratios = budget.ratios(counts)
     pair = rng.choice(len(counts), 2, replace=len(counts) == 1)
     change = np.maximum(rng.uniform(0, size), least * budget.block[pair] / budget.channels[pair])
-    np.add.at(ratios, pair, change * [-1, 1])  # of one layer alone they cancel
+    np.add.at(ratios, pair, change * ([-1, 1] if budget.fill else rng.choice([-1, 1], 2)))  # in one layer they add up
     return budget.project(np.clip(ratios, budget.lower_bound, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_a_switch_moves_as_many_layers_up_as_down_by_a_level_each_and_nothing_el
     assert sizes[0] == 0
     # the smaller of two uniform draws from 1 to 3: 5, 3 and 1 in 9
     np.testing.assert_allclose(sizes[1:] / 900, [5 / 9, 3 / 9, 1 / 9], atol=0.06)
+
+
+def test_switches_lead_to_any_cost_where_the_reward_weighs_it() -> None:
+    budget, rng = replace(equal_costs(12), fill=False, limit=12 * 64), np.random.default_rng(0)
+    parent = budget.channels // 2
+    changes = [np.sign(switched(budget, parent, rng) - parent).sum() for _ in range(300)]
+    assert {-3, 3} <= set(changes)
+    assert abs(np.mean(changes)) < 0.3
 
 
 @pytest.mark.parametrize("preserve", [0.11, 0.4, 0.95, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,13 @@ def test_exchanges_move_two_layers_and_stay_on_budget() -> None:
         assert budget.feasible(other)
         assert (np.abs(other - counts) > 4).sum() <= 2
     assert exchanged(budget_of([1.0]), np.array([6]), 0.25, 1, rng).tolist() == [6]
+
+
+def test_an_exchange_may_change_the_cost_where_the_reward_weighs_it() -> None:
+    budget, rng = replace(budget_of([1.0, 2.0, 4.0]), fill=False, limit=84.0), np.random.default_rng(0)
+    counts = np.array([6, 6, 6])
+    changes = [exchanged(budget, counts, 0.25, 1, rng) - counts for _ in range(100)]
+    assert {tuple(np.sort(np.sign(change))) for change in changes} >= {(-1, -1, 0), (-1, 0, 1), (0, 1, 1)}
 
 
 def test_an_exchange_is_of_a_channel_at_least_and_gives_no_policy_twice() -> None:

@@ -85,13 +85,15 @@ def test_a_model_of_a_thousand_evaluations(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEARCHING)
 def test_a_loss_that_is_no_number_is_the_worst_and_learning_goes_on(name: str) -> None:
-    env = searched(name, 80, failing=True)
-    check(env, name, 80)
-    finite = [record["reward"] for record in env.records if math.isfinite(record["loss"]) and record["feasible"]]
-    assert len(finite) > 30
-    halves = finite[: len(finite) // 2], finite[len(finite) // 2 :]
+    gains = []
+    for seed in range(3):
+        env = searched(name, 80, failing=True, seed=seed)
+        check(env, name, 80)
+        finite = [record["reward"] for record in env.records if math.isfinite(record["loss"]) and record["feasible"]]
+        assert len(finite) > 30
+        gains.append(np.mean(finite[len(finite) // 2 :]) - np.mean(finite[: len(finite) // 2]))
     if name not in ("random", *SLOW_STEPS):  # 80 episodes teach an actor little
-        assert np.mean(halves[1]) > np.mean(halves[0]) + 0.01
+        assert np.mean(gains) > 0.01
 
 
 @pytest.mark.parametrize("name", OURS)
