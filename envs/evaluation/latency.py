@@ -19,11 +19,12 @@ from torch import Tensor
 from prunebench.envs.environment.budget import Budget, Counts
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.evaluation.evaluator import Evaluator
-from prunebench.envs.evaluation.timing import ROUNDS, Seconds, interleaved, whole_network_latencies
+from prunebench.envs.evaluation.timing import Seconds, interleaved, typical, whole_network_round
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 
 NETWORKS, POLICIES = 40, 20
+LAYER_ROUNDS = 2  # what one network's noise does to a layer, the others' times make up for (docs/latency.md)
 LOWER_BOUND = 0.1  # of the ratios that are timed
 
 _QUANTUM = 2.0**-20  # nanoseconds; coefficients are multiples of it, so that costs of whole counts add up exactly
@@ -32,6 +33,10 @@ BAND = 0.04  # MACs of the check's policies: at most 1.04 / 0.96 apart, less tha
 # A prediction cannot rank much better than the measurement repeats itself, so most of that is what is asked for; and
 # 0.5, which chance exceeds in one case of 75 with 20 policies, where the measurement hardly repeats itself.
 _SHARE_OF_CEILING, _LEAST_CORRELATION = 0.8, 0.5
+
+# Rounds of each of the two measurements. On a quiet machine they soon agree; where they do not, more rounds average the
+# noise away. When to stop does not depend on what was predicted.
+FEWEST, MOST, _AGREED = 3, 15, 0.8
 
 
 @dataclass(frozen=True)
@@ -75,17 +80,19 @@ class LatencyCheck:
     Attributes:
         counts: ``(P, D)``, channel counts.
         predicted: ``(P,)``, seconds per batch.
-        passes: ``(2, P)``, seconds per batch, measured twice.
+        measurements: ``(2, P)``, seconds per batch, measured twice.
+        rounds: of each measurement.
     """
 
     counts: Counts
     predicted: Seconds
-    passes: Seconds
+    measurements: Seconds
+    rounds: int
 
     @property
     def measured(self) -> Seconds:
-        """``(P,)``: the mean of the two passes."""
-        return self.passes.mean(axis=0)
+        """``(P,)``: the mean of the two measurements."""
+        return self.measurements.mean(axis=0)
 
     @property
     def rank_correlation(self) -> float:
@@ -94,8 +101,8 @@ class LatencyCheck:
 
     @property
     def ceiling(self) -> float:
-        """Spearman's, of the two passes with each other."""
-        return rank_correlation(*self.passes)
+        """Spearman's, of the two measurements with each other."""
+        return rank_correlation(*self.measurements)
 
     @property
     def error(self) -> float:
@@ -114,8 +121,8 @@ class LatencyCheck:
         advice = "" if self.holds else "; on a busy machine it cannot be predicted: try again when it is idle"
         return (
             f"{verdict}: among {len(self.counts)} policies of nearly the same MACs predicted and measured latency have "
-            f"rank correlation {self.rank_correlation:.2f}, two measurements {self.ceiling:.2f} (expected: at least "
-            f"{_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter){advice}"
+            f"rank correlation {self.rank_correlation:.2f}, two measurements {self.ceiling:.2f}, of {self.rounds} "
+            f"rounds each (expected: at least {_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter){advice}"
         )
 
 
@@ -131,7 +138,7 @@ def measure(
     batch: Tensor,
     *,
     networks: int = NETWORKS,
-    rounds: int = ROUNDS,
+    rounds: int = LAYER_ROUNDS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> LatencyTable:
@@ -145,7 +152,7 @@ def measure(
         evaluator: builds the networks; it should fold batch norm (no recalibration), which every build would repeat.
         batch: ``(N, C, H, W)``, normalised, on the device.
         networks: how many, besides the dense one.
-        rounds: times that each is run; the lower quartile counts.
+        rounds: times that each is run, see :func:`prunebench.envs.evaluation.timing.typical`.
         seed: of the hypercube.
         progress: see :mod:`prunebench.envs.progress`.
     """
@@ -200,19 +207,17 @@ def check(
     batch: Tensor,
     *,
     policies: int = POLICIES,
-    rounds: int = ROUNDS,
     preserve: float = 0.5,
     seed: int = 0,
     progress: Progress = silent,
 ) -> LatencyCheck:
-    """Compare a fitted latency with whole networks, measured in two passes one after the other.
+    """Compare a fitted latency with whole networks, measured twice, in rounds that take turns, until the two agree.
 
     Args:
         evaluator: builds the networks.
         cost: of :func:`fit`, for the same batch size, threads and device.
         batch: ``(N, C, H, W)``, normalised, on the device.
         policies: how many are drawn.
-        rounds: of each pass.
         preserve: their MACs, about, as a fraction of the dense network's.
         seed: of the policies.
         progress: see :mod:`prunebench.envs.progress`.
@@ -221,8 +226,15 @@ def check(
         BudgetError: no policy has that few MACs.
     """
     counts = similar_policies(evaluator, policies, preserve, seed)
-    passes = [whole_network_latencies(evaluator, counts, batch, rounds, progress) for _ in range(2)]
-    return LatencyCheck(counts, cost(counts) * len(batch) / 1e9, np.array(passes))
+    what, taken = "timing whole networks", []
+    while True:
+        for _ in range(2):
+            progress(what, len(taken), 2 * MOST)
+            taken.append(whole_network_round(evaluator, counts, batch))
+        measurements, rounds = np.array([typical(taken[half::2]) for half in range(2)]), len(taken) // 2
+        if rounds == MOST or (rounds >= FEWEST and rank_correlation(*measurements) >= _AGREED):
+            progress(what, 2 * MOST, 2 * MOST)
+            return LatencyCheck(counts, cost(counts) * len(batch) / 1e9, measurements, rounds)
 
 
 def similar_policies(evaluator: Evaluator, count: int, preserve: float, seed: int) -> Counts:

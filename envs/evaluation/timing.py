@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from prunebench.envs.environment.budget import Counts
@@ -19,7 +20,7 @@ Seconds = NDArray[np.float64]
 
 BATCH = 100  # images, at most: enough to keep one core busy for many milliseconds
 ROUNDS = 5
-QUANTILE = 0.25  # over rounds: whatever else runs on the machine only ever makes a pass longer (docs/latency.md)
+KEPT = 2 / 3  # of a network's rounds, the fastest: whatever else runs on the machine only ever makes a pass longer
 
 _WHOLE = ("",)  # the name of a network among its own modules
 
@@ -37,7 +38,7 @@ def whole_network_latencies(
     rounds: int = ROUNDS,
     progress: Progress = silent,
 ) -> list[float]:
-    """Seconds per batch of whole small networks: lower quartiles over rounds, each of which runs all of them.
+    """Seconds per batch of whole small networks: see :func:`typical`; each round runs all of them.
 
     Args:
         evaluator: builds the networks.
@@ -46,8 +47,19 @@ def whole_network_latencies(
         rounds: times that each network is timed, each time after a forward pass that is not.
         progress: see :mod:`prunebench.envs.progress`.
     """
-    seconds = interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
-    return [float(taken) for taken in seconds[:, 0]]
+    taken = _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
+    return [float(seconds) for seconds in typical(taken)[:, 0]]
+
+
+def whole_network_round(evaluator: Evaluator, policies: Sequence[Sequence[int]] | Counts, batch: Tensor) -> Seconds:
+    """``(policies,)``: seconds per batch of whole small networks, of one round."""
+    return _round(evaluator, policies, batch, _WHOLE)[:, 0]
+
+
+def typical(taken: ArrayLike) -> Seconds:
+    """The mean over rounds ``(rounds, ...)`` of the fastest two thirds, rounded up (docs/latency.md)."""
+    ordered = np.sort(np.asarray(taken, dtype=np.float64), axis=0)
+    return np.asarray(ordered[: math.ceil(KEPT * len(ordered))].mean(axis=0))
 
 
 def whole_network_quartiles(
@@ -73,11 +85,10 @@ def interleaved(
 ) -> Seconds:
     """Seconds from the start of each named module to that of the next, in each policy's network: ``(policies, names)``.
 
-    The first module's start is that of the forward pass, the last one's end that of the pass. Lower quartiles over
-    rounds, each of which runs all networks; ``what`` is told to ``progress``.
+    The first module's start is that of the forward pass, the last one's end that of the pass. See :func:`typical`; each
+    round runs all networks; ``what`` is told to ``progress``.
     """
-    taken = _rounds(evaluator, policies, batch, rounds, names, progress, what)
-    return np.asarray(np.quantile(taken, QUANTILE, axis=0))
+    return typical(_rounds(evaluator, policies, batch, rounds, names, progress, what))
 
 
 def _rounds(
@@ -93,9 +104,16 @@ def _rounds(
     taken = []
     for number in range(rounds):
         progress(what, number, rounds)
-        taken.append([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
+        taken.append(_round(evaluator, policies, batch, names))
     progress(what, rounds, rounds)
     return np.array(taken)
+
+
+def _round(
+    evaluator: Evaluator, policies: Sequence[Sequence[int]] | Counts, batch: Tensor, names: Sequence[str]
+) -> Seconds:
+    """``(policies, names)``."""
+    return np.array([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
 
 
 def _timed(model: nn.Module, batch: Tensor, names: Sequence[str]) -> Seconds:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -93,7 +95,7 @@ def test_time_belongs_to_the_layer_that_started_last(
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_the_lower_quartile_is_taken_over_rounds_that_run_every_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_two_thirds_count_of_rounds_that_run_every_network(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = iter([1.0, 2.0, 50.0, 4.0, 3.0, 90.0, 9.0, 9.0, 2.0, 3.0])  # five rounds of two networks
     monkeypatch.setattr(timing, "_timed", lambda *_: np.array([next(runs)]))
     found = evaluator("mobilenetv2")
@@ -102,7 +104,7 @@ def test_the_lower_quartile_is_taken_over_rounds_that_run_every_network(monkeypa
     seconds = timing.whole_network_latencies(
         found, [found.dense] * 2, batch, rounds=5, progress=lambda _, done, of: told.append(done)
     )
-    assert seconds == [2.0, 3.0]
+    assert seconds == [(1 + 2 + 3 + 9) / 4, (2 + 3 + 4 + 9) / 4]
     assert told == [0, 1, 2, 3, 4, 5]
 
 
@@ -162,24 +164,39 @@ def test_the_policies_of_the_check_have_nearly_the_same_macs(name: str) -> None:
     assert len(np.unique(counts, axis=0)) == 20
 
 
-def test_the_check_compares_the_cost_with_two_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def timed_as(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], np.ndarray]) -> LatencyCheck:
+    """The check of a cost, round ``i`` being ``factors(i)`` ``(20,)`` times what it says."""
     found = evaluator("mobilenetv2")
-    cost, batch = noisy_cost("mobilenetv2", 0), timing.timing_batch(found)
-    slower = iter([1.0, 3.0])
+    cost, batch, numbers = noisy_cost("mobilenetv2", 0), timing.timing_batch(found), itertools.count()
 
-    def twice_as_slow(_: Evaluator, policies: np.ndarray, images: torch.Tensor, *__: object) -> list[float]:
-        return list(next(slower) * cost(policies) * len(images) / 1e9)
+    def scaled(_: Evaluator, policies: np.ndarray, images: torch.Tensor) -> np.ndarray:
+        return factors(next(numbers)) * cost(policies) * len(images) / 1e9
 
-    monkeypatch.setattr(latency, "whole_network_latencies", twice_as_slow)
-    checked = latency.check(found, cost, batch, policies=5)
-    assert checked.passes.shape == (2, 5)
+    monkeypatch.setattr(latency, "whole_network_round", scaled)
+    return latency.check(found, cost, batch)
+
+
+def test_the_check_compares_the_cost_with_two_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = timed_as(monkeypatch, lambda number: np.array(3.0 if number % 2 else 1.0))
+    assert checked.measurements.shape == (2, 20)
+    assert checked.measurements[1] == pytest.approx(3 * checked.measurements[0])
     assert (checked.rank_correlation, checked.ceiling) == (pytest.approx(1), pytest.approx(1))
     assert checked.error == pytest.approx(0.5)
     assert checked.holds
+    assert checked.rounds == latency.FEWEST
+
+
+def test_noise_is_averaged_away_in_more_rounds_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    noisy = timed_as(monkeypatch, lambda _: rng.lognormal(0, 0.07, 20))
+    assert latency.FEWEST < noisy.rounds < latency.MOST
+    assert noisy.ceiling >= 0.8
+    assert noisy.holds
+    assert timed_as(monkeypatch, lambda _: rng.lognormal(0, 3, 20)).rounds == latency.MOST
 
 
 def result(predicted: list[float], first: list[float], second: list[float]) -> LatencyCheck:
-    return LatencyCheck(np.ones((len(predicted), 1), dtype=np.int64), np.array(predicted), np.array([first, second]))
+    return LatencyCheck(np.ones((len(predicted), 1), dtype=np.int64), np.array(predicted), np.array([first, second]), 3)
 
 
 @pytest.mark.parametrize(
