@@ -130,7 +130,8 @@ def switched(budget: Budget, counts: Counts, rng: np.random.Generator) -> Counts
     How many go up is the smaller one of two uniform draws. As many go down, and more until the budget is met. Where the
     reward weighs the cost, which then need not stay as it is, each of the layers drawn goes up or down by chance.
     """
-    step, lower = np.maximum(budget.block, budget.channels // LEVELS), budget.lower_counts
+    blocks, lower = np.maximum(1, budget.channels // LEVELS // budget.block), budget.lower_counts
+    step = blocks * budget.block
     wanted, raised = counts.copy(), np.zeros(len(counts), dtype=bool)
     switches = int(rng.integers(1, MOST_SWITCHES + 1, 2).min())
     ups = switches if budget.fill else int(rng.binomial(switches, 0.5))

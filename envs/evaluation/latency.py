@@ -226,7 +226,8 @@ def check(
         BudgetError: no policy has that few MACs.
     """
     counts = similar_policies(evaluator, policies, preserve, seed)
-    what, taken = "timing whole networks", []
+    what = "timing whole networks"
+    taken: list[Seconds] = []
     while True:
         for _ in range(2):
             progress(what, len(taken), 2 * MOST)

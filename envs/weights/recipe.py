@@ -57,6 +57,8 @@ class Recipe:
             TaskError: there are fewer training images than a step takes.
         """
         count = data.sizes()["train"]
+        if not math.isfinite(self.epochs * count):
+            raise TaskError(f"epochs {self.epochs:g}: expected fewer")
         if self.batch > count:
             raise TaskError(f"batch {self.batch}: expected at most {count}, the number of training images")
         return max(1, round(self.epochs * (count // self.batch)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -22,8 +23,7 @@ BATCH = 64
 PEAK_LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.01
 _CROP_MARGIN = 4  # pixels, for data sets whose images may be shifted
-_SAVE_EVERY = 100  # steps
-_SAVE_AFTER = 60.0  # seconds, where steps are slow
+_SAVE_AFTER = 15.0  # seconds
 _LOOK_EVERY = 10  # steps, at the loss: a look waits for a GPU
 _RESIDENT = 0.5  # of a GPU's free memory, which the images may take at most
 
@@ -107,7 +107,7 @@ def run_steps(
     model.train()
     for step in range(first, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        torch.manual_seed(seed * 1_000_003 + step)  # dropout draws from the global generator
+        _seed(seed * 1_000_003 + step)
         rows = _rows(len(labels), step, seed, batch)
         inputs = data.normalise(pixels[rows.to(pixels.device)].to(where))
         inputs = _augment(inputs, generator, data.flips) if data.shifts else inputs
@@ -116,11 +116,18 @@ def run_steps(
         progress(step + 1, steps)
         if (step + 1) % _LOOK_EVERY == 0 or step + 1 == steps:
             _check(bool(loss.isfinite()), "the loss", optimizer, step + 1)
-        if (step + 1) % _SAVE_EVERY == 0 or time.monotonic() - saved > _SAVE_AFTER:
+        if time.monotonic() - saved > _SAVE_AFTER:
             cache.save({"step": step + 1} | {name: part.state_dict() for name, part in parts.items()}, unfinished)
             saved = time.monotonic()
     _check(all(bool(part.isfinite().all()) for part in model.parameters()), "the weights", optimizer, steps)
     model.eval()
+
+
+def _seed(number: int) -> None:
+    """Seed what dropout, and whatever else a network has, draws from."""
+    random.seed(number)
+    np.random.seed(number % 2**32)
+    torch.manual_seed(number)
 
 
 def _placed(pixels: NDArray[np.uint8], where: torch.device) -> Tensor:

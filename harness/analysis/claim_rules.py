@@ -1,7 +1,8 @@
 """The comparisons that claims are tested by: each from finished runs to what was measured, in words, and an outcome.
 
-A claim is reproduced where a test shows the claimed difference, refuted where all of its 95 % interval is smaller than
-the smallest difference that matters (an equivalence test, Schuirmann 1987, at 2.5 %), and undecided else.
+A claim is reproduced where a test shows the claimed difference, refuted where all of its interval (95 %, of a claim
+with a level of its own one minus that) is smaller than the smallest difference that matters (an equivalence test,
+Schuirmann 1987, at half of the level), and undecided else.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Results:
         self.experiments, self.targets = joined.together(experiments), targets
         self._wanted = reference
         self.claims_file = claims
-        self._claims = published() if claims is None else read(claims)
+        self.claims = published() if claims is None else read(claims)
         self.claims_sha256 = "" if claims is None else sha256(claims)
         self.best = cache(self._best)
 
@@ -116,8 +116,12 @@ class Results:
     @cached_property
     def pooled(self) -> list[str]:
         """The tasks that count together: those with scores, where there are two; of others all."""
-        scored = self.scores.tasks if len(self.readings) > 1 else []
-        return scored if len(scored) > 1 else list(self.readings)
+        return self._scored if len(self._scored) > 1 else list(self.readings)
+
+    @cached_property
+    def _scored(self) -> list[str]:
+        """The tasks whose accuracies count in claims on several, where there are any."""
+        return self.scores.tasks if len(self.readings) > 1 else list(self.readings)
 
     @cached_property
     def matrix(self) -> pd.DataFrame:
@@ -132,7 +136,7 @@ class Results:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """Of :func:`prunebench.harness.analysis.claims.findings`."""
-        return findings(self._claims, self.readings, self.runs, self.pooled)
+        return findings(self.claims, self.readings, self.runs, self._scored)
 
     @cached_property
     def tradeoff(self) -> pd.DataFrame:

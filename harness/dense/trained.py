@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,26 @@ class Trained:
 def unfinished(path: Path) -> Path:
     """The state of training, beside the checkpoint that is to come."""
     return path.with_name(f"{path.name}.partial")
+
+
+@contextmanager
+def at_work(path: Path) -> Iterator[None]:
+    """Hold the right to make a checkpoint, which goes with the process.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"out {str(path)!r}: another process is training it; expected another name") from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def check_name(path: Path) -> None:

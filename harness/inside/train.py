@@ -70,8 +70,11 @@ def train_dense(report: Report, task: TaskConfig, settings: TrainSettings, out: 
     _recipe(wanted).steps(data)  # whatever is wrong with it is said now
     for read in (data.reward, data.test):  # an image that cannot be read is found now, not after the training
         read()
-    facts = _trained(report, model.to(where), task, data, wanted, out)
-    _write(model, facts, out)
+    with trained.at_work(out):
+        if trained.done(out, wanted):  # by another process, just now
+            return False
+        facts = _trained(report, model, where, task, data, wanted, out)
+        _write(model, facts, out)
     return True
 
 
@@ -111,19 +114,26 @@ def _recipe(settings: dict[str, Any]) -> Recipe:
 
 
 def _trained(
-    report: Report, model: nn.Module, task: TaskConfig, data: ImageData, settings: dict[str, Any], out: Path
+    report: Report,
+    model: nn.Module,
+    where: torch.device,
+    task: TaskConfig,
+    data: ImageData,
+    settings: dict[str, Any],
+    out: Path,
 ) -> dict[str, Any]:
-    """Train a network on its device; returns what is to be said of it but the hash of its weights."""
-    chosen = _recipe(settings)
-    unfinished, where = trained.unfinished(out), next(model.parameters()).device
-    layout = forward.layout(model.eval(), example_image(data.image_size).to(where))
+    """Train a network on a device; returns what is to be said of it but the hash of its weights."""
+    chosen, unfinished = _recipe(settings), trained.unfinished(out)
     try:
+        layout = forward.layout(model.to(where).eval(), example_image(data.image_size).to(where))
         seconds = recipe.train(model, data, chosen, settings, unfinished, report, layout)
     except DivergedError:
         unfinished.unlink(missing_ok=True)  # nobody can go on from there
         raise
     except torch.cuda.OutOfMemoryError as error:
-        raise TaskError(f"batch {chosen.batch}: the GPU has not enough memory; expected a smaller one") from error
+        raise TaskError(
+            f"batch {chosen.batch}: the GPU has not enough memory beside what else runs there; expected a smaller one"
+        ) from error
     scores = _scores(report, model, task, data, layout)
     return {
         "settings": settings,

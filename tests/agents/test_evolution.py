@@ -45,6 +45,13 @@ def test_a_switch_moves_as_many_layers_up_as_down_by_a_level_each_and_nothing_el
     np.testing.assert_allclose(sizes[1:] / 900, [5 / 9, 3 / 9, 1 / 9], atol=0.06)
 
 
+def test_a_level_is_whole_blocks() -> None:
+    """An eighth of 96 channels are 12: a block and a half of eight, which the projection would make one or two of."""
+    budget, rng = replace(equal_costs(12, 96), fill=False, limit=12 * 96, round_to=8), np.random.default_rng(0)
+    changes = np.concatenate([switched(budget, np.full(12, 48), rng) - 48 for _ in range(1000)])
+    assert 0.8 < (changes == 8).sum() / (changes == -8).sum() < 1.25
+
+
 def test_switches_lead_to_any_cost_where_the_reward_weighs_it() -> None:
     budget, rng = replace(equal_costs(12), fill=False, limit=12 * 64), np.random.default_rng(0)
     parent = budget.channels // 2

@@ -23,7 +23,7 @@ def chains(draw: st.DrawFn) -> Budget:
     inputs[0, 0], outputs[depth, 0] = 3, 10
     cost = CostModel(weight, inputs, outputs)
     lower, round_to = draw(st.floats(0.05, 0.4)), draw(st.sampled_from([1, 1, 2, 6, 8]))
-    least = cost([slow_count(lower, whole, round_to) for whole in channels])
+    least = cost([slow_least(lower, whole, round_to) for whole in channels])
     share = draw(st.floats(0, 1))
     return Budget(cost, channels, lower, float(least + share * (cost(channels) - least)), round_to=round_to)
 
@@ -33,6 +33,14 @@ def slow_count(ratio: float, channels: int, round_to: int) -> int:
     step = max(d for d in range(1, round_to + 1) if round_to % d == 0 and channels % d == 0)
     wanted = ratio * (channels // step)  # in steps
     return min(range(step, channels + 1, step), key=lambda count: (abs(wanted - count // step), -count))
+
+
+def slow_least(bound: float, channels: int, round_to: int) -> int:
+    """The fewest channels at a lower bound: of blocks none fewer than it says, of channels the nearest number."""
+    step = max(d for d in range(1, round_to + 1) if round_to % d == 0 and channels % d == 0)
+    if step == 1:
+        return slow_count(bound, channels, round_to)
+    return next(count for count in range(step, channels + 1, step) if count >= bound * channels - 1e-6)
 
 
 def policy(data: st.DataObject, budget: Budget) -> np.ndarray:
@@ -129,6 +137,15 @@ def test_projection_does_not_depend_on_the_order_of_layers() -> None:
     straight = Budget(CostModel(weight, inputs, outputs), channels, 0.1, 4000.0).project(ratios)
     turned = Budget(CostModel(weight[::-1], inputs, outputs), channels[::-1], 0.1, 4000.0).project(ratios[::-1])
     assert list(straight) == list(turned[::-1])
+
+
+def test_no_layer_keeps_a_block_less_than_the_lower_bound_says() -> None:
+    one = CostModel(np.ones(1), np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]))
+    fewest = {(bound, n): int(Budget.of(one, [n], bound, 1.0, round_to=8).lower_counts[0]) for bound, n in LEAST}
+    assert fewest == LEAST
+
+
+LEAST = {(0.1, 96): 16, (0.1, 80): 8, (0.7, 32): 24, (0.75, 32): 24, (1.0, 32): 32, (0.1, 3): 1}
 
 
 def test_a_budget_below_the_lower_bound_names_what_is_possible() -> None:

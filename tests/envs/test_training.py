@@ -55,7 +55,7 @@ def trained(data: ImageData, unfinished: Path, stop_at: int | None = None) -> di
 def test_interrupted_training_ends_with_the_same_weights(
     stop_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SAVE_EVERY", 2)
+    monkeypatch.setattr(training, "_SAVE_AFTER", -1.0)
     undisturbed = trained(FewDigits(), tmp_path / "a.partial")
     with pytest.raises(Interrupted):
         trained(FewDigits(), tmp_path / "b.partial", stop_at)

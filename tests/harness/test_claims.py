@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from prunebench.harness.analysis.claims import Claim
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record.store import Experiment
+from prunebench.harness.report.tables import table_claims
 
 
 @pytest.fixture
@@ -362,3 +364,19 @@ def test_the_report_command_says_how_a_users_claims_ended(tmp_path: Path) -> Non
                 fake.amend(run, status="failed", test=None)
     assert cli._exit_code(["report", str(made.folder), "--claims", str(path)]) == 0
     assert set(pd.read_csv(made.tables_folder / "claims.csv")["outcome"]) == {"undecided"}
+
+
+def test_a_users_claims_about_our_own_agent_are_told_and_what_was_registered_is_not_replaced(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path / "x", 8, agents=("bo", "ddpg", "adaptive_clustered_bo", "clustered_bo"))
+    path = tmp_path / "my.yaml"
+    pairs = "pairs: [[adaptive_clustered_bo, ddpg], [clustered_bo, ddpg]]"
+    test = f"{{kind: difference, column: test_accuracy, {pairs}, expect: higher, relevant: 0.5, level: 0.01}}"
+    path.write_text(f"- {{id: mine, source: us, claim: It is better, test: {test}}}\n")
+    table = table_claims.table(Results([made], claims=path))
+    assert [row["agent"] for row in table.rows] == ["adaptive_clustered_bo", "clustered_bo"]
+    assert "on the test split, at 1 %, not" in table.caption
+    assert table_claims.own(Results([made], claims=path)) is None
+    registered = dataclasses.replace(made, config=dataclasses.replace(made.config, claims=claims.sha256(path)))
+    assert table_claims.table(Results([registered])) is None
+    assert table_claims.own(Results([registered])) is None
+    assert "registered before the first run" in table_claims.table(Results([registered], claims=path)).notes[0]

@@ -109,7 +109,7 @@ class Interrupted(BaseException):
 def test_interrupted_it_goes_on_to_the_same_weights_and_only_with_its_settings(
     other: bool, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(training, "_SAVE_AFTER", -1.0)
     run = experiment.run("random", 1)
     undisturbed = one(experiment, epochs=2.0)
     weights = run.finetuned_weights_path.read_bytes()

@@ -148,7 +148,7 @@ def test_interrupted_it_goes_on_to_the_same_file_and_only_with_its_settings(
     task: TaskConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert train(task, "a.pt")
-    monkeypatch.setattr(training, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(training, "_SAVE_AFTER", -1.0)
     with pytest.raises(Interrupted):
         train(task, "b.pt", stop_at=4)
     assert Path("b.pt.partial").exists()
@@ -177,6 +177,21 @@ def test_interrupted_it_goes_on_to_the_same_file_and_only_with_its_settings(
     assert not train(task, "b.pt")
 
 
+def test_one_file_is_trained_by_one_process_at_a_time(task: TaskConfig) -> None:
+    with (
+        trained.at_work(Path("new/a.pt")),
+        pytest.raises(ConfigError, match=r"out 'new/a\.pt': another process is training it; expected another name"),
+    ):
+        train(task, "new/a.pt")
+    assert train(task, "new/a.pt")
+    assert sorted(path.name for path in Path("new").iterdir()) == ["a.json", "a.pt"]
+
+
+def test_epochs_without_end_are_refused_in_one_line(task: TaskConfig) -> None:
+    with pytest.raises(USER_ERRORS, match=r"epochs 1e\+308: expected fewer"):
+        train(task, "a.pt", TrainSettings(1e308, threads=1))
+
+
 def test_what_is_there_is_never_overwritten(task: TaskConfig) -> None:
     assert train(task, "a.pt")
     content = Path("a.pt").read_bytes()
@@ -197,7 +212,7 @@ def test_what_is_there_is_never_overwritten(task: TaskConfig) -> None:
 
 
 def test_numbers_that_are_none_end_it_and_leave_nothing(task: TaskConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(training, "_SAVE_AFTER", -1.0)
     with pytest.raises(USER_ERRORS, match=r"learning-rate 1e\+20: .*expected a smaller one, as 1e\+19"):
         train(task, "a.pt", TrainSettings(2, 1e20, 32, threads=1))
     assert not list(Path().glob("a.*"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from prunebench.harness.analysis.claim_rules import NOT_TESTED
+from prunebench.harness.analysis.statistics.inference import ALPHA
 from prunebench.harness.report.tables.tabular import DASH, Column, Row, Table, rows, shown, text
 
 if TYPE_CHECKING:
@@ -29,26 +30,35 @@ _COLUMNS = (
     Column("source", "source", "source", text("source"), left=True, detail=True),
 )
 _CAPTION = (
-    "Each tested by the comparison written down for it, with accuracies on the test split, at 5 %, not corrected for "
+    "Each tested by the comparison written down for it, with accuracies on the test split, at {}, not corrected for "
     "their number. Refuted: an equivalence test shows that the effect is smaller than the smallest that matters."
 )
 _OURS = "adaptive_clustered_bo"  # no paper speaks of it
 
 
-def table(results: Results) -> Table:
-    """Every claim that was tested, and those that none of the agents here can test; our own agent has another table."""
+def table(results: Results) -> Table | None:
+    """Every claim that was tested, and those that none of the agents here can test; our own agent has another table.
+
+    A user's claims are in one table. None where some were registered and their file is not at hand: they were to be
+    tested, at their level, and not the published ones.
+    """
     frame = results.findings
-    titled = "Published claims" if results.claims_file is None else "Claims"
-    return _shown(NAME, titled, frame[~_ours(frame)], [_registered(results)] if results.claims_file else [])
+    if results.claims_file is not None:
+        return _shown(results, NAME, "Claims", frame, [_registered(results)])
+    if any(experiment.config.claims for experiment in results.experiments):
+        return None
+    return _shown(results, NAME, "Published claims", frame[~_ours(frame)], [])
 
 
 def own(results: Results) -> Table | None:
     """The questions of published claims, put to our own agent; None where it took no part."""
+    if results.claims_file is not None or table(results) is None:
+        return None
     frame = results.findings
-    if results.claims_file is not None or not (_ours(frame) & (frame["outcome"] != NOT_TESTED)).any():
+    if not (_ours(frame) & (frame["outcome"] != NOT_TESTED)).any():
         return None
     note = "These rows say nothing about the published method."
-    return _shown(OWN, f"The same questions about {_OURS}, our own agent", frame[_ours(frame)], [note])
+    return _shown(results, OWN, f"The same questions about {_OURS}, our own agent", frame[_ours(frame)], [note])
 
 
 OWN = "own_claims"
@@ -58,9 +68,11 @@ def _ours(frame: pd.DataFrame) -> pd.Series:
     return frame["agent"].str.partition(":")[0] == _OURS
 
 
-def _shown(name: str, title: str, frame: pd.DataFrame, notes: list[str]) -> Table:
+def _shown(results: Results, name: str, title: str, frame: pd.DataFrame, notes: list[str]) -> Table:
     told = rows(frame)
-    caption = f"{_CAPTION} Sources: {'; '.join(dict.fromkeys(frame['source']))}."
+    levels = sorted({getattr(claim.test, "level", ALPHA) for claim in results.claims})
+    caption = _CAPTION.format(" or ".join(f"{100 * level:g} %" for level in levels))
+    caption += f" Sources: {'; '.join(dict.fromkeys(frame['source']))}."
     return Table(name, title, shown(_COLUMNS, told), told, frame, caption, notes, closing=True, group="claim")
 
 
