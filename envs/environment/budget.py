@@ -117,7 +117,8 @@ class Budget:
     def lower_counts(self) -> Counts:
         """``(D,)``: the fewest channels each layer may keep; not to be written to."""
         lowest = self.counts(np.full(len(self.channels), self.lower_bound))
-        blocks = np.ceil(self.lower_bound * self.channels / self.block - 1e-9).astype(np.int64)  # half a block is much
+        blocks = np.ceil(self.lower_bound * self.channels / self.block - 1e-9).astype(np.int64)
+        # Single channels are rounded to the nearest; of blocks that would be up to half a block below the bound.
         lowest = np.where(self.block > 1, np.maximum(blocks, 1) * self.block, lowest)
         lowest.flags.writeable = False
         return lowest

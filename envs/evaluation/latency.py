@@ -19,7 +19,7 @@ from torch import Tensor
 from prunebench.envs.environment.budget import Budget, Counts
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.evaluation.evaluator import Evaluator
-from prunebench.envs.evaluation.timing import Seconds, interleaved, typical, whole_network_round
+from prunebench.envs.evaluation.timing import Seconds, interleaved, typical, whole_networks
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 
@@ -226,12 +226,10 @@ def check(
         BudgetError: no policy has that few MACs.
     """
     counts = similar_policies(evaluator, policies, preserve, seed)
-    what = "timing whole networks"
-    taken: list[Seconds] = []
+    what, taken = "timing whole networks", list[Seconds]()
     while True:
-        for _ in range(2):
-            progress(what, len(taken), 2 * MOST)
-            taken.append(whole_network_round(evaluator, counts, batch))
+        progress(what, len(taken), 2 * MOST)
+        taken.extend(whole_networks(evaluator, counts, batch, 2))
         measurements, rounds = np.array([typical(taken[half::2]) for half in range(2)]), len(taken) // 2
         if rounds == MOST or (rounds >= FEWEST and rank_correlation(*measurements) >= _AGREED):
             progress(what, 2 * MOST, 2 * MOST)

@@ -31,14 +31,14 @@ def timing_batch(evaluator: Evaluator, images: int = BATCH) -> Tensor:
     return pixels
 
 
-def whole_network_latencies(
+def whole_networks(
     evaluator: Evaluator,
     policies: Sequence[Sequence[int]] | Counts,
     batch: Tensor,
     rounds: int = ROUNDS,
     progress: Progress = silent,
-) -> list[float]:
-    """Seconds per batch of whole small networks: see :func:`typical`; each round runs all of them.
+) -> Seconds:
+    """Seconds per batch of whole small networks, ``(rounds, policies)``; each round runs all of them.
 
     Args:
         evaluator: builds the networks.
@@ -47,31 +47,13 @@ def whole_network_latencies(
         rounds: times that each network is timed, each time after a forward pass that is not.
         progress: see :mod:`prunebench.envs.progress`.
     """
-    taken = _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
-    return [float(seconds) for seconds in typical(taken)[:, 0]]
-
-
-def whole_network_round(evaluator: Evaluator, policies: Sequence[Sequence[int]] | Counts, batch: Tensor) -> Seconds:
-    """``(policies,)``: seconds per batch of whole small networks, of one round."""
-    return _round(evaluator, policies, batch, _WHOLE)[:, 0]
+    return _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")[:, :, 0]
 
 
 def typical(taken: ArrayLike) -> Seconds:
     """The mean over rounds ``(rounds, ...)`` of the fastest two thirds, rounded up (docs/latency.md)."""
     ordered = np.sort(np.asarray(taken, dtype=np.float64), axis=0)
     return np.asarray(ordered[: math.ceil(KEPT * len(ordered))].mean(axis=0))
-
-
-def whole_network_quartiles(
-    evaluator: Evaluator,
-    policies: Sequence[Sequence[int]] | Counts,
-    batch: Tensor,
-    rounds: int = ROUNDS,
-    progress: Progress = silent,
-) -> Seconds:
-    """As :func:`whole_network_latencies`, ``(policies, 3)``: first quartile, median and third quartile over rounds."""
-    taken = _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")
-    return np.quantile(taken[:, :, 0], (0.25, 0.5, 0.75), axis=0).T
 
 
 def interleaved(
@@ -104,16 +86,9 @@ def _rounds(
     taken = []
     for number in range(rounds):
         progress(what, number, rounds)
-        taken.append(_round(evaluator, policies, batch, names))
+        taken.append([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
     progress(what, rounds, rounds)
     return np.array(taken)
-
-
-def _round(
-    evaluator: Evaluator, policies: Sequence[Sequence[int]] | Counts, batch: Tensor, names: Sequence[str]
-) -> Seconds:
-    """``(policies, names)``."""
-    return np.array([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
 
 
 def _timed(model: nn.Module, batch: Tensor, names: Sequence[str]) -> Seconds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -18,6 +17,7 @@ from prunebench.envs import cache
 from prunebench.envs.data.imagedata import ImageData, Images
 from prunebench.envs.errors import TaskError
 from prunebench.envs.progress import Progress
+from prunebench.envs.seeding import seed_everything
 
 BATCH = 64
 PEAK_LEARNING_RATE = 3e-3
@@ -107,7 +107,7 @@ def run_steps(
     model.train()
     for step in range(first, steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        _seed(seed * 1_000_003 + step)
+        seed_everything(seed * 1_000_003 + step)  # dropout, and a user's network, draw from global generators
         rows = _rows(len(labels), step, seed, batch)
         inputs = data.normalise(pixels[rows.to(pixels.device)].to(where))
         inputs = _augment(inputs, generator, data.flips) if data.shifts else inputs
@@ -121,13 +121,6 @@ def run_steps(
             saved = time.monotonic()
     _check(all(bool(part.isfinite().all()) for part in model.parameters()), "the weights", optimizer, steps)
     model.eval()
-
-
-def _seed(number: int) -> None:
-    """Seed what dropout, and whatever else a network has, draws from."""
-    random.seed(number)
-    np.random.seed(number % 2**32)
-    torch.manual_seed(number)
 
 
 def _placed(pixels: NDArray[np.uint8], where: torch.device) -> Tensor:

@@ -27,5 +27,6 @@ def measure_latency(report: Report, config: ExperimentConfig, policies: list[lis
     preparation.ensure_prepared(config.task, report)
     evaluator = preparation.load_evaluator(config.task).folded()
     batch = timing.timing_batch(evaluator)
-    dense, *seconds = timing.whole_network_latencies(evaluator, [evaluator.dense, *policies], batch, progress=report)
+    taken = timing.whole_networks(evaluator, [evaluator.dense, *policies], batch, progress=report)
+    dense, *seconds = timing.typical(taken).tolist()
     return {"seconds": seconds, "dense_seconds": dense, "images": len(batch), "threads": config.threads}

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunebench.envs.seeding import seed_everything
 from prunebench.envs.tasks.preparation import forget_evaluator
 from prunebench.harness.experiments import registry
 from prunebench.harness.files import free_name
@@ -20,7 +21,6 @@ from prunebench.harness.processes import gpus
 from prunebench.harness.record.journal import Journal, Line, candidates, incumbent
 from prunebench.harness.record.status import ENDED, Confirmed, Problem, Status, TestScore
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.seeding import seed_everything
 
 if TYPE_CHECKING:
     from prunebench.harness.experiments.config import ExperimentConfig

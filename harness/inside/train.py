@@ -22,6 +22,7 @@ from prunebench.envs.files import description_of, whole
 from prunebench.envs.networks.baked import example_image
 from prunebench.envs.networks.computed import computed
 from prunebench.envs.pruning import forward
+from prunebench.envs.seeding import seed_everything
 from prunebench.envs.tasks.keys import fresh_model
 from prunebench.envs.tasks.task import TaskConfig, load_data
 from prunebench.envs.weights import recipe
@@ -33,7 +34,6 @@ from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_json
 from prunebench.harness.inside.prepare import Report, set_threads
 from prunebench.harness.record import manifest
-from prunebench.harness.seeding import seed_everything
 
 if TYPE_CHECKING:
     from prunebench.harness.dense.train_settings import TrainSettings
@@ -73,6 +73,7 @@ def train_dense(report: Report, task: TaskConfig, settings: TrainSettings, out: 
     with trained.at_work(out):
         if trained.done(out, wanted):  # by another process, just now
             return False
+        trained.meet(out, recipe.settings_of(trained.unfinished(out)), wanted)
         facts = _trained(report, model, where, task, data, wanted, out)
         _write(model, facts, out)
     return True

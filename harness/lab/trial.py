@@ -11,13 +11,13 @@ import pandas as pd
 
 from prunebench.envs.environment.channel_pruning import ChannelPruningEnv
 from prunebench.envs.environment.toy import toy_env
+from prunebench.envs.seeding import seed_everything
 from prunebench.harness.analysis import anytime
 from prunebench.harness.experiments import registry
 from prunebench.harness.inside.recorder import EvaluationsExhausted, Recorder
 from prunebench.harness.lab import recorded_tasks
 from prunebench.harness.processes.local import End, Job, JobCrash, Processes, cores
 from prunebench.harness.record.journal import Line, rank
-from prunebench.harness.seeding import seed_everything
 
 if TYPE_CHECKING:
     from prunebench.harness.display import Display

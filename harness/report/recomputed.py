@@ -42,7 +42,7 @@ def compare(experiment: Experiment) -> Recomputed:
     except StoreError as error:
         return Recomputed([], 0, [f"no table was made again: {error}"])
     there = {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
-    others = _of_other_claims(folder)
+    others = _of_other_claims(experiment)
     there -= others
     findings = [
         finding
@@ -60,12 +60,13 @@ def compare(experiment: Experiment) -> Recomputed:
     return Recomputed(findings, len(there & set(made)), said)
 
 
-def _of_other_claims(folder: Path) -> set[str]:
-    """The files of claims, where they are not of the published ones."""
-    path = folder / "claims.csv"
+def _of_other_claims(experiment: Experiment) -> set[str]:
+    """The files of claims, where they are not of the published ones: others were registered, or have other names."""
+    path = experiment.tables_folder / "claims.csv"
     known = {claim.id for claim in published()}
     ids = {str(row.get("id")) for row in csv.DictReader(_text(path).splitlines())} if path.is_file() else set()
-    return {f"claims{suffix}" for suffix in (".csv", ".md", ".tex")} if ids and not ids & known else set()
+    others = ids and (experiment.config.claims or not ids & known)
+    return {f"claims{suffix}" for suffix in (".csv", ".md", ".tex")} if others else set()
 
 
 def _reference(experiment: Experiment) -> str | None:

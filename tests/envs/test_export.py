@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from prunebench.envs.errors import TaskError
-from prunebench.envs.evaluation import timing
 from prunebench.envs.evaluation.evaluator import Evaluator
 from prunebench.envs.weights import export
 
@@ -157,11 +156,3 @@ def test_files_that_do_not_belong_together_are_refused(
     with pytest.raises(TaskError, match=words) as refused:
         export.load(tmp_path)
     assert "\n" not in str(refused.value)
-
-
-def test_quartiles_of_whole_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _ = pruned("resnet20", "inner")
-    seconds = iter([1.0, 10.0, 3.0, 30.0, 2.0, 20.0, 5.0, 50.0, 4.0, 40.0])
-    monkeypatch.setattr(timing, "_timed", lambda *_: np.array([next(seconds)]))
-    quartiles = timing.whole_network_quartiles(found, [found.dense, found.dense], timing.timing_batch(found), 5)
-    assert quartiles.tolist() == [[2.0, 3.0, 4.0], [20.0, 30.0, 40.0]]

@@ -101,10 +101,8 @@ def test_the_fastest_two_thirds_count_of_rounds_that_run_every_network(monkeypat
     found = evaluator("mobilenetv2")
     told: list[int] = []
     batch = timing.timing_batch(found)
-    seconds = timing.whole_network_latencies(
-        found, [found.dense] * 2, batch, rounds=5, progress=lambda _, done, of: told.append(done)
-    )
-    assert seconds == [(1 + 2 + 3 + 9) / 4, (2 + 3 + 4 + 9) / 4]
+    taken = timing.whole_networks(found, [found.dense] * 2, batch, 5, lambda _, done, of: told.append(done))
+    assert timing.typical(taken).tolist() == [(1 + 2 + 3 + 9) / 4, (2 + 3 + 4 + 9) / 4]
     assert told == [0, 1, 2, 3, 4, 5]
 
 
@@ -169,10 +167,10 @@ def timed_as(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], np.ndarra
     found = evaluator("mobilenetv2")
     cost, batch, numbers = noisy_cost("mobilenetv2", 0), timing.timing_batch(found), itertools.count()
 
-    def scaled(_: Evaluator, policies: np.ndarray, images: torch.Tensor) -> np.ndarray:
-        return factors(next(numbers)) * cost(policies) * len(images) / 1e9
+    def scaled(_: Evaluator, policies: np.ndarray, images: torch.Tensor, rounds: int) -> np.ndarray:
+        return np.array([factors(next(numbers)) * cost(policies) * len(images) / 1e9 for _ in range(rounds)])
 
-    monkeypatch.setattr(latency, "whole_network_round", scaled)
+    monkeypatch.setattr(latency, "whole_networks", scaled)
     return latency.check(found, cost, batch)
 
 

@@ -21,7 +21,8 @@ from prunebench.harness.analysis.claims import Claim
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record.store import Experiment
-from prunebench.harness.report.tables import table_claims
+from prunebench.harness.report import recomputed
+from prunebench.harness.report.tables import table_claims, table_list
 
 
 @pytest.fixture
@@ -379,4 +380,18 @@ def test_a_users_claims_about_our_own_agent_are_told_and_what_was_registered_is_
     registered = dataclasses.replace(made, config=dataclasses.replace(made.config, claims=claims.sha256(path)))
     assert table_claims.table(Results([registered])) is None
     assert table_claims.own(Results([registered])) is None
-    assert "registered before the first run" in table_claims.table(Results([registered], claims=path)).notes[0]
+    theirs = Results([registered], claims=path)
+    assert "registered before the first run" in table_claims.table(theirs).notes[0]
+
+
+def test_what_was_registered_is_no_finding_of_verify_though_it_is_named_as_a_published_claim(tmp_path: Path) -> None:
+    made = fake.experiment(tmp_path / "x", 8, agents=("ddpg", "clustered_bo"))
+    path = tmp_path / "my.yaml"
+    test = "{kind: variance, column: test_accuracy, agent: clustered_bo, reference: ddpg, expect: lower, relevant: 0.5}"
+    path.write_text(f"- {{id: {claims.published()[1].id}, source: us, claim: It varies less, test: {test}}}\n")
+    registered = dataclasses.replace(made, config=dataclasses.replace(made.config, claims=claims.sha256(path)))
+    table_list.write(Results([registered], claims=path))
+    compared = recomputed.compare(registered)
+    assert compared.findings == []
+    assert any("not compared, of a user's claims: claims.csv" in note for note in compared.notes)
+    assert any(finding.file.name == "claims.csv" for finding in recomputed.compare(made).findings)

@@ -45,23 +45,24 @@ def table(results: Results) -> Table | None:
     frame = results.findings
     if results.claims_file is not None:
         return _shown(results, NAME, "Claims", frame, [_registered(results)])
-    if any(experiment.config.claims for experiment in results.experiments):
-        return None
-    return _shown(results, NAME, "Published claims", frame[~_ours(frame)], [])
+    return _shown(results, NAME, "Published claims", frame[~_ours(frame)], []) if _of_published(results) else None
 
 
 def own(results: Results) -> Table | None:
     """The questions of published claims, put to our own agent; None where it took no part."""
-    if results.claims_file is not None or table(results) is None:
-        return None
     frame = results.findings
-    if not (_ours(frame) & (frame["outcome"] != NOT_TESTED)).any():
+    if not _of_published(results) or not (_ours(frame) & (frame["outcome"] != NOT_TESTED)).any():
         return None
     note = "These rows say nothing about the published method."
     return _shown(results, OWN, f"The same questions about {_OURS}, our own agent", frame[_ours(frame)], [note])
 
 
 OWN = "own_claims"
+
+
+def _of_published(results: Results) -> bool:
+    """Whether published claims are what is to be tested: not where a user has or had others."""
+    return results.claims_file is None and not any(experiment.config.claims for experiment in results.experiments)
 
 
 def _ours(frame: pd.DataFrame) -> pd.Series:
