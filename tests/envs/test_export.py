@@ -87,6 +87,27 @@ def test_a_network_that_the_exporter_cannot_follow_is_told_in_a_line(tmp_path: P
     assert "\n" not in str(refused.value)
 
 
+class Overwriting(nn.Module):
+    """Uses what its activation has overwritten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside, self.act = oddnets.grouped(10), nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = self.inside(x)
+        return scores + self.act(scores)
+
+
+def test_a_network_that_uses_an_overwritten_input_is_exported_as_it_computes(tmp_path: Path) -> None:
+    model, images = Overwriting().eval(), reference.noise("small", 4, 0)
+    expected = model(images)
+    export.write_onnx(model, images[:2], tmp_path / "network.onnx")
+    assert model.act.inplace
+    assert torch.equal(model(images), expected)
+    assert export.onnx_difference(model, [(images, images)], tmp_path / "network.onnx") <= export.TOLERANCE
+
+
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_large"])
 def test_torchvisions_networks_too(name: str, tmp_path: Path) -> None:
     _, model = pruned(name, "inner")
