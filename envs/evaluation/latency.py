@@ -24,6 +24,7 @@ from prunebench.envs.progress import Progress, silent
 from prunebench.envs.pruning.network import PrunableNetwork
 
 NETWORKS, POLICIES = 40, 20
+CHECK_ROUNDS = 3  # of each measurement: more do not make a good prediction pass more often (docs/latency.md)
 LAYER_ROUNDS = 1  # what one network's noise does to a layer, the others' times make up for (docs/latency.md)
 LOWER_BOUND = 0.1  # of the ratios that are timed
 
@@ -33,10 +34,6 @@ BAND = 0.04  # MACs of the check's policies: at most 1.04 / 0.96 apart, less tha
 # A prediction cannot rank much better than the measurement repeats itself, so most of that is what is asked for; and
 # 0.5, which chance exceeds in one case of 75 with 20 policies, where the measurement hardly repeats itself.
 _SHARE_OF_CEILING, _LEAST_CORRELATION = 0.8, 0.5
-
-# Rounds of each of the two measurements. On a quiet machine they soon agree; where they do not, more rounds average the
-# noise away. When to stop does not depend on what was predicted: how often chance passes is the same for any rounds.
-FEWEST, MOST, _AGREED = 3, 6, 0.7
 
 
 @dataclass(frozen=True)
@@ -81,13 +78,11 @@ class LatencyCheck:
         counts: ``(P, D)``, channel counts.
         predicted: ``(P,)``, seconds per batch.
         measurements: ``(2, P)``, seconds per batch, measured twice.
-        rounds: of each measurement.
     """
 
     counts: Counts
     predicted: Seconds
     measurements: Seconds
-    rounds: int
 
     @property
     def measured(self) -> Seconds:
@@ -121,8 +116,8 @@ class LatencyCheck:
         advice = "" if self.holds else "; on a busy machine it cannot be predicted: try again when it is idle"
         return (
             f"{verdict}: among {len(self.counts)} policies of nearly the same MACs predicted and measured latency have "
-            f"rank correlation {self.rank_correlation:.2f}, two measurements {self.ceiling:.2f}, of {self.rounds} "
-            f"rounds each (expected: at least {_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter){advice}"
+            f"rank correlation {self.rank_correlation:.2f}, two measurements {self.ceiling:.2f} "
+            f"(expected: at least {_LEAST_CORRELATION:g}, and {_SHARE_OF_CEILING:g} of the latter){advice}"
         )
 
 
@@ -211,7 +206,7 @@ def check(
     seed: int = 0,
     progress: Progress = silent,
 ) -> LatencyCheck:
-    """Compare a fitted latency with whole networks, measured twice, in rounds that take turns, until the two agree.
+    """Compare a fitted latency with whole networks, measured twice, in rounds that take turns.
 
     Args:
         evaluator: builds the networks.
@@ -226,14 +221,9 @@ def check(
         BudgetError: no policy has that few MACs.
     """
     counts = similar_policies(evaluator, policies, preserve, seed)
-    what, taken = "timing whole networks", list[Seconds]()
-    while True:
-        progress(what, len(taken), 2 * MOST)
-        taken.extend(whole_networks(evaluator, counts, batch, 2))
-        measurements, rounds = np.array([typical(taken[half::2]) for half in range(2)]), len(taken) // 2
-        if rounds == MOST or (rounds >= FEWEST and rank_correlation(*measurements) >= _AGREED):
-            progress(what, 2 * MOST, 2 * MOST)
-            return LatencyCheck(counts, cost(counts) * len(batch) / 1e9, measurements, rounds)
+    taken = whole_networks(evaluator, counts, batch, 2 * CHECK_ROUNDS, progress)
+    measurements = np.array([typical(taken[half::2]) for half in range(2)])
+    return LatencyCheck(counts, cost(counts) * len(batch) / 1e9, measurements)
 
 
 def similar_policies(evaluator: Evaluator, count: int, preserve: float, seed: int) -> Counts:

@@ -104,7 +104,7 @@ def _summary(name: str, evaluator: Evaluator, cost: CostModel, found: LatencyChe
         ("largest / smallest MACs of the policies", f"{macs.max() / macs.min():.3f}"),
         ("rank correlation, predicted with measured", f"{found.rank_correlation:.3f}"),
         ("rank correlation, MACs with measured", f"{rank_correlation(macs, found.measured):.3f}"),
-        ("rank correlation, measured with measured again", f"{found.ceiling:.3f}, {found.rounds} rounds each"),
+        ("rank correlation, measured with measured again", f"{found.ceiling:.3f}"),
         ("mean error of the prediction", f"{found.error:.1%}"),
     ]
     return "\n" + tabulate(rows, disable_numparse=True)

@@ -167,7 +167,7 @@ def timed_as(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], np.ndarra
     found = evaluator("mobilenetv2")
     cost, batch, numbers = noisy_cost("mobilenetv2", 0), timing.timing_batch(found), itertools.count()
 
-    def scaled(_: Evaluator, policies: np.ndarray, images: torch.Tensor, rounds: int) -> np.ndarray:
+    def scaled(_: Evaluator, policies: np.ndarray, images: torch.Tensor, rounds: int, *__: object) -> np.ndarray:
         return np.array([factors(next(numbers)) * cost(policies) * len(images) / 1e9 for _ in range(rounds)])
 
     monkeypatch.setattr(latency, "whole_networks", scaled)
@@ -181,20 +181,18 @@ def test_the_check_compares_the_cost_with_two_measurements(monkeypatch: pytest.M
     assert (checked.rank_correlation, checked.ceiling) == (pytest.approx(1), pytest.approx(1))
     assert checked.error == pytest.approx(0.5)
     assert checked.holds
-    assert checked.rounds == latency.FEWEST
 
 
-def test_noise_is_averaged_away_in_more_rounds_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_of_a_measurement_is_no_fault_of_the_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    noisy = timed_as(monkeypatch, lambda _: rng.lognormal(0, 0.05, 20))
-    assert latency.FEWEST < noisy.rounds < latency.MOST
-    assert noisy.ceiling >= 0.7
+    noisy = timed_as(monkeypatch, lambda _: rng.lognormal(0, 0.07, 20))
+    assert noisy.ceiling < noisy.rank_correlation
     assert noisy.holds
-    assert timed_as(monkeypatch, lambda _: rng.lognormal(0, 3, 20)).rounds == latency.MOST
+    assert not timed_as(monkeypatch, lambda _: rng.lognormal(0, 3, 20)).holds
 
 
 def result(predicted: list[float], first: list[float], second: list[float]) -> LatencyCheck:
-    return LatencyCheck(np.ones((len(predicted), 1), dtype=np.int64), np.array(predicted), np.array([first, second]), 3)
+    return LatencyCheck(np.ones((len(predicted), 1), dtype=np.int64), np.array(predicted), np.array([first, second]))
 
 
 @pytest.mark.parametrize(
