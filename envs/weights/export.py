@@ -194,7 +194,7 @@ def _out_of_place(model: nn.Module, example: Tensor) -> nn.Module:
     changed = copy.deepcopy(model)
     for module in changed.modules():
         if type(module).__module__.startswith("torch.nn.") and hasattr(module, "inplace"):
-            setattr(module, "inplace", False)
+            module.inplace = False  # type: ignore[assignment]
     with torch.no_grad():
         same = torch.equal(model(example), changed(example))
     return changed if same else model
