@@ -76,19 +76,19 @@ def test_torchvisions_imagenet_route(imagenet: Path, tmp_path: Path) -> None:
     import torchvision
 
     torch.manual_seed(0)
-    torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), tmp_path / "random.pt")
-    flags = ["--model", "torchvision:resnet18", "--weights", "random.pt", "--dataset", "imagenet", "--data", imagenet]
-    result = bench(tmp_path, *flags, "--image-size", 32, "--scope", "all")
+    torch.save(torchvision.models.mobilenet_v3_small(num_classes=3).state_dict(), tmp_path / "random.pt")
+    flags = ["--model", "torchvision:mobilenet_v3_small", "--weights", "random.pt", "--scope", "all"]
+    result = bench(tmp_path, *flags, "--dataset", "imagenet", "--data", imagenet, "--image-size", 32)
     assert result.returncode == 0, result.stderr
-    assert "torchvision:resnet18 on imagenet" in " ".join(result.stdout.split())
-    assert facts(tmp_path)["layers"] == 12
+    assert "torchvision:mobilenet_v3_small on imagenet" in " ".join(result.stdout.split())
+    assert facts(tmp_path)["layers"] == 27
     assert facts(tmp_path)["splits"] == {"reward": 4, "test": 12, "calibration": 44}
     runs = pd.read_csv(tmp_path / "out" / "tables" / "runs.csv")
     assert dict(zip(runs["agent"], runs["status"], strict=True)) == dict.fromkeys(
         ["global", "greedy", "uniform", "random"], "done"
     )
     assert (runs["latency_kept_percent"] > 0).all()
-    assert (tmp_path / "out" / "runs" / "torchvision-resnet18" / "random" / "seed-0.jsonl").exists()
+    assert (tmp_path / "out" / "runs" / "torchvision-mobilenet_v3_small" / "random" / "seed-0.jsonl").exists()
 
 
 def test_missing_published_weights_say_what_to_download_and_where_to_put_it(imagenet: Path, tmp_path: Path) -> None:
