@@ -4,7 +4,7 @@ It is called again and again while the work goes on, with three plain values:
 
 - ``what``: the part of the work that is going on, in a few words (``training the dense network``);
 - ``done``: how much of this part is done;
-- ``total``: how much there is of it, in the same unit (steps, images, rounds).
+- ``total``: how much there is of it, in the same unit (steps, images, networks).
 
 When ``done`` equals ``total`` the part is over. Whoever listens may show it or ignore it; the result is the same.
 """

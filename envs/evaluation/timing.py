@@ -83,12 +83,13 @@ def _rounds(
     what: str,
 ) -> Seconds:
     """The seconds of every round: ``(rounds, policies, names)``."""
-    taken = []
-    for number in range(rounds):
-        progress(what, number, rounds)
-        taken.append([_timed(evaluator.build([int(n) for n in counts]), batch, names) for counts in policies])
-    progress(what, rounds, rounds)
-    return np.array(taken)
+    taken, total = [], rounds * len(policies)
+    for number in range(total):
+        progress(what, number, total)
+        model = evaluator.build([int(n) for n in policies[number % len(policies)]])
+        taken.append(_timed(model, batch, names))
+    progress(what, total, total)
+    return np.array(taken).reshape(rounds, len(policies), len(names))
 
 
 def _timed(model: nn.Module, batch: Tensor, names: Sequence[str]) -> Seconds:

@@ -13,8 +13,8 @@ from prunebench.envs.environment.budget import Budget
 from prunebench.envs.environment.cost import CostModel
 from prunebench.envs.errors import TaskError
 from prunebench.envs.evaluation.evaluator import Evaluator
-from prunebench.envs.evaluation.latency import BAND, LOWER_BOUND, check, fit, measure
-from prunebench.envs.evaluation.timing import KEPT, timing_batch
+from prunebench.envs.evaluation.latency import BAND, LAYER_ROUNDS, LOWER_BOUND, check, fit, measure
+from prunebench.envs.evaluation.timing import timing_batch
 from prunebench.envs.progress import Progress, silent
 from prunebench.envs.tasks.keys import Dense
 from prunebench.envs.tasks.preparation import load_evaluator
@@ -78,6 +78,6 @@ def _path(dense: Dense) -> Path:
             "threads": torch.get_num_threads(),
             "machine": [platform.node(), platform.processor(), platform.machine(), _gpu(task)],
             "torch": torch.__version__,
-            "kept": KEPT,
+            "rounds": LAYER_ROUNDS,
         },
     )

@@ -76,7 +76,7 @@ def export_and_time(
     pixels = timing.timing_batch(evaluator).cpu().contiguous()
     with tempfile.TemporaryDirectory(dir=out) as place:
         dense = Path(place) / export.ONNX
-        export.write_onnx(evaluator.unfolded(evaluator.dense).cpu().eval(), pixels[:2], dense)
+        export.write_onnx(evaluator.unfolded(evaluator.dense).cpu().eval(), pixels, dense)
         files = (dense, out / export.ONNX)
         facts["onnxruntime"] = [_paired(files, batch.numpy(), config.threads, report) for batch in (pixels, pixels[:1])]
     write_json(out / export.DESCRIPTION, facts)

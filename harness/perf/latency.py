@@ -59,9 +59,9 @@ CLASSES, SIZE = 10, 32
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    default=2,
+    default=1,
     show_default=True,
-    help="Number of rounds in which the layers are timed; whole networks are timed until two measurements agree.",
+    help="Number of rounds in which the layers are timed.",
 )
 def command(model: str, scope: str, threads: int, images: int, networks: int, policies: int, rounds: int) -> None:
     """Time the layers of a network, fit a latency to its channel counts, and check it against whole networks."""
@@ -111,7 +111,8 @@ def _summary(name: str, evaluator: Evaluator, cost: CostModel, found: LatencyChe
 
 
 def _progress(what: str, done: int, total: int) -> None:
-    click.echo(f"{what}: round {done} of {total}")
+    if done % 20 == 0 or done == total:
+        click.echo(f"{what}: {done} of {total}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,19 +88,32 @@ def test_a_network_that_the_exporter_cannot_follow_is_told_in_a_line(tmp_path: P
 
 
 class Overwriting(nn.Module):
-    """Uses what its activation has overwritten."""
+    """Uses what its activation has overwritten: scores, or the image itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
         super().__init__()
-        self.inside, self.act = oddnets.grouped(10), nn.ReLU(inplace=True)
+        self.inside, self.act, self.where = oddnets.grouped(10), nn.ReLU(inplace=True), where
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.where == "image":
+            return self.inside(x + self.act(x))
         scores = self.inside(x)
         return scores + self.act(scores)
 
 
+def test_only_where_it_makes_no_difference_activations_are_exported_out_of_place() -> None:
+    images = reference.noise("small", 4, 0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU6(inplace=True), nn.Flatten()).eval()
+    copied = export._out_of_place(model, images)
+    assert (model[1].inplace, copied[1].inplace) == (True, False)
+    for where in ("scores", "image"):
+        overwriting = Overwriting(where).eval()
+        assert export._out_of_place(overwriting, images) is overwriting
+    assert torch.equal(images, reference.noise("small", 4, 0))
+
+
 def test_a_network_that_uses_an_overwritten_input_is_exported_as_it_computes(tmp_path: Path) -> None:
-    model, images = Overwriting().eval(), reference.noise("small", 4, 0)
+    model, images = Overwriting("scores").eval(), reference.noise("small", 4, 0)
     expected = model(images)
     export.write_onnx(model, images[:2], tmp_path / "network.onnx")
     assert model.act.inplace
