@@ -154,7 +154,7 @@ def measure(
     network = evaluator.network
     policies = np.vstack([network.channels, _hypercube(network.channels, networks, seed)])
     names = [unit.name for unit in network.units]
-    seconds = interleaved(evaluator, policies, batch, rounds, names, progress, "timing the layers")
+    seconds = typical(interleaved(evaluator, policies, batch, rounds, names, progress, "timing the layers"))
     units = []
     for unit, taken in zip(network.units, seconds.T, strict=True):
         n_in, n_out = (side[0] + policies @ side[1:] for side in unit.sides(network.channels))

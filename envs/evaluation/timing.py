@@ -47,7 +47,7 @@ def whole_networks(
         rounds: times that each network is timed, each time after a forward pass that is not.
         progress: see :mod:`prunebench.envs.progress`.
     """
-    return _rounds(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")[:, :, 0]
+    return interleaved(evaluator, policies, batch, rounds, _WHOLE, progress, "timing whole networks")[:, :, 0]
 
 
 def typical(taken: ArrayLike) -> Seconds:
@@ -65,29 +65,16 @@ def interleaved(
     progress: Progress,
     what: str,
 ) -> Seconds:
-    """Seconds from the start of each named module to that of the next, in each policy's network: ``(policies, names)``.
+    """Seconds from the start of each named module to that of the next: ``(rounds, policies, names)``.
 
-    The first module's start is that of the forward pass, the last one's end that of the pass. See :func:`typical`; each
-    round runs all networks; ``what`` is told to ``progress``.
+    The first module's start is that of the forward pass, the last one's end that of the pass. Each round runs all
+    networks; ``what`` is told to ``progress``, network by network.
     """
-    return typical(_rounds(evaluator, policies, batch, rounds, names, progress, what))
-
-
-def _rounds(
-    evaluator: Evaluator,
-    policies: Sequence[Sequence[int]] | Counts,
-    batch: Tensor,
-    rounds: int,
-    names: Sequence[str],
-    progress: Progress,
-    what: str,
-) -> Seconds:
-    """The seconds of every round: ``(rounds, policies, names)``."""
     taken, total = [], rounds * len(policies)
     for number in range(total):
         progress(what, number, total)
-        model = evaluator.build([int(n) for n in policies[number % len(policies)]])
-        taken.append(_timed(model, batch, names))
+        counts = [int(n) for n in policies[number % len(policies)]]
+        taken.append(_timed(evaluator.build(counts), batch, names))
     progress(what, total, total)
     return np.array(taken).reshape(rounds, len(policies), len(names))
 

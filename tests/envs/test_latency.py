@@ -177,8 +177,8 @@ def timed_as(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], np.ndarra
 
 
 def test_the_check_compares_the_cost_with_two_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    late = (100.0, 100.0)  # the first round of either is no faster than anything
-    checked = timed_as(monkeypatch, lambda number: np.array([*late, 1.0, 3.0, 1.0, 3.0][number]))
+    factors = [100.0, 100.0, 1.0, 3.0, 1.0, 3.0]  # of three rounds each, in turn; the slowest round does not count
+    checked = timed_as(monkeypatch, lambda number: np.array(factors[number]))
     assert checked.measurements.shape == (2, 20)
     assert checked.measurements[1] == pytest.approx(3 * checked.measurements[0])
     assert (checked.rank_correlation, checked.ceiling) == (pytest.approx(1), pytest.approx(1))
