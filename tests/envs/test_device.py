@@ -154,6 +154,13 @@ def test_both_devices_give_the_same_logits(name: str, scope: str, reconstruction
 
 
 @needs_gpu
+def test_images_are_contiguous_on_a_gpu() -> None:
+    where = device.use("cuda", tf32=False)
+    network = PrunableNetwork(random_network("mobilenetv2").to(where), reference.noise("mobilenetv2", 1, 0).to(where))
+    assert network.layout is torch.contiguous_format
+
+
+@needs_gpu
 def test_the_same_policy_scores_the_same_every_time_on_a_gpu() -> None:
     where = device.use("cuda", tf32=False)
     assert torch.equal(*(logits("mobilenetv2", "all", "both", where) for _ in range(2)))
