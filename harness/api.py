@@ -195,13 +195,16 @@ def train(
 
 
 @in_keywords()
-def finetune(source: str | Path | BenchResults, epochs: float | None = None, jobs: int | None = None) -> dict[str, str]:
+def finetune(
+    source: str | Path | BenchResults, epochs: float | None = None, jobs: int | None = None, device: str | None = None
+) -> dict[str, str]:
     """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
 
     Args:
         source: the experiment's folder, or its results.
         epochs: passes over the training split; None is a quarter of the dense network's.
         jobs: runs at a time; as many as there are cores for where None.
+        device: where networks run here, if not where they were searched.
 
     Raises:
         ValueError: the user can mend it; nothing was written.
@@ -209,7 +212,7 @@ def finetune(source: str | Path | BenchResults, epochs: float | None = None, job
     from prunebench.harness.experiments.config import FinetuneSettings
     from prunebench.harness.running.finetune import finetune as work
 
-    experiment = _experiment(source)
+    experiment = _experiment(source).on(device)
     at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
         return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
@@ -221,6 +224,7 @@ def export(
     agent: str | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
+    device: str | None = None,
 ) -> Path:
     """Write the pruned network of one run as safetensors and ONNX, and return the folder.
 
@@ -229,6 +233,7 @@ def export(
         agent: the agent's label; None leaves the choice to the accuracy on the reward split.
         seed: the run's seed; None is that of the best run.
         out: the folder; None is one in the experiment's.
+        device: where networks run here, if not where they were searched.
 
     Raises:
         ValueError: the user can mend it; nothing was written.
@@ -237,7 +242,7 @@ def export(
 
     folder = None if out is None else Path(out).expanduser()
     with display() as shown:
-        return work(_experiment(source), agent=agent, seed=seed, out=folder, display=shown).folder
+        return work(_experiment(source).on(device), agent=agent, seed=seed, out=folder, display=shown).folder
 
 
 @in_keywords()
@@ -276,7 +281,10 @@ def score(
 
 @in_keywords()
 def verify(
-    source: str | Path | BenchResults, data: str | Path | None = None, weights: str | Path | None = None
+    source: str | Path | BenchResults,
+    data: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str | None = None,
 ) -> list[Finding]:
     """Make again what an experiment's files say, and return what is wrong; nothing is written.
 
@@ -284,6 +292,7 @@ def verify(
         source: the experiment's folder, or its results.
         data: where its images are here, if not where they were.
         weights: where the dense network's checkpoint is here, likewise.
+        device: where networks run here, if not where they were searched.
 
     Returns:
         What is wrong, an object each with ``file``, ``field``, ``says`` and ``found``; empty where all is right.
@@ -296,7 +305,12 @@ def verify(
 
     with display() as shown:
         found = verifying.verify(
-            _experiment(source), data=data, weights=weights, tables=recomputed.compare, display=shown
+            _experiment(source),
+            data=data,
+            weights=weights,
+            device=device,
+            tables=recomputed.compare,
+            display=shown,
         )
     if found.problem is not None:
         raise HarnessError(found.problem)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from prunebench.harness.commands import completion
+from prunebench.harness.commands import completion, flags
 from prunebench.harness.display import display
 from prunebench.harness.record import store
 from prunebench.harness.record.folders import find
@@ -28,7 +28,8 @@ from prunebench.harness.running.export import export
     shell_complete=completion.folder,
     help="New or empty folder for the files.  [default: <experiment>/export/<agent>-seed-<k>]",
 )
-def command(folder: str | None, agent: str | None, seed: int | None, out: str | None) -> int:
+@flags.elsewhere
+def command(folder: str | None, agent: str | None, seed: int | None, out: str | None, device: str | None) -> int:
     """Write the pruned network of one run as safetensors and ONNX. It is timed against the dense network.
 
     FOLDER is the run's experiment (default: the newest in results/). Without options it is the experiment's best run,
@@ -37,7 +38,7 @@ def command(folder: str | None, agent: str | None, seed: int | None, out: str | 
     experiment = find()[0] if folder is None else store.load(Path(folder))
     with display() as shown:
         place = None if out is None else Path(out).expanduser()
-        exported = export(experiment, agent=agent, seed=seed, out=place, display=shown)
+        exported = export(experiment.on(device), agent=agent, seed=seed, out=place, display=shown)
     for line in exported.lines():
         click.echo(line)
     return 0

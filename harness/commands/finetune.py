@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from prunebench.harness.commands import completion
+from prunebench.harness.commands import completion, flags
 from prunebench.harness.display import display
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
@@ -33,14 +33,17 @@ _DEFAULT = FinetuneSettings()
 @click.option(
     "--jobs", type=int, metavar="N", help="Networks trained at a time.  [default: cores / threads; on GPUs one each]"
 )
-def command(folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None) -> int:
+@flags.elsewhere
+def command(
+    folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None, device: str | None
+) -> int:
     """Fine-tune the pruned networks of experiments and print the table, with their test accuracy.
 
     The network of every finished run is trained on, then scored on the test split. FOLDERS are experiments or hold
     some (default: the newest in results/). The same command again goes on where it stopped, and skips what is done.
     """
     settings = FinetuneSettings(epochs, learning_rate)
-    experiments = find(folders)
+    experiments = [experiment.on(device) for experiment in find(folders)]
     failed: dict[str, str] = {}
     for experiment in experiments:
         with display() as shown:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from prunebench.envs.choices import DEVICES
 from prunebench.envs.environment.channel_pruning import BUDGET_MODES
 from prunebench.envs.environment.rewards import REWARDS
 from prunebench.envs.tasks import budgets
@@ -51,6 +52,12 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 
 def _texts(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+elsewhere = click.option(
+    "--device", type=Choice("device", DEVICES), help="Where networks run here, if not where they were searched."
+)
+"""Decorates a command that builds the networks of an experiment again."""
 
 
 def _choice(name: str, choices: Iterable[str], default: str, text: str) -> Callable[..., Any]:

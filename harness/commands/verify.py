@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from prunebench.harness.commands import completion
+from prunebench.harness.commands import completion, flags
 from prunebench.harness.display import display
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record.folders import find
@@ -17,7 +17,8 @@ from prunebench.harness.running.verify import verify
 @click.option(
     "--weights", metavar="FILE", type=click.Path(), help="Where the dense network's checkpoint is here, likewise."
 )
-def command(folders: tuple[str, ...], data: str | None, weights: str | None) -> int:
+@flags.elsewhere
+def command(folders: tuple[str, ...], data: str | None, weights: str | None, device: str | None) -> int:
     """Check the results of experiments: every number that can be made again is, and compared with what is on disk.
 
     FOLDERS are experiments or hold some (default: the newest in results/); nothing is written into them. Hashes of
@@ -33,7 +34,9 @@ def command(folders: tuple[str, ...], data: str | None, weights: str | None) -> 
         raise ConfigError(f"data, weights: {len(experiments)} experiments were named: expected one beside them")
     for experiment in experiments:
         with display() as shown:
-            verified = verify(experiment, data=data, weights=weights, tables=recomputed.compare, display=shown)
+            verified = verify(
+                experiment, data=data, weights=weights, device=device, tables=recomputed.compare, display=shown
+            )
         for line in verified.lines():
             click.echo(line)
         codes.append(verified.code)

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from prunebench.envs.choices import DEVICES
+from prunebench.envs.errors import check_choice
 from prunebench.envs.files import DRAFT
 from prunebench.envs.networks import models
 from prunebench.harness.errors import ConfigError, DamagedError
@@ -100,6 +102,23 @@ class Experiment:
         there: dict[str, Any] = {name: configs.placed(path, self.origin) for name, path in paths.items()}
         task = dataclasses.replace(self.config.task, **there)
         return dataclasses.replace(self.config, task=task)
+
+    def on(self, device: str | None) -> Experiment:
+        """The experiment with its networks on another device than they were searched on; None leaves them there.
+
+        Raises:
+            TaskError: there is no such device.
+            ConfigError: their numbers are not to be had on it.
+        """
+        if device is None:
+            return self
+        check_choice("device", device, DEVICES)
+        if self.config.task.tf32 and device != "cuda":
+            raise ConfigError(
+                f"device {device!r}: networks of {str(self.folder)!r} ran with --tf32, a GPU's rounding; expected 'cuda'"
+            )
+        task = dataclasses.replace(self.config.task, device=device)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, task=task))
 
     def check_paths(self) -> None:
         """Raise ConfigError where a relative path leads nowhere from here, nor from where the experiment was begun."""

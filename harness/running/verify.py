@@ -61,6 +61,7 @@ def verify(
     *,
     data: str | Path | None = None,
     weights: str | Path | None = None,
+    device: str | None = None,
     tables: Callable[[Experiment], Recomputed],
     display: Display,
     make_again: Function = "prunebench.harness.inside.verify:make_again",
@@ -71,18 +72,21 @@ def verify(
         experiment: finished or not.
         data: where its images are here, if not where they were.
         weights: where the dense network's weights are here, likewise.
+        device: where networks run here, if not where they did.
         tables: makes the experiment's tables again and compares them, see :mod:`prunebench.harness.report.recomputed`.
         display: shows progress.
         make_again: runs in a process and returns a :class:`prunebench.harness.record.rescored.Checked`.
 
     Raises:
         DamagedError: the manifest is not there, or damaged.
+        TaskError, ConfigError: there is no such device, or not for these networks.
         JobCrash: it failed for another reason than those told by :attr:`Verified.problem`.
     """
     splits = experiment.manifest()["task"]["splits"]
     runs = [(run, *run.read()) for run in experiment.runs()]
     found = [finding for read in runs for finding in _of_files(*read, splits, experiment.config)]
-    checked, problem = _made_again(experiment, _located(experiment, data, weights), display, make_again)
+    located = _located(experiment.on(device), data, weights)
+    checked, problem = _made_again(experiment, located, display, make_again)
     if checked is not None and checked.strangers:
         checked, problem = _of_strangers(experiment, checked)
     found += [] if checked is None else checked.all_findings()
