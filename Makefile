@@ -48,14 +48,15 @@ finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (de
 export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
 	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED)
 
-PARTS_OF_STUDY := resnet56 resnet110 vgg16 mobilenetv2
+PARTS_OF_STUDY := resnet56 mobilenetv2 vgg16 vgg16-hard resnet110
 STUDY ?= $(PARTS_OF_STUDY)
-study: $(READY)  ## run or resume the reference study (hours), and write its tables; STUDY="resnet56 ...": parts of it
+CLAIMS := --claims results/study2/claims.yaml
+study: $(READY)  ## run or resume the study (needs a GPU), and write its tables; STUDY="resnet56 ...": parts of it; JOBS
 	@code=0; for part in $(STUDY); do \
-	  $(BIN)/prunebench bench "results/reference/$$part.yaml" || code=$$?; \
+	  $(BIN)/prunebench bench "results/study2/$$part.yaml" $(CLAIMS) $(call flag,JOBS) || code=$$?; \
 	  case $$code in 0|1|2) ;; *) exit $$code;; esac; done; \
-	there=$$(ls -d $(PARTS_OF_STUDY:%=results/reference/%) 2>/dev/null); \
-	[ -z "$$there" ] || $(BIN)/prunebench report $$there --html results/reference/report.html; exit $$code
+	there=$$(ls -d $(PARTS_OF_STUDY:%=results/study2/%) 2>/dev/null); \
+	[ -z "$$there" ] || $(BIN)/prunebench report $$there $(CLAIMS); exit $$code
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder

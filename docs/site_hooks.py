@@ -20,6 +20,8 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "results/study2/README.md": "study/design.md",
+    "results/study2/resnet56/figures/anytime_evaluations.svg": "study/anytime.svg",
     "results/reference/README.md": "study/README.md",
     "results/reference/resnet56/figures/anytime_evaluations.svg": "study/anytime_evaluations.svg",
 }

@@ -73,7 +73,8 @@ def spread(logits: Tensor) -> float:
 def layout(model: nn.Module, example: Tensor) -> torch.memory_format:
     """Channels-last where a network gives the same in it; a ``view`` of a map, say, does not run in it.
 
-    On a GPU images are contiguous: cuDNN's depthwise convolutions of float32 are slow channels-last.
+    On a GPU images are contiguous: in float32 ResNets, and what is pruned to odd numbers of channels, are slow
+    channels-last (docs/networks.md has the figures).
     """
     if example.is_cuda:
         return torch.contiguous_format

@@ -51,7 +51,7 @@ class PrunableNetwork:
         exclude: names of prunable layers that are to stay whole.
 
     Attributes:
-        layout: the memory format that images and weights are run in: channels-last where the network runs in it, but not on a GPU.
+        layout: the memory format that images and weights are run in, see :func:`forward.layout`.
         units: convolutions and linear layers in the order of their calls.
         norms: batch norms that are not folded into a unit, and other modules with a number for every channel.
         shortcuts: option-A shortcuts between stages.

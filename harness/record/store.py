@@ -115,7 +115,8 @@ class Experiment:
         check_choice("device", device, DEVICES)
         if self.config.task.tf32 and device != "cuda":
             raise ConfigError(
-                f"device {device!r}: networks of {str(self.folder)!r} ran with --tf32, a GPU's rounding; expected 'cuda'"
+                f"device {device!r}: networks of {str(self.folder)!r} ran with --tf32, a GPU's rounding; "
+                "expected 'cuda'"
             )
         task = dataclasses.replace(self.config.task, device=device)
         return dataclasses.replace(self, config=dataclasses.replace(self.config, task=task))

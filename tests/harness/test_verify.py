@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -11,12 +12,14 @@ from typing import Any
 import fake
 import finished_runs
 import pytest
+import torch
 
 from prunebench.envs.environment.hits import packed, unpacked
+from prunebench.envs.errors import TaskError
 from prunebench.envs.progress import silent
 from prunebench.harness import api, cli
 from prunebench.harness.display import Lines
-from prunebench.harness.errors import HarnessError
+from prunebench.harness.errors import ConfigError, HarnessError
 from prunebench.harness.processes import child
 from prunebench.harness.processes.local import Job
 from prunebench.harness.record import store
@@ -68,7 +71,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "Processes", Here)
 
 
-def check(experiment: Experiment, **places: Path) -> Verified:
+def check(experiment: Experiment, **places: Any) -> Verified:
     return verify(store.load(experiment.folder), tables=recomputed.compare, display=Lines(), **places)
 
 
@@ -194,10 +197,57 @@ def test_without_the_data_files_and_tables_are_checked_all_the_same(
         data.with_name("elsewhere").rename(data)
 
 
+def searched_on_a_gpu(experiment: Experiment, tf32: bool = False) -> Experiment:
+    """The same files, as if its networks had run on a GPU."""
+    text = experiment.yaml_path.read_text().replace("device: cpu", "device: cuda")
+    experiment.yaml_path.write_text(text.replace("tf32: false", f"tf32: {str(tf32).lower()}"))
+    told = store.load(experiment.folder)
+    assert (told.config.task.device, told.config.task.tf32) == ("cuda", tf32)
+    return told
+
+
+@pytest.mark.usefixtures("here")
+def test_results_of_a_gpu_are_checked_without_one(reported: Experiment) -> None:
+    told = searched_on_a_gpu(reported)
+    if not torch.cuda.is_available():
+        assert str(check(told).problem).startswith("device 'cuda': PyTorch finds no CUDA device")
+    found = check(told, device="cpu")
+    assert (found.problem, named(found)) == (None, set())
+    assert "incumbents scored again" in found.summary
+    put(told.run("random", 0).status_path, test__loss=lambda loss: loss + 1e-3)
+    assert named(check(told, device="cpu")) == {("random/seed-0.json", "test.loss")}
+
+
+@pytest.mark.parametrize("command", ["verify", "finetune", "export"])
+def test_the_command_says_where_networks_run(
+    command: str, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(given: Experiment, *others: Any, device: str | None = None, **options: Any) -> None:
+        raise ConfigError(f"on {device or given.config.task.device}")
+
+    monkeypatch.setattr(importlib.import_module(f"prunebench.harness.commands.{command}"), command, work)
+    folder = str(searched_on_a_gpu(experiment).folder)
+    for options, words in (
+        ([], "on cuda"),
+        (["--device", "cpu"], "on cpu"),
+        (["--device", "cup"], "did you mean 'cpu'?"),
+    ):
+        assert run_command(command, folder, *options) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_gpus_rounding_is_no_processors(experiment: Experiment) -> None:
+    told = searched_on_a_gpu(experiment, tf32=True)
+    with pytest.raises(ConfigError, match=r"^device 'cpu': networks of .* ran with --tf32.*; expected 'cuda'$"):
+        told.on("cpu")
+    with pytest.raises(TaskError, match="did you mean 'cpu'"):
+        told.on("cup")
+    assert told.on(None) is told
+    assert told.on("cuda") == told
+
+
 @pytest.mark.usefixtures("here")
 def test_other_weights_are_said_to_be_others(reported: Experiment, tmp_path: Path) -> None:
-    import torch
-
     state = torch.load(str(reported.config.task.weights))
     other = {name: 1.01 * tensor if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     torch.save(other, tmp_path / "other.pt")
