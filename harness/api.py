@@ -6,7 +6,7 @@ The work is done in processes that import the calling script anew, so a script c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -28,6 +28,7 @@ from prunebench.harness.running import plan as plans
 from prunebench.harness.running import score as scoring
 from prunebench.harness.running import sessions
 from prunebench.harness.running import verify as verifying
+from prunebench.harness.seeds import parse
 from prunebench.harness.settings import AgentLike, BenchSettings, BudgetSettings, PruneSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -196,13 +197,20 @@ def train(
 
 @in_keywords()
 def finetune(
-    source: str | Path | BenchResults, epochs: float | None = None, jobs: int | None = None, device: str | None = None
+    source: str | Path | BenchResults,
+    epochs: float | None = None,
+    jobs: int | None = None,
+    device: str | None = None,
+    agents: Collection[str] | None = None,
+    seeds: int | str | None = None,
 ) -> dict[str, str]:
     """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
 
     Args:
         source: the experiment's folder, or its results.
         epochs: passes over the training split; None is a quarter of the dense network's.
+        agents: those whose networks are trained on, as the table names them; all where None.
+        seeds: of their runs, how many or which, as :func:`bench` takes them; all where None.
         jobs: runs at a time; as many as there are cores for where None.
         device: where networks run here, if not where they were searched.
 
@@ -215,7 +223,14 @@ def finetune(
     experiment = _experiment(source).on(device)
     at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
-        return work(experiment, FinetuneSettings(epochs), jobs=at_once, display=shown).failed
+        return work(
+            experiment,
+            FinetuneSettings(epochs),
+            agents=agents,
+            seeds=None if seeds is None else parse(seeds),
+            jobs=at_once,
+            display=shown,
+        ).failed
 
 
 @in_keywords()

@@ -6,10 +6,12 @@ import click
 
 from prunebench.harness.commands import completion, flags
 from prunebench.harness.display import display
+from prunebench.harness.experiments import agentspec
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.record.folders import find
 from prunebench.harness.running.finetune import finetune
+from prunebench.harness.seeds import parse
 
 _DEFAULT = FinetuneSettings()
 
@@ -31,24 +33,42 @@ _DEFAULT = FinetuneSettings()
     help="Learning rate of the first step; it falls to zero.",
 )
 @click.option(
+    "--agents",
+    metavar="NAMES",
+    shell_complete=completion.agent,
+    help="Agents whose networks are trained on, separated by spaces, as the table names them.  [default: all]",
+)
+@click.option(
+    "--seeds", metavar="N", help="Seeds of their runs: 5 for 0 to 4, or which, as 5-9 or 0-2,7.  [default: all]"
+)
+@click.option(
     "--jobs", type=int, metavar="N", help="Networks trained at a time.  [default: cores / threads; on GPUs one each]"
 )
 @flags.elsewhere
 def command(
-    folders: tuple[str, ...], epochs: float | None, learning_rate: float, jobs: int | None, device: str | None
+    folders: tuple[str, ...],
+    epochs: float | None,
+    learning_rate: float,
+    agents: str | None,
+    seeds: str | None,
+    jobs: int | None,
+    device: str | None,
 ) -> int:
     """Fine-tune the pruned networks of experiments and print the table, with their test accuracy.
 
-    The network of every finished run is trained on, then scored on the test split. FOLDERS are experiments or hold
-    some (default: the newest in results/). The same command again goes on where it stopped, and skips what is done.
+    The network of every finished run is trained on, or those of some agents and seeds, then scored on the test split.
+    FOLDERS are experiments or hold some (default: the newest in results/). The same command again goes on where it
+    stopped, and skips what is done.
     """
     settings = FinetuneSettings(epochs, learning_rate)
+    labels = None if agents is None else [agent.label for agent in agentspec.parse(agents)]
+    numbers = None if seeds is None else parse(seeds)
     experiments = [experiment.on(device) for experiment in find(folders)]
     failed: dict[str, str] = {}
     for experiment in experiments:
         with display() as shown:
             at_once = Execution(jobs).at_once(experiment.config)
-            session = finetune(experiment, settings, jobs=at_once, display=shown)
+            session = finetune(experiment, settings, agents=labels, seeds=numbers, jobs=at_once, display=shown)
             failed |= {f"{experiment.folder}: {name}": problem for name, problem in session.failed.items()}
     from prunebench.harness.analysis.results import Results
     from prunebench.harness.report.tables import table_list

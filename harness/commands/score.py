@@ -53,13 +53,14 @@ def command(
 ) -> int:
     """Score one policy: its channels, accuracy, loss, cost, and whether it meets the budget.
 
-    FOLDER is an experiment whose settings are used; without it the options describe network, data and budget. Nothing
-    is added to any experiment.
+    FOLDER is an experiment whose settings are used, but for --device where it is named; without it the options describe
+    network, data and budget. Nothing is added to any experiment.
     """
     given = explicit(context, options)
-    _check(given, folder, policy, origin, agent, seed)
     place = folder if origin is None else origin
-    experiment = None if place is None else store.load(Path(place))
+    device = None if place is None else given.pop("device", None)
+    _check(given, folder, policy, origin, agent, seed)
+    experiment = None if place is None else store.load(Path(place)).on(device)
     if origin is None:
         wanted = scoring.read(Path(str(policy)).expanduser())
     else:

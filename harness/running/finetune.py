@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from prunebench.harness.display import watch
@@ -25,16 +26,20 @@ def finetune(
     experiment: Experiment,
     settings: FinetuneSettings = DEFAULT_FINETUNING,
     *,
+    agents: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
     jobs: int,
     display: Display,
     instead: str = "remove runs/*/*/seed-*.finetune*",
     work: Function = "prunebench.harness.inside.finetune:finetune_one",
 ) -> Session:
-    """Fine-tune the incumbent of every finished run that was not fine-tuned yet.
+    """Fine-tune the incumbent of every finished run that was not fine-tuned yet, or of some of them.
 
     Args:
         experiment: whose runs.
         settings: must be those of the runs that were fine-tuned before.
+        agents: labels of those whose runs are meant; None for all.
+        seeds: of the runs that are meant; None for all.
         jobs: runs at a time.
         display: shows progress, and a line per run.
         instead: what the user can do who wants other settings than those before.
@@ -50,10 +55,10 @@ def finetune(
     settings.check()
     check_count("jobs", jobs)
     experiment.check_paths()
-    session, runs, config = Session(experiment), finished(experiment), experiment.located()
+    session, runs, config = Session(experiment), finished(experiment, agents, seeds), experiment.located()
     with Processes(config.threads, ahead.modules(), shared_gpus(config)) as processes:
         resolved = processes.call(Job("settings", "prunebench.harness.inside.finetune:resolve", (config, settings)))
-        _meet(experiment, runs, resolved, instead)
+        _meet(experiment, finished(experiment), resolved, instead)
         missing = [run for run in runs if (found := run.finetuned()) is None or found.state != "done"]
         display.say(f"fine-tuning {len(missing)} of {len(runs)} finished runs: {_spoken(resolved)}")
         if missing:

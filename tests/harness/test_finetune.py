@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from prunebench.envs.weights import export, training
-from prunebench.harness import cli
+from prunebench.harness import api, cli
 from prunebench.harness.commands import finetune as finetune_command
 from prunebench.harness.display import Lines
 from prunebench.harness.errors import ConfigError
@@ -99,6 +99,17 @@ def test_runs_that_fail_do_not_stop_the_others(experiment: Experiment, capsys: p
     assert statuses == dict.fromkeys(session.failed, "failed") | {"random seed 0": "done", "random seed 1": "done"}
     assert "uniform seed 0: failed: the process was killed" in capsys.readouterr().err
     module._meet(experiment, experiment.runs()[:1], {"learning_rate": 5.0}, "")  # failed ones may be tried otherwise
+
+
+def test_some_agents_and_seeds_alone(experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+    work = {"jobs": 1, "display": Lines(), "work": finished_runs.some_fail}
+    assert not finetune(experiment, SETTINGS, agents=["random"], seeds=(1, 7), **work).failed
+    assert "fine-tuning 1 of 1 finished runs" in capsys.readouterr().err
+    assert [run.name for run in experiment.runs() if run.finetuned()] == ["random seed 1"]
+    with pytest.raises(ConfigError, match=r"learning-rate is 0\.01, not 0\.02"):  # for all runs of an experiment
+        finetune(experiment, FinetuneSettings(1, 0.02), agents=["uniform"], **work)
+    with pytest.raises(ConfigError, match="of these agents and seeds"):
+        api.finetune(experiment.folder, 1, agents=["uniform"], seeds="7-9", device="cpu")
 
 
 class Interrupted(BaseException):
@@ -199,6 +210,9 @@ def test_data_sets_that_are_not_for_training_are_refused(finished: Experiment) -
         ("--learning-rate -1", "learning-rate -1: expected"),
         ("--learning-rate fast", "'fast' is not a valid float"),
         ("--jobs 0", "jobs 0: expected"),
+        ("--agents unifrom", "agent 'unifrom' is unknown: expected one of random, uniform; did you mean 'uniform'?"),
+        ("--seeds some", "seeds 'some': expected how many, as 5, or which"),
+        ("--agents uniform --seeds 7,9", "expected a finished run with an incumbent of these agents and seeds"),
     ],
 )
 def test_wrong_input_is_answered_in_one_line(
