@@ -42,21 +42,17 @@ table: $(READY)  ## rebuild the tables of OUT="results/<experiment> ..." (defaul
 report: $(READY)  ## write tables, figures and report.html of OUT="results/<experiment> ..." (default: the newest)
 	@$(BIN)/prunebench report $(folders) $(call flag,REFERENCE) $(call flag,HTML)
 
-finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (default: the newest)
-	@$(BIN)/prunebench finetune $(folders) $(call flag,EPOCHS) $(call flag,JOBS)
+finetune: $(READY)  ## train the pruned networks of OUT=results/<experiment> (default: the newest); AGENTS, SEEDS: of some
+	@$(BIN)/prunebench finetune $(folders) $(foreach option,EPOCHS AGENTS SEEDS JOBS DEVICE,$(call flag,$(option)))
 
 export: $(READY)  ## export the best pruned network of OUT=results/<experiment> (default: the newest), or AGENT's
-	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED)
+	@$(BIN)/prunebench export $(folders) $(call flag,AGENT) $(call flag,SEED) $(call flag,DEVICE)
 
-PARTS_OF_STUDY := resnet56 mobilenetv2 vgg16 vgg16-hard resnet110
-STUDY ?= $(PARTS_OF_STUDY)
-CLAIMS := --claims results/study2/claims.yaml
-study: $(READY)  ## run or resume the study (needs a GPU), and write its tables; STUDY="resnet56 ...": parts of it; JOBS
+STUDY ?= resnet56 mobilenetv2 vgg16 vgg16-hard resnet110
+study: $(READY)  ## run or resume the study (needs a GPU), which is judged at its looks; STUDY="resnet56 ...": parts; JOBS
 	@code=0; for part in $(STUDY); do \
-	  $(BIN)/prunebench bench "results/study2/$$part.yaml" $(CLAIMS) $(call flag,JOBS) || code=$$?; \
-	  case $$code in 0|1|2) ;; *) exit $$code;; esac; done; \
-	there=$$(ls -d $(PARTS_OF_STUDY:%=results/study2/%) 2>/dev/null); \
-	[ -z "$$there" ] || $(BIN)/prunebench report $$there $(CLAIMS); exit $$code
+	  $(BIN)/prunebench bench "results/study2/$$part.yaml" --claims results/study2/claims.yaml $(call flag,JOBS) || code=$$?; \
+	  case $$code in 0|1|2) ;; *) exit $$code;; esac; done; exit $$code
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -m 'not slow' -n 2 --dist loadfile --no-loadscope-reorder
@@ -86,7 +82,7 @@ format: $(READY)  ## format the code
 perf: $(READY)  ## measure an evaluation against eager PyTorch and the arithmetic; AGAINST=results/perf-....json: and against then
 	@$(BIN)/python -m prunebench.harness.perf.evaluations $(call flag,AGAINST) && $(BIN)/python -m prunebench.harness.perf.runs && $(BIN)/python -W ignore -m prunebench.harness.perf.agent_steps && $(BIN)/python -W ignore -m prunebench.harness.perf.agents_own
 
-fitted: $(READY)  ## fit the tasks of `prunebench try-agent` to the reference study anew; needs its data and weights
+fitted: $(READY)  ## fit the tasks of `prunebench try-agent` to the first study anew; needs its data and weights
 	@$(BIN)/python -m prunebench.harness.lab.fit results/reference
 
 latency: $(READY)  ## measure how well latency can be predicted from channel counts

@@ -15,8 +15,8 @@ from prunebench.envs.networks import models
 from prunebench.harness.dense import train_settings
 from prunebench.harness.display import display
 from prunebench.harness.errors import HarnessError
+from prunebench.harness.experiments import agentspec, grid, gridfile
 from prunebench.harness.experiments import config as configs
-from prunebench.harness.experiments import grid, gridfile
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.keywords import in_keywords
 from prunebench.harness.record import folders as searched
@@ -201,7 +201,7 @@ def finetune(
     epochs: float | None = None,
     jobs: int | None = None,
     device: str | None = None,
-    agents: Collection[str] | None = None,
+    agents: str | Collection[str] | None = None,
     seeds: int | str | None = None,
 ) -> dict[str, str]:
     """Train the networks of an experiment's finished runs on; returns the runs that failed, and why.
@@ -220,13 +220,14 @@ def finetune(
     from prunebench.harness.experiments.config import FinetuneSettings
     from prunebench.harness.running.finetune import finetune as work
 
+    labels = [agent.label for agent in agentspec.parse(agents)] if isinstance(agents, str) else agents
     experiment = _experiment(source).on(device)
     at_once = Execution(jobs).at_once(experiment.config)
     with display() as shown:
         return work(
             experiment,
             FinetuneSettings(epochs),
-            agents=agents,
+            agents=labels,
             seeds=None if seeds is None else parse(seeds),
             jobs=at_once,
             display=shown,
@@ -274,7 +275,8 @@ def score(
         policy: preserve ratios, a mapping with ``ratios`` or ``channels``, or the path of a file with one of these.
         source: an experiment whose settings are used: its folder, or its results.
         clip: whether the policy is realised within the budget, as in a search; else as it is.
-        **settings: without ``source``: network, data and budget, as for :func:`bench`.
+        **settings: without ``source``: network, data and budget, as for :func:`bench`; with it only ``device``, where
+            the network runs here, if not where it was searched.
 
     Returns:
         ``channels``, ``realised`` (ratios), ``accuracy``, ``loss``, ``macs``, ``parameters``, ``cost`` (of what is
@@ -284,10 +286,11 @@ def score(
     Raises:
         ValueError: the policy is not one of this network, or the task cannot be set up.
     """
+    device = None if source is None else settings.pop("device", None)
     if source is not None and settings:
         raise HarnessError(f"score: the settings are those of the experiment: leave out {', '.join(settings)}")
     given = gridfile.keywords(settings, "score:")
-    config = grid.single(given) if source is None else scoring.settings(_experiment(source))
+    config = grid.single(given) if source is None else scoring.settings(_experiment(source).on(device))
     configs.check(config)
     wanted = scoring.read(Path(policy).expanduser()) if isinstance(policy, str | Path) else scoring.checked(policy)
     with display() as shown:

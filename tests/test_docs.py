@@ -14,10 +14,10 @@ from prunebench.harness.errors import USER_ERRORS
 
 ROOT = Path(__file__).parents[1]
 ELSEWHERE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "results/README.md")
-PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "results/reference/README.md", *(ROOT / name for name in ELSEWHERE)])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("results/*/README.md"), *(ROOT / name for name in ELSEWHERE)])
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`((?:prunebench|make) [^`]*)`")
-FILE = re.compile(r"`((?:agents|envs|harness|tests|docs|results/reference)/[\w./-]*)`")
+FILE = re.compile(r"`((?:agents|envs|harness|tests|docs|results/(?:reference|study2))/[\w./-]*)`")
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE)
 

@@ -10,6 +10,7 @@ from prunebench.harness.experiments import agentspec
 from prunebench.harness.experiments.config import FinetuneSettings
 from prunebench.harness.experiments.execution import Execution
 from prunebench.harness.record.folders import find
+from prunebench.harness.record.incumbents import finished
 from prunebench.harness.running.finetune import finetune
 from prunebench.harness.seeds import parse
 
@@ -35,7 +36,7 @@ _DEFAULT = FinetuneSettings()
 @click.option(
     "--agents",
     metavar="NAMES",
-    shell_complete=completion.agent,
+    shell_complete=completion.agents,
     help="Agents whose networks are trained on, separated by spaces, as the table names them.  [default: all]",
 )
 @click.option(
@@ -63,9 +64,11 @@ def command(
     settings = FinetuneSettings(epochs, learning_rate)
     labels = None if agents is None else [agent.label for agent in agentspec.parse(agents)]
     numbers = None if seeds is None else parse(seeds)
-    experiments = [experiment.on(device) for experiment in find(folders)]
+    experiments = find(folders)
     failed: dict[str, str] = {}
-    for experiment in experiments:
+    for experiment in experiments:  # all are looked at before the first is trained
+        finished(experiment.on(device), labels, numbers)
+    for experiment in (experiment.on(device) for experiment in experiments):
         with display() as shown:
             at_once = Execution(jobs).at_once(experiment.config)
             session = finetune(experiment, settings, agents=labels, seeds=numbers, jobs=at_once, display=shown)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prunebench.harness.commands import completion
+from prunebench.harness.commands import completion, flags
 from prunebench.harness.display import display
 from prunebench.harness.errors import StoreError
 from prunebench.harness.record.folders import find
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     shell_complete=completion.folder,
     help="Where the site is written: a new or an empty folder, or an older site.",
 )
-def command(folders: tuple[str, ...], out: str) -> int:
+@flags.elsewhere
+def command(folders: tuple[str, ...], out: str, device: str | None) -> int:
     """Make a static site about experiments: one table to be sorted, a report for every network, and downloads.
 
     FOLDERS are experiments or hold some; nothing is written into them. Each is verified first, as `prunebench verify`
@@ -40,7 +41,7 @@ def command(folders: tuple[str, ...], out: str) -> int:
     site_files.check(target)
     entries, wrong = [], []
     for experiment in experiments:
-        whole, told = _verified(experiment)
+        whole, told = _verified(experiment, device)
         if whole is None:
             wrong.append(experiment.folder)
             click.echo("\n".join([*told, f"left out: {experiment.folder}"]), err=True)
@@ -55,13 +56,13 @@ def command(folders: tuple[str, ...], out: str) -> int:
     return 1 if wrong else 0
 
 
-def _verified(experiment: Experiment) -> tuple[bool | None, list[str]]:
+def _verified(experiment: Experiment, device: str | None) -> tuple[bool | None, list[str]]:
     """Whether all could be made again, None where something is wrong; and what is to be said of it."""
     from prunebench.harness.report import recomputed
 
     try:
         with display() as shown:
-            verified = verify(experiment, tables=recomputed.compare, display=shown)
+            verified = verify(experiment, device=device, tables=recomputed.compare, display=shown)
     except StoreError as error:  # it was not even prepared, say
         return None, [str(error)]
     return None if verified.findings else verified.problem is None, verified.lines()

@@ -38,6 +38,7 @@ def resolve(report: Report, config: ExperimentConfig, settings: FinetuneSettings
         "batch_size": training.BATCH,
         "momentum": finetuning.MOMENTUM,
         "weight_decay": finetuning.WEIGHT_DECAY,
+        "device": config.task.device,
     }
 
 

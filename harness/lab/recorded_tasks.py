@@ -18,7 +18,7 @@ from prunebench.harness.lab.surface import Surface
 
 FOLDER = Path(__file__).parent / "fitted"
 TASKS = ("resnet56", "resnet110", "mobilenetv2")
-"""The recorded tasks, parts of the reference study; a file each."""
+"""The recorded tasks, parts of the first study; a file each."""
 
 _TABLE = ("channels", "c_in", "c_out", "kernel", "stride", "height", "width", "macs", "parameters")
 

@@ -149,7 +149,7 @@ class FinetuneStatus(BaseModel):
 
     Attributes:
         state: ``status`` on disk: running (or interrupted), done, failed.
-        settings: epochs, learning_rate, batch_size, momentum, weight_decay.
+        settings: epochs, learning_rate, batch_size, momentum, weight_decay, device (absent in those of older versions).
         channels: of the network that is trained, the incumbent's.
         test: afterwards, or None.
         seconds: of the process that finished it, from the first image to the test split; None before.

@@ -76,10 +76,12 @@ def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any], ins
     """Raise ConfigError where runs were fine-tuned with other settings; failed ones may be tried again with any."""
     for run in runs:
         before = run.finetuned()
-        if before is None or before.state == "failed" or before.settings == settings:
+        if before is None or before.state == "failed":
             continue
-        keys = [key for key in settings if before.settings.get(key) != settings[key]]
-        changes = [f"{key.replace('_', '-')} is {before.settings.get(key)}, not {settings[key]}" for key in keys]
+        said = {"device": settings["device"]} | before.settings  # older versions did not say it
+        if not (keys := [key for key in settings if said.get(key) != settings[key]]):
+            continue
+        changes = [f"{key.replace('_', '-')} is {said.get(key)}, not {settings[key]}" for key in keys]
         raise ConfigError(
             f"runs of {str(experiment.folder)!r} were fine-tuned with other settings ({'; '.join(changes)}): "
             f"name those again, or {instead}"

@@ -18,6 +18,7 @@ from prunebench.envs.data.imagedata import DataSettings, Images
 from prunebench.envs.errors import TaskError, check_choice
 from prunebench.envs.evaluation.calibration import calibrate
 from prunebench.envs.evaluation.evaluator import Evaluator
+from prunebench.envs.pruning import forward
 from prunebench.envs.pruning.network import PrunableNetwork
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -153,11 +154,16 @@ def test_both_devices_give_the_same_logits(name: str, scope: str, reconstruction
     assert reference.difference(cuda, cpu) <= tolerance
 
 
-@needs_gpu
-def test_images_are_contiguous_on_a_gpu() -> None:
-    where = device.use("cuda", tf32=False)
-    network = PrunableNetwork(random_network("mobilenetv2").to(where), reference.noise("mobilenetv2", 1, 0).to(where))
-    assert network.layout is torch.contiguous_format
+class OnAGpu(torch.Tensor):
+    """A tensor that says so."""
+
+    is_cuda = True
+
+
+def test_images_are_contiguous_on_a_gpu_alone() -> None:
+    network, image = random_network("resnet20"), reference.noise("resnet20", 1, 0)
+    assert forward.layout(network, image) is torch.channels_last
+    assert forward.layout(network, image.as_subclass(OnAGpu)) is torch.contiguous_format
 
 
 @needs_gpu

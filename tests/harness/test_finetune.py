@@ -106,10 +106,18 @@ def test_some_agents_and_seeds_alone(experiment: Experiment, capsys: pytest.Capt
     assert not finetune(experiment, SETTINGS, agents=["random"], seeds=(1, 7), **work).failed
     assert "fine-tuning 1 of 1 finished runs" in capsys.readouterr().err
     assert [run.name for run in experiment.runs() if run.finetuned()] == ["random seed 1"]
+    status = experiment.run("random", 1).finetuned()
+    assert status is not None
+    older = {name: value for name, value in status.settings.items() if name != "device"}
+    module._meet(experiment, experiment.runs(), older | {"device": "cpu"}, "")
+    with pytest.raises(ConfigError, match="device is cpu, not cuda"):
+        module._meet(experiment, experiment.runs(), status.settings | {"device": "cuda"}, "")
+    experiment.run("random", 1).write_finetuned(status.model_copy(update={"settings": older}))
+    module._meet(experiment, experiment.runs(), status.settings | {"device": "cuda"}, "")  # it did not say it
     with pytest.raises(ConfigError, match=r"learning-rate is 0\.01, not 0\.02"):  # for all runs of an experiment
         finetune(experiment, FinetuneSettings(1, 0.02), agents=["uniform"], **work)
     with pytest.raises(ConfigError, match="of these agents and seeds"):
-        api.finetune(experiment.folder, 1, agents=["uniform"], seeds="7-9", device="cpu")
+        api.finetune(experiment.folder, 1, agents="random uniform", seeds="7-9", device="cpu")
 
 
 class Interrupted(BaseException):

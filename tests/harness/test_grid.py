@@ -21,7 +21,8 @@ from prunebench.harness.record.folders import find
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.running import plan as plans
 
-REFERENCE = sorted((Path(__file__).parents[2] / "results" / "reference").glob("*.yaml"))
+RESULTS = Path(__file__).parents[2] / "results"
+STUDIES = [path for name in ("reference", "study2") for path in sorted((RESULTS / name).glob("*.yaml"))]
 MODELS = ["mobilenetv2", "resnet20", "resnet56", "vgg16"]
 
 
@@ -36,10 +37,8 @@ def plan(content: Any, /, name: str = "grid.yaml", **flags: Any) -> list[Experim
     return plans.plan(path, flags).experiments
 
 
-@pytest.mark.parametrize("path", REFERENCE, ids=lambda path: path.stem)
-def test_the_settings_of_the_reference_study_name_options_that_agents_have(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("path", [path for path in STUDIES if path.stem != "claims"], ids=lambda path: path.stem)
+def test_the_settings_of_the_studies_name_options_that_agents_have(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # of the toys
     for agent in gridfile.read(path)["agents"]:
         registry.check(agent)

@@ -218,22 +218,47 @@ def test_results_of_a_gpu_are_checked_without_one(reported: Experiment) -> None:
     assert named(check(told, device="cpu")) == {("random/seed-0.json", "test.loss")}
 
 
-@pytest.mark.parametrize("command", ["verify", "finetune", "export"])
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        ("verify", "commands.verify.verify"),
+        ("finetune", "commands.finetune.finetune"),
+        ("export", "commands.export.export"),
+        ("site", "commands.results_site.verify"),
+        ("score", "running.score.of_run"),
+    ],
+)
 def test_the_command_says_where_networks_run(
-    command: str, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, work: str, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def work(given: Experiment, *others: Any, device: str | None = None, **options: Any) -> None:
+    def told(given: Experiment, *others: Any, device: str | None = None, **options: Any) -> None:
         raise ConfigError(f"on {device or given.config.task.device}")
 
-    monkeypatch.setattr(importlib.import_module(f"prunebench.harness.commands.{command}"), command, work)
-    folder = str(searched_on_a_gpu(experiment).folder)
+    module, _, name = work.rpartition(".")
+    monkeypatch.setattr(importlib.import_module(f"prunebench.harness.{module}"), name, told)
+    place = str(searched_on_a_gpu(experiment).folder)
+    folder = ["--from", place] if command == "score" else [place]
     for options, words in (
         ([], "on cuda"),
         (["--device", "cpu"], "on cpu"),
         (["--device", "cup"], "did you mean 'cpu'?"),
     ):
-        assert run_command(command, folder, *options) == 2
+        assert run_command(command, *folder, *options) == 2
         assert words in capsys.readouterr().err
+
+
+def test_python_says_where_a_policy_is_scored(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(given: Experiment) -> None:
+        raise ConfigError(f"on {given.config.task.device}")
+
+    monkeypatch.setattr("prunebench.harness.running.score.settings", settings)
+    folder = searched_on_a_gpu(experiment).folder
+    with pytest.raises(ConfigError, match="on cuda"):
+        api.score([1.0], folder)
+    with pytest.raises(ConfigError, match="on cpu"):
+        api.score([1.0], folder, device="cpu")
+    with pytest.raises(HarnessError, match="leave out preserve"):
+        api.score([1.0], folder, device="cpu", preserve=0.5)
 
 
 def test_a_gpus_rounding_is_no_processors(experiment: Experiment) -> None:
