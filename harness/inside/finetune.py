@@ -85,7 +85,7 @@ def finetune_one(
 
 def _begin(run: Run, settings: dict[str, Any]) -> FinetuneStatus:
     before, channels = run.finetuned(), incumbent(run).channels
-    if before is None or (before.settings, before.channels) != (settings, channels):
+    if before is None or before.changes(settings) or before.channels != channels:
         run.finetune_state_path.unlink(missing_ok=True)
     status = FinetuneStatus(status="running", settings=settings, channels=channels)
     run.write_finetuned(status)

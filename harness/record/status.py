@@ -164,6 +164,12 @@ class FinetuneStatus(BaseModel):
     seconds: float | None = None
     error: Problem | None = None
 
+    def changes(self, settings: dict[str, Any]) -> list[str]:
+        """Which settings are others here, in words; older versions did not say the device."""
+        said = {"device": settings["device"]} | self.settings
+        keys = [key for key in settings if said.get(key) != settings[key]]
+        return [f"{key.replace('_', '-')} is {said.get(key)}, not {settings[key]}" for key in keys]
+
 
 _Any = TypeVar("_Any", Status, FinetuneStatus)
 

@@ -76,12 +76,8 @@ def _meet(experiment: Experiment, runs: list[Run], settings: dict[str, Any], ins
     """Raise ConfigError where runs were fine-tuned with other settings; failed ones may be tried again with any."""
     for run in runs:
         before = run.finetuned()
-        if before is None or before.state == "failed":
+        if before is None or before.state == "failed" or not (changes := before.changes(settings)):
             continue
-        said = {"device": settings["device"]} | before.settings  # older versions did not say it
-        if not (keys := [key for key in settings if said.get(key) != settings[key]]):
-            continue
-        changes = [f"{key.replace('_', '-')} is {said.get(key)}, not {settings[key]}" for key in keys]
         raise ConfigError(
             f"runs of {str(experiment.folder)!r} were fine-tuned with other settings ({'; '.join(changes)}): "
             f"name those again, or {instead}"
