@@ -96,6 +96,7 @@ def load_results(
     reference: str | None = None,
     targets: Sequence[float] = (),
     claims: str | Path | None = None,
+    seeds: int | str | None = None,
 ) -> BenchResults:
     """The results in folders, of finished experiments or not.
 
@@ -104,11 +105,14 @@ def load_results(
         reference: the agent that others are compared with; the last one named where None.
         targets: accuracies (%): the report says how long each agent took to reach them.
         claims: a YAML file of your own claims, which take the place of the published ones.
+        seeds: of the runs that count: how many (5: 0 to 4) or which (``"5-9"``); None for all.
 
     Raises:
         ValueError: there is no experiment, a file of one is damaged, or an argument is wrong.
     """
-    return _results(searched.find(folders), reference, targets, None if claims is None else Path(claims).expanduser())
+    own = None if claims is None else Path(claims).expanduser()
+    numbers = None if seeds is None else parse(seeds)
+    return _results(searched.find(folders), reference, targets, own, numbers)
 
 
 def _results(
@@ -116,12 +120,13 @@ def _results(
     reference: str | None = None,
     targets: Sequence[float] = (),
     claims: Path | None = None,
+    seeds: Collection[int] | None = None,
     failed: Mapping[str, str] | None = None,
 ) -> BenchResults:
     from prunebench.harness.analysis.results import Results  # pandas takes a second
     from prunebench.harness.report.bench_results import BenchResults
 
-    return BenchResults(Results(experiments, reference, targets, claims), failed)
+    return BenchResults(Results(experiments, reference, targets, claims, seeds), failed)
 
 
 def _experiment(source: str | Path | BenchResults) -> Experiment:

@@ -110,10 +110,11 @@ def _decided(
         return Finding(f"{words}: {say(found.effect)} ({runs}; too few for a test)", say(found.effect), UNDECIDED)
     interval = found.interval(test.level)
     effect = f"{say(found.effect)} [{say(interval.low)}, {say(interval.high)}]"
-    each = _each(parts, say) if isinstance(found, Difference) else ""
+    effects = (Difference(list(parts.values())) if isinstance(found, Difference) else found).each  # not scaled
+    told = [f"{task}: {say(one)}" for task, one in zip(parts, effects, strict=True)]
+    each = f"; {', '.join(told)}" if len(told) > 1 else ""
     level = "" if test.level == ALPHA else f", at {100 * test.level:.2g} %"
     measured = f"{words}: {effect} ({runs}, p = {found.p:.2g}{level}{each})"
-    effects = list(_effects(parts).values())
     both = {1.0, -1.0} <= set(np.sign(effects)) and max(map(abs, effects)) >= test.smallest
     if found.interaction_p <= test.level and both:
         return Finding(f"{measured}; not the same in all tasks, p = {found.interaction_p:.2g}", effect, VARIES)
@@ -138,17 +139,6 @@ def _runs(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     ours, theirs = (sum(len(both[side]) for both in parts.values()) for side in (0, 1))
     tasks = f" of {len(parts)} tasks" if len(parts) > 1 else ""
     return f"{ours} and {theirs} runs{tasks}"
-
-
-def _effects(parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    return {task: Difference([both]).effect for task, both in parts.items()}
-
-
-def _each(parts: Mapping[str, tuple[np.ndarray, np.ndarray]], say: _Said) -> str:
-    """The tasks' effects, where there are several."""
-    if len(parts) < 2:
-        return ""
-    return "; " + ", ".join(f"{task}: {say(effect)}" for task, effect in _effects(parts).items())
 
 
 def _variance(test: Any, runs: pd.DataFrame, agent: str, reference: str) -> Finding:

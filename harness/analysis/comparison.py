@@ -180,11 +180,13 @@ def scaled(runs: pd.DataFrame, agent: str, other: str, column: str) -> list[tupl
 
 
 def _spread(task: pd.DataFrame, column: str) -> float:
-    """Standard deviation within agents of one task, pooled; 1 where nothing varies."""
-    found = task[task["status"] == "done"].groupby("agent")[column].agg(["var", "count"]).dropna()
-    freedom = float((found["count"] - 1).sum())
-    within = math.sqrt(float(((found["count"] - 1) * found["var"]).sum()) / freedom) if freedom else 0.0
-    return within or 1.0
+    """Root of the mean variance of one task's agents, those that vary; 1 where none does.
+
+    Agents weigh alike: more runs of a third one do not change what is said of two.
+    """
+    found = task[task["status"] == "done"].groupby("agent")[column].agg(["var", "nunique"])
+    varying = found.loc[found["nunique"] > 1, "var"]
+    return math.sqrt(float(varying.mean())) if len(varying) else 1.0
 
 
 class Best(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -35,10 +35,11 @@ class Results:
             :func:`prunebench.harness.analysis.comparison.reference_agent`.
         targets: accuracies (%) to be reached, besides those of the controls.
         claims: a file of claims that take the place of the published ones.
+        seeds: of the runs that count, as at a look; None for all.
 
     Raises:
-        ConfigError: a target is no accuracy, the claims cannot be read, or copies of a run in two experiments
-            contradict each other.
+        ConfigError: a target is no accuracy, the claims cannot be read, an experiment has no run of these seeds, or
+            copies of a run in two experiments contradict each other.
         TaskError: when comparisons are asked for: there is no such reference agent in any of the experiments.
         StoreError: a file of an experiment is damaged; most are read when numbers are first asked for.
     """
@@ -49,11 +50,13 @@ class Results:
         reference: str | None = None,
         targets: Sequence[float] = (),
         claims: Path | None = None,
+        seeds: Collection[int] | None = None,
     ) -> None:
         for target in targets:
             if not 0 < target <= 100:
                 raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
-        self.experiments, self.targets = joined.together(experiments), targets
+        self.seeds, self.targets = seeds, targets
+        self.experiments = joined.together([experiment.of_seeds(seeds) for experiment in experiments])
         self._wanted = reference
         self.claims_file = claims
         self.claims = published() if claims is None else read(claims)
@@ -96,7 +99,7 @@ class Results:
 
     def _part(self, name: str) -> Results:
         reading, runs = self.readings[name], self.runs[self.runs["task"] == name]
-        part = Results([reading.experiment], self._wanted, self.targets, self.claims_file)
+        part = Results([reading.experiment], self._wanted, self.targets, self.claims_file, self.seeds)
         part.readings, part.runs = {name: reading}, runs
         part.reference = comparison.own_reference(runs, self.reference)
         return part

@@ -157,14 +157,14 @@ def _scored(reading: Reading, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(scored: pd.DataFrame) -> pd.DataFrame:
-    """A row per agent: agent, runs, mean (over tasks), of its 95 % interval mean_low, mean_high, and iqm (of runs)."""
+    """A row per agent: agent, runs; over tasks mean, of its 95 % interval mean_low, mean_high, and the mean iqm."""
     rows = []
     for agent, own in scored.groupby("agent", sort=False):
         strata = [task["score"].to_numpy(dtype=np.float64) for _, task in own.groupby("task", sort=False)]
-        values, interval = np.concatenate(strata), inference.mean_interval(*strata)
-        mean = float(np.mean([task.mean() for task in strata]))
-        spread = {"mean_low": interval.low, "mean_high": interval.high, "iqm": float(inference.iqm(values))}
-        rows.append({"agent": agent, "runs": len(values), "mean": mean} | spread)
+        interval = inference.mean_interval(*strata)
+        mean, iqm = (float(np.mean([of(task) for task in strata])) for of in (np.mean, inference.iqm))
+        spread = {"mean_low": interval.low, "mean_high": interval.high, "iqm": iqm}
+        rows.append({"agent": agent, "runs": sum(map(len, strata)), "mean": mean} | spread)
     return pd.DataFrame(rows, columns=["agent", "runs", "mean", "mean_low", "mean_high", "iqm"])
 
 

@@ -61,18 +61,23 @@ def joint(differences: pd.DataFrame, tasks: Sequence[str], scores: Scores, summa
         summary: of :func:`prunebench.harness.analysis.several.summary`.
     """
     rivals = differences[differences["verdict"] != NO_RUNS].sort_values("difference", ascending=False, kind="stable")
-    return [*_best_score(summary, len(scores.tasks)), *_left_out(tasks, scores), *against_rivals(rivals, len(tasks))]
+    return [*_best_score(summary, scores), *_left_out(tasks, scores), *against_rivals(rivals, len(tasks))]
 
 
-def _best_score(found: pd.DataFrame, tasks: int) -> Iterator[str]:
+def _best_score(found: pd.DataFrame, scores: Scores) -> Iterator[str]:
+    tasks = len(scores.tasks)
     if tasks < 2 or found.empty:
         return
     best, *_ = found.sort_values("mean", ascending=False, kind="stable").to_dict("records")
     inside = "" if math.isnan(best["mean_low"]) else f" [{best['mean_low']:.2f}, {best['mean_high']:.2f}]"
     yield (
         f"Over {tasks} tasks the highest mean score is that of {best['agent']}: {best['mean']:.2f}{inside} of "
-        "the way from the uniform policy to the dense network."
+        f"the way from the uniform policy to the dense network{_without(scores.absent)}."
     )
+
+
+def _without(absent: Sequence[str]) -> str:
+    return f", of the agents that ran on all of them (without {_and(absent)})" if absent else ""
 
 
 def _left_out(tasks: Sequence[str], scores: Scores) -> Iterator[str]:
@@ -144,23 +149,24 @@ def _possible(best: Best, agents: int) -> str:
 
 
 def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
-    """How much of the reward split's accuracy is luck of the chosen: what it loses on the test split beyond the gap of
-    an agent that chooses nothing."""
+    """How much of the reward split's accuracy is luck of the chosen: what agents that choose by it lose on the test
+    split, beyond the gap of one that chooses nothing."""
     gaps = (done["reward_accuracy"] - done[HEADLINE]).groupby(done["agent"], sort=False).mean().dropna()
     name, own = "the dense network", dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
     if _UNCHOSEN in gaps:
         name, own = f"{_UNCHOSEN}, which chooses nothing", gaps.pop(_UNCHOSEN)
-    if gaps.empty:
+    beyond = gaps.drop(_ONE_POLICY, errors="ignore") - own
+    if beyond.empty:
         return
-    beyond = gaps - own
     yield (
-        f"Optimism: incumbents score more on the reward split, which chose them, than on the test split. Beyond the "
-        f"gap of {name} ({own:+.2f} points), that is {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} "
-        f"points ({beyond.idxmax()})."
+        f"Optimism: beyond the gap of {name}, between the reward split and the test split ({own:+.2f} points), "
+        f"incumbents that the reward split chose lose from {beyond.min():+.2f} ({beyond.idxmin()}) to "
+        f"{beyond.max():+.2f} points ({beyond.idxmax()}) on the test split."
     )
 
 
 _UNCHOSEN = "uniform"
+_ONE_POLICY = "global"  # neither does this one choose by accuracy
 
 
 def _finetuned(done: pd.DataFrame) -> Iterator[str]:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
@@ -201,6 +201,14 @@ def without_new_controls(existing: ExperimentConfig, wanted: ExperimentConfig) -
         return wanted
     seeds = {agent.label: sets.write(wanted.all_seeds_of(agent.label)) for agent in kept}
     return replace(wanted, agents=kept, seeds=sets.in_short(seeds, list(seeds)))
+
+
+def of_seeds(config: ExperimentConfig, chosen: Collection[int]) -> ExperimentConfig | None:
+    """The configuration with those of its runs that have one of these seeds; None where there is none."""
+    own = {a.label: [seed for seed in config.seeds_of(a.label) if seed in chosen] for a in config.agents}
+    seeds = {label: sets.write(found) for label, found in own.items() if found}
+    kept = tuple(agent for agent in config.agents if agent.label in seeds)
+    return replace(config, agents=kept, seeds=sets.in_short(seeds, list(seeds)), shard="1/1") if kept else None
 
 
 def check(config: ExperimentConfig) -> None:

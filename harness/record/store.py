@@ -17,7 +17,7 @@ import dataclasses
 import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from prunebench.envs.files import DRAFT
 from prunebench.envs.networks import models
 from prunebench.harness.errors import ConfigError, DamagedError
 from prunebench.harness.experiments import config as configs
+from prunebench.harness.experiments import spoken
 from prunebench.harness.experiments.agentspec import folder_name
 from prunebench.harness.files import read_json
 from prunebench.harness.record.run_files import Run
@@ -120,6 +121,22 @@ class Experiment:
             )
         task = dataclasses.replace(self.config.task, device=device)
         return dataclasses.replace(self, config=dataclasses.replace(self.config, task=task))
+
+    def of_seeds(self, chosen: Collection[int] | None) -> Experiment:
+        """The experiment with those of its runs alone that have one of these seeds; None is all of it.
+
+        Raises:
+            ConfigError: it has no such run.
+        """
+        if chosen is None:
+            return self
+        config = configs.of_seeds(self.config, chosen)
+        if config is None:
+            raise ConfigError(
+                f"seeds {spoken.ranges(chosen)}: {str(self.folder)!r} has no run with one of them: expected some of "
+                f"{spoken.seeds(self.config)}"
+            )
+        return dataclasses.replace(self, config=config)
 
     def check_paths(self) -> None:
         """Raise ConfigError where a relative path leads nowhere from here, nor from where the experiment was begun."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from prunebench.harness import seeds as sets
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.files import write_text
 from prunebench.harness.record import store
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from prunebench.harness.record.store import Experiment
     from prunebench.harness.report.tables.tabular import Table
 
-FILE = "report.html"
+_STEM = "report"
 _TEMPLATE = "page.html.jinja"
 
 
@@ -40,11 +41,13 @@ def write(
 ) -> Path:
     """Write the report of one or several experiments, and every experiment's tables and figures beside its runs.
 
-    The tables and figures of several together go into folders beside the report: :func:`joint_folder`.
+    The latter are of all runs: results of some seeds alone leave them as they are. The tables and figures of several
+    together go into folders beside the report: :func:`joint_folder`.
 
     Args:
         results: of the experiments.
-        path: of the HTML file; the default is in the experiment's folder, or in the folder that holds all of them.
+        path: of the HTML file; the default is in the experiment's folder, or in the folder that holds all of them:
+            ``report.html``, or with the chosen seeds in its name.
         progress: see :mod:`prunebench.envs.progress`.
 
     Returns:
@@ -55,12 +58,12 @@ def write(
         StoreError: a file of an experiment is damaged.
         TaskError: the reference took part in none of the experiments.
     """
-    target = path or default_path(results.experiments)
+    target = path or default_path(results.experiments, results.seeds)
     if target.is_dir():
         raise ConfigError(f"html {str(target)!r} is a folder: expected a file")
     parts, joint = _drawn(results, progress)
     text = _render(results, parts, joint)
-    for part, tables, figures in parts:
+    for part, tables, figures in parts if results.seeds is None else ():
         table_list.save_part(part, tables)
         figure_files.write(figures, part.experiment.figures_folder)
     table_list.save(joint.tables if joint else {}, results.specs, joint_folder(target))
@@ -99,19 +102,24 @@ def joint_folder(report: Path, what: str = "tables") -> Path:
     return report.with_name(f"{report.stem}-{what}")
 
 
-def default_path(experiments: Sequence[Experiment]) -> Path:
+def default_path(experiments: Sequence[Experiment], seeds: Collection[int] | None = None) -> Path:
     """Where a report goes unless the user says so.
 
     Raises:
         ConfigError: several experiments lie in different folders.
     """
+    file = f"{_STEM}.html" if seeds is None else f"{_STEM}-seeds-{_spoken(seeds)}.html"
     if len(experiments) == 1:
-        return experiments[0].folder / FILE
+        return experiments[0].folder / file
     parents = {experiment.folder.parent for experiment in experiments}
     if len(parents) > 1:
         folders = ", ".join(sorted(map(str, parents)))
         raise ConfigError(f"the experiments lie in several folders ({folders}): name the report's file with --html")
-    return parents.pop() / FILE
+    return parents.pop() / file
+
+
+def _spoken(seeds: Collection[int]) -> str:
+    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in sets.ranges(seeds))
 
 
 def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:

@@ -168,6 +168,9 @@ def test_variances_of_tasks_of_any_scale_count_alike(tmp_path: Path) -> None:
     found = evaluate(narrower(), made, runs)
     assert found.measured.startswith("variance of clustered_bo over that of ddpg, ratio: 1.00 [")
     assert "10 and 10 runs of 2 tasks" in found.measured
+    ratio = np.var(narrow, ddof=1) / np.var(wide, ddof=1)
+    first, second = Results(made).readings
+    assert found.measured.endswith(f"; {first}: {ratio:.2f}, {second}: {1 / ratio:.2f})")
 
 
 def test_a_users_own_claims(tmp_path: Path, experiment: Experiment) -> None:

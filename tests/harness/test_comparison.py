@@ -133,6 +133,21 @@ def test_tasks_count_alike_whatever_their_spread() -> None:
     assert (found["tasks"], found["verdict"]) == (2, "better")
 
 
+def test_runs_of_a_third_agent_do_not_count() -> None:
+    """Nor do agents that do not vary, which are in every table."""
+    runs = frame(2, 5, random=50, bo=52, ddpg=51, uniform=50)
+    runs.loc[runs["agent"] == "uniform", "test_accuracy"] = 50.0
+    third = runs["agent"] == "ddpg"
+    wide = third & (runs["task"] == "t1")
+    runs.loc[wide, "test_accuracy"] = 50 + 9 * (runs.loc[wide, "test_accuracy"] - 50)
+    means = runs[third].groupby("task")["test_accuracy"].transform("mean")
+    away = (runs.loc[third, "test_accuracy"] - means) * math.sqrt(9 / 8)  # of ten values that vary as these five do
+    twice = [runs[third].assign(seed=runs.loc[third, "seed"] + k, test_accuracy=means + away) for k in (0, 5)]
+    some = (runs, pd.concat([runs[~third], *twice]), runs[runs["agent"] != "uniform"])
+    found = [against(each, "random").loc["bo", "difference"] for each in some]
+    assert found == pytest.approx([found[0]] * 3)
+
+
 def test_agents_that_differ_from_task_to_task() -> None:
     runs = frame(2, 5, random=50, bo=55)
     runs.loc[runs["task"] == "t1", "test_accuracy"] *= -1

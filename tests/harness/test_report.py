@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -22,7 +23,7 @@ from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
 from prunebench.harness.record.store import Experiment
 from prunebench.harness.report import page as report_page
-from prunebench.harness.report.tables import table_list
+from prunebench.harness.report.tables import table_agents, table_list
 
 Made = tuple[Experiment, Disk, "Page", str]
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -195,6 +196,7 @@ def test_the_optimism_is_what_is_beyond_the_uniform_policys(made: Made) -> None:
     gaps = {
         agent: independent.mean(disk.values(agent, "reward")) - independent.mean(disk.values(agent, "test"))
         for agent in disk.runs
+        if agent != "global"  # which does not choose by accuracy
     }
     own = gaps.pop("uniform")
     said = next(said for said in page.verdicts if said.startswith("Optimism"))
@@ -355,6 +357,36 @@ def test_partly_fine_tuned_runs_are_counted(tmp_path: Path) -> None:
     page = Page(report_page.write(Results([experiment])).read_text())
     assert {row["agent"]: row["finetuned"] for row in table(page, "table")}["bo"].endswith("(2 of 3)")
     assert "5 of 6 runs are fine-tuned" in page.verdicts[-1]
+    marks = table_agents.table(Results([experiment])).marks
+    assert {column for _, column in marks} == {"test", "reward"}  # of some networks none is the best
+
+
+def test_a_report_of_some_seeds(tmp_path: Path) -> None:
+    agents = ("random", "bo", "uniform")
+    made = [fake.experiment(tmp_path / f"p{p}", 5, preserve=p, agents=agents) for p in (0.5, 0.3)]
+    report_page.write(Results(made))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    seeds = {"random": 5, "bo": "0-2,4", "uniform": "4-4"}
+    config = dataclasses.replace(made[0].config, seeds=tuple(seeds.items()))
+    made[0] = dataclasses.replace(made[0], config=config)
+    look = Results(made, seeds=(0, 1, 2))
+    assert report_page.write(look) == tmp_path / "report-seeds-0-2.html"
+    counts = look.runs.groupby(["task", "agent"])["seed"].agg(list).to_dict()
+    tasks = [f"mobilenetv2, {p} % of MACs" for p in (50, 30)]
+    assert counts == {(task, a): [0, 1, 2] for task in tasks for a in agents if (task, a) != (tasks[0], "uniform")}
+    every = Results(made).runs
+    pd.testing.assert_frame_equal(look.runs, every[every["seed"] < 3].reset_index(drop=True))
+    assert all(path.read_bytes() == content for path, content in before.items())
+    found = {
+        row["agent"]: row for row in Page((tmp_path / "report-seeds-0-2.html").read_text()).tables["all-differences"]
+    }
+    assert found["bo"]["runs"] == "6"
+    assert (tmp_path / "report-seeds-0-2-tables" / "differences.csv").exists()
+    shard = dataclasses.replace(made[1], config=dataclasses.replace(made[1].config, shard="1/2"))
+    some = {(run.agent, run.seed) for run in shard.runs() if run.seed in (1, 2)}
+    assert {(run.agent, run.seed) for run in shard.of_seeds([1, 2]).runs()} == some
+    with pytest.raises(ConfigError, match=r"seeds 7 to 9: .* has no run with one of them: expected some of seeds 0"):
+        Results(made, seeds=(7, 8, 9))
 
 
 def test_agents_names_are_escaped(tmp_path: Path) -> None:

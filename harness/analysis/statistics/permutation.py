@@ -71,7 +71,8 @@ class VarianceRatio:
         level: of significance that has to be within reach, after correction.
 
     Attributes:
-        effect: NaN where no task is left.
+        each: the logarithm, of every task that is left.
+        effect: their mean; NaN where none is left.
         p: of the null hypothesis that it is 0; NaN where no split of so few runs could reach the level.
         interaction_p: NaN: it is not asked whether the effect is the same in all tasks.
     """
@@ -83,8 +84,8 @@ class VarianceRatio:
         varied = [(x, y) for x, y in both if min(len(x), len(y)) > 1 and min(np.ptp(x), np.ptp(y)) > 0]
         self._residuals = [(x - x.mean(), y - y.mean()) for x, y in varied]
         self._sizes = tuple((len(x), len(y)) for x, y in varied)
-        logs = [math.log(x.var(ddof=1) / y.var(ddof=1)) for x, y in varied]
-        self.effect = float(np.mean(logs)) if logs else math.nan
+        self.each = [math.log(x.var(ddof=1) / y.var(ddof=1)) for x, y in varied]
+        self.effect = float(np.mean(self.each)) if varied else math.nan
         self.p = self.p_of(0.0) if varied and smallest_p(self._sizes) <= level else math.nan
 
     def p_of(self, effect: float) -> float:

@@ -47,7 +47,8 @@ class Difference:
     """Two-sided, stratified by task (Welch 1938, 1947).
 
     Attributes:
-        effect: the mean over tasks of the differences of means; NaN where there is no task.
+        each: the difference of means, by task.
+        effect: their mean; NaN where there is no task.
         p: of the null hypothesis that it is 0; NaN where an agent has fewer than :data:`FEWEST` runs of a task.
         interaction_p: of the null hypothesis that it is the same in every task (Welch's analysis of variance of the
             tasks' differences, 1951); NaN of one task.
@@ -56,7 +57,8 @@ class Difference:
     def __init__(self, strata: Strata) -> None:
         both = [(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)) for x, y in strata]
         self._tasks = [_task(x, y) for x, y in both]
-        self.effect = float(np.mean([task.effect for task in self._tasks])) if both else math.nan
+        self.each = [task.effect for task in self._tasks]
+        self.effect = float(np.mean(self.each)) if both else math.nan
         testable = bool(both) and min(min(len(x), len(y)) for x, y in both) >= FEWEST
         self.p = self._p() if testable else math.nan
         self.interaction_p = _same(self._tasks) if testable and len(both) > 1 else math.nan

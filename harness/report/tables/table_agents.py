@@ -156,12 +156,17 @@ def _marks(results: Results, columns: Sequence[Column]) -> dict[tuple[int, str],
     marks: dict[tuple[int, str], Mark] = {}
     row = 0
     for part in results.parts:
-        for column in filter(lambda column: column.ranked, columns):
+        for column in (column for column in columns if column.ranked and _all_have(column.ranked, part.runs)):
             best, possible = part.best(column.ranked)
             marks |= {(row + 1 + n, column.key): "tied" for n, agent in enumerate(part.agents) if agent in possible}
             marks |= {(row + 1 + n, column.key): "best" for n, agent in enumerate(part.agents) if agent == best}
         row += 1 + len(part.agents)
     return marks
+
+
+def _all_have(column: str, runs: pd.DataFrame) -> bool:
+    """Whether every tested run has a value: of networks of which some are fine-tuned none is the best."""
+    return bool(runs.loc[runs["test_accuracy"].notna(), column].notna().all())
 
 
 def _legend(marks: Mapping[tuple[int, str], Mark]) -> str:

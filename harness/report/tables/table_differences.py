@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 NAME = "differences"
 _SEVERAL = (
     "Of several tasks: values are divided by the spread of runs in each, so that tasks count alike, and differences "
-    f"are means over tasks, weighted by that. {VARIES.capitalize()}: the difference is not the same in all of them "
-    "(Welch's analysis of variance, 5 %), and no more runs would change that. What is shown speaks of these tasks, not "
-    "of others."
+    f"are means over tasks, weighted by that. {VARIES.capitalize()}: in these units the difference is not the same in "
+    f"all of them (Welch's analysis of variance, 5 %), has both signs, and is more than {SMALLEST_EFFECT:g} points "
+    "somewhere. What is shown speaks of these tasks, not of others."
 )
 
 
