@@ -154,14 +154,14 @@ def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
     gaps = (done["reward_accuracy"] - done[HEADLINE]).groupby(done["agent"], sort=False).mean().dropna()
     name, own = "the dense network", dense["reward_accuracy_mean"] - dense["test_accuracy_mean"]
     if _UNCHOSEN in gaps:
-        name, own = f"{_UNCHOSEN}, which chooses nothing", gaps.pop(_UNCHOSEN)
+        name, own = f"{_UNCHOSEN}, which chooses nothing,", gaps.pop(_UNCHOSEN)
     beyond = gaps.drop(_ONE_POLICY, errors="ignore") - own
     if beyond.empty:
         return
     yield (
-        f"Optimism: beyond the gap of {name}, between the reward split and the test split ({own:+.2f} points), "
-        f"incumbents that the reward split chose lose from {beyond.min():+.2f} ({beyond.idxmin()}) to "
-        f"{beyond.max():+.2f} points ({beyond.idxmax()}) on the test split."
+        f"Optimism: from the reward split to the test split {name} loses {own:+.2f} points; incumbents, which the "
+        f"reward split chose, lose {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} points "
+        f"({beyond.idxmax()}) more."
     )
 
 
