@@ -110,26 +110,24 @@ def _decided(
         return Finding(f"{words}: {say(found.effect)} ({runs}; too few for a test)", say(found.effect), UNDECIDED)
     interval = found.interval(test.level)
     effect = f"{say(found.effect)} [{say(interval.low)}, {say(interval.high)}]"
-    effects = (Difference(list(parts.values())) if isinstance(found, Difference) else found).each  # not scaled
-    told = [f"{task}: {say(one)}" for task, one in zip(parts, effects, strict=True)]
+    plain = Difference(list(parts.values())) if isinstance(found, Difference) else found  # not scaled
+    told = [f"{task}: {say(one)}" for task, one in zip(parts, plain.each, strict=True)]
     each = f"; {', '.join(told)}" if len(told) > 1 else ""
     level = "" if test.level == ALPHA else f", at {100 * test.level:.2g} %"
     measured = f"{words}: {effect} ({runs}, p = {found.p:.2g}{level}{each})"
-    both = {1.0, -1.0} <= set(np.sign(effects)) and max(map(abs, effects)) >= test.smallest
+    both = {1.0, -1.0} <= set(np.sign(plain.each)) and max(map(abs, plain.each)) >= test.smallest
     if found.interaction_p <= test.level and both:
         return Finding(f"{measured}; not the same in all tasks, p = {found.interaction_p:.2g}", effect, VARIES)
-    return Finding(measured, effect, _outcome(test, found, parts))
+    return Finding(measured, effect, _outcome(test, found, plain))
 
 
-def _outcome(test: Any, found: Difference | VarianceRatio, parts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+def _outcome(test: Any, found: Difference | VarianceRatio, plain: Difference | VarianceRatio) -> str:
     """Refuted first: a difference can be there and yet be too small to matter.
 
     Of several tasks by the differences as they are, too: scaled, a task of little spread would speak for all.
     """
     sign = 1 if test.expect == "higher" else -1
-    intervals = [found.interval(test.level)]
-    if isinstance(found, Difference):
-        intervals.append(Difference(list(parts.values())).interval(test.level))
+    intervals = [one.interval(test.level) for one in dict.fromkeys((found, plain))]
     if max(sign * end for interval in intervals for end in interval) < test.smallest:
         return REFUTED
     return REPRODUCED if found.p <= test.level and sign * found.effect > 0 else UNDECIDED

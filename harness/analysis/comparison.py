@@ -182,7 +182,7 @@ def scaled(runs: pd.DataFrame, agent: str, other: str, column: str) -> list[tupl
 def _spread(task: pd.DataFrame, column: str) -> float:
     """Root of the mean variance of one task's agents, those that vary; 1 where none does.
 
-    Agents weigh alike: more runs of a third one do not change what is said of two.
+    Agents weigh alike, however many runs each has.
     """
     found = task[task["status"] == "done"].groupby("agent")[column].agg(["var", "nunique"])
     varying = found.loc[found["nunique"] > 1, "var"]

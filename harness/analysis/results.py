@@ -56,7 +56,8 @@ class Results:
             if not 0 < target <= 100:
                 raise ConfigError(f"target {target:g}: expected an accuracy in per cent, above 0 and at most 100")
         self.seeds, self.targets = seeds, targets
-        self.experiments = joined.together([experiment.of_seeds(seeds) for experiment in experiments])
+        self.whole = joined.together(experiments)
+        self.experiments = [experiment.of_seeds(seeds) for experiment in self.whole]
         self._wanted = reference
         self.claims_file = claims
         self.claims = published() if claims is None else read(claims)

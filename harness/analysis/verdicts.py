@@ -159,9 +159,9 @@ def _optimism(done: pd.DataFrame, dense: Mapping[str, Any]) -> Iterator[str]:
     if beyond.empty:
         return
     yield (
-        f"Optimism: from the reward split to the test split {name} loses {own:+.2f} points; incumbents, which the "
-        f"reward split chose, lose {beyond.min():+.2f} ({beyond.idxmin()}) to {beyond.max():+.2f} points "
-        f"({beyond.idxmax()}) more."
+        f"Optimism: from the reward split to the test split {name} {'gains' if own < 0 else 'loses'} {abs(own):.2f} "
+        f"points. Compared with that, incumbents, which the reward split chose, lose {beyond.min():+.2f} "
+        f"({beyond.idxmin()}) to {beyond.max():+.2f} points ({beyond.idxmax()})."
     )
 
 

@@ -32,7 +32,8 @@ from prunebench.harness.seeds import parse
     "--html",
     metavar="FILE",
     type=click.Path(),
-    help="Where the page is written.  [default: report.html in the folder of the experiments]",
+    help="Where the page is written.  [default: report.html in the folder of the experiments; with --seeds 5 "
+    "report-seeds-5.html]",
 )
 @click.option(
     "--claims",

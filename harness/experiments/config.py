@@ -204,11 +204,13 @@ def without_new_controls(existing: ExperimentConfig, wanted: ExperimentConfig) -
 
 
 def of_seeds(config: ExperimentConfig, chosen: Collection[int]) -> ExperimentConfig | None:
-    """The configuration with those of its runs that have one of these seeds; None where there is none."""
+    """The configuration with those of its runs that have one of these seeds, chosen by no look; None if none has."""
     own = {a.label: [seed for seed in config.seeds_of(a.label) if seed in chosen] for a in config.agents}
     seeds = {label: sets.write(found) for label, found in own.items() if found}
     kept = tuple(agent for agent in config.agents if agent.label in seeds)
-    return replace(config, agents=kept, seeds=sets.in_short(seeds, list(seeds)), shard="1/1") if kept else None
+    return (
+        replace(config, agents=kept, seeds=sets.in_short(seeds, list(seeds)), shard="1/1", looks=()) if kept else None
+    )
 
 
 def check(config: ExperimentConfig) -> None:

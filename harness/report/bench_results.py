@@ -52,7 +52,7 @@ class BenchResults:
     @property
     def experiments(self) -> list[Experiment]:
         """The experiments as they are on disk; those of one task count as one."""
-        return list(self.results.experiments)
+        return list(self.results.whole)
 
     @property
     def experiment(self) -> Experiment:
@@ -136,8 +136,11 @@ class BenchResults:
     def report(self, path: str | Path | None = None) -> Path:
         """Write tables, figures and the HTML page, and return the page's file.
 
+        Of results of some seeds the page, and tables and figures of several experiments together.
+
         Args:
-            path: of the page; the default is ``report.html`` in the folder of the experiments.
+            path: of the page; the default is ``report.html`` in the folder of the experiments, or with the seeds in
+                its name.
 
         Raises:
             ConfigError: the experiments lie in several folders, and there is no ``path``.

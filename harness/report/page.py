@@ -108,7 +108,7 @@ def default_path(experiments: Sequence[Experiment], seeds: Collection[int] | Non
     Raises:
         ConfigError: several experiments lie in different folders.
     """
-    file = f"{_STEM}.html" if seeds is None else f"{_STEM}-seeds-{_spoken(seeds)}.html"
+    file = f"{_STEM}.html" if seeds is None else f"{_STEM}-seeds-{sets.write(seeds)}.html"
     if len(experiments) == 1:
         return experiments[0].folder / file
     parents = {experiment.folder.parent for experiment in experiments}
@@ -116,10 +116,6 @@ def default_path(experiments: Sequence[Experiment], seeds: Collection[int] | Non
         folders = ", ".join(sorted(map(str, parents)))
         raise ConfigError(f"the experiments lie in several folders ({folders}): name the report's file with --html")
     return parents.pop() / file
-
-
-def _spoken(seeds: Collection[int]) -> str:
-    return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in sets.ranges(seeds))
 
 
 def _render(results: Results, parts: Sequence[_Part], joint: _Part | None) -> str:

@@ -246,6 +246,12 @@ def test_a_users_claims_are_registered_before_the_runs(capsys: pytest.CaptureFix
         text = (Path("x") / "tables" / "claims.md").read_text()
         assert words in text
         assert "One is better" in text
+    before = {path: path.read_bytes() for path in Path("x").rglob("*") if path.is_file()}
+    assert run("report", "x", "--claims", "my.yaml", "--seeds", "1") == 0
+    page = Path("x") / "report-seeds-1.html"
+    assert {path for path in Path("x").rglob("*") if path.is_file()} == {*before, page}
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert run("report", "x", "--seeds", "7-9") == 2
 
 
 def test_a_shard_alone_lacks_nothing(capsys: pytest.CaptureFixture[str], toy: dict[str, Any]) -> None:

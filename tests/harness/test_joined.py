@@ -59,6 +59,14 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_some_seeds_of_parts(whole: Experiment) -> None:
+    """A part may have none of them."""
+    parts = [part(whole, "a", seeds=2), part(whole, "b", seeds="2-2")]
+    joint = Results(parts, seeds=(0, 1))
+    same_runs(joint, Results(parts[:1]))
+    assert len(Results(parts).runs) == len(AGENTS) * 3
+
+
 def test_folders_with_other_agents_are_one_comparison(whole: Experiment, tmp_path: Path) -> None:
     parts = [part(whole, "a", agents=("random",)), part(whole, "b", agents=("bo", "ddpg"))]
     results = Results(parts)

@@ -18,6 +18,7 @@ from browser import CHROMIUM, told_by_a_browser
 from independent import Cells, Disk
 from scipy import stats
 
+import prunebench
 from prunebench.envs.tasks.task import TaskConfig
 from prunebench.harness.analysis.results import Results
 from prunebench.harness.errors import ConfigError
@@ -201,7 +202,8 @@ def test_the_optimism_is_what_is_beyond_the_uniform_policys(made: Made) -> None:
     own = gaps.pop("uniform")
     said = next(said for said in page.verdicts if said.startswith("Optimism"))
     beyond = [gap - own for gap in gaps.values()]
-    assert NUMBER.findall(said) == [f"{value:+.2f}" for value in (own, min(beyond), max(beyond))]
+    assert NUMBER.findall(said) == [f"{abs(own):.2f}", f"{min(beyond):+.2f}", f"{max(beyond):+.2f}"]
+    assert ("gains" if own < 0 else "loses") in said
 
 
 def test_what_fine_tuning_changed(made: Made) -> None:
@@ -370,21 +372,23 @@ def test_a_report_of_some_seeds(tmp_path: Path) -> None:
     config = dataclasses.replace(made[0].config, seeds=tuple(seeds.items()))
     made[0] = dataclasses.replace(made[0], config=config)
     look = Results(made, seeds=(0, 1, 2))
-    assert report_page.write(look) == tmp_path / "report-seeds-0-2.html"
+    assert report_page.write(look) == tmp_path / "report-seeds-3.html"
     counts = look.runs.groupby(["task", "agent"])["seed"].agg(list).to_dict()
     tasks = [f"mobilenetv2, {p} % of MACs" for p in (50, 30)]
     assert counts == {(task, a): [0, 1, 2] for task in tasks for a in agents if (task, a) != (tasks[0], "uniform")}
     every = Results(made).runs
     pd.testing.assert_frame_equal(look.runs, every[every["seed"] < 3].reset_index(drop=True))
     assert all(path.read_bytes() == content for path, content in before.items())
-    found = {
-        row["agent"]: row for row in Page((tmp_path / "report-seeds-0-2.html").read_text()).tables["all-differences"]
-    }
-    assert found["bo"]["runs"] == "6"
-    assert (tmp_path / "report-seeds-0-2-tables" / "differences.csv").exists()
+    shown = Page((tmp_path / "report-seeds-3.html").read_text()).tables["all-differences"]
+    assert [row["runs"] for row in shown if row["agent"] == "random"] == ["6"]
+    assert (tmp_path / "report-seeds-3-tables" / "differences.csv").exists()
     shard = dataclasses.replace(made[1], config=dataclasses.replace(made[1].config, shard="1/2"))
     some = {(run.agent, run.seed) for run in shard.runs() if run.seed in (1, 2)}
     assert {(run.agent, run.seed) for run in shard.of_seeds([1, 2]).runs()} == some
+    looked = dataclasses.replace(made[1], config=dataclasses.replace(made[1].config, looks=(5, 8)))
+    assert {*Results([looked], "random", seeds=(1, 2, 3)).differences["runs"]} == {3}  # by none of its looks
+    api = prunebench.load_results(tmp_path / "p0.3", seeds="1-2")
+    assert (set(api.runs["seed"]), set(api.experiment.config.seeds_of("bo"))) == ({1, 2}, set(range(5)))
     with pytest.raises(ConfigError, match=r"seeds 7 to 9: .* has no run with one of them: expected some of seeds 0"):
         Results(made, seeds=(7, 8, 9))
 

@@ -17,7 +17,7 @@ from prunebench.harness.analysis.statistics.welch import NO_INTERVAL, Interval, 
 
 MOST_SPLITS = 20_000
 DRAWN = 9_999
-_SEED = 0  # of the drawn splits: the same runs give the same table
+_SEED = 0  # of the drawn splits: the same runs, in the same order, give the same table
 _STEPS = 40  # of a bisection
 _STEP = 1.0  # a logarithm: the first one in search of an interval's end
 _DOUBLINGS = 10
