@@ -39,10 +39,13 @@ def limit(config: ExperimentConfig) -> str:
     return f"{config.absolute}, {share:.3g} % of the dense network's"
 
 
-def effort(config: ExperimentConfig) -> str:
-    """How many runs of how many evaluations, for a headline."""
-    seeds, each = counts(config), config.evaluations
-    return f"{seeds} seed{'' if seeds == '1' else 's'} of {each} evaluation{'s' if each > 1 else ''}"
+def efforts(configs: Sequence[ExperimentConfig]) -> list[str]:
+    """How many runs of how many evaluations, for a headline: a phrase for every number of evaluations."""
+    phrases = []
+    for each in dict.fromkeys(config.evaluations for config in configs):
+        seeds = counts([config for config in configs if config.evaluations == each])
+        phrases.append(f"{seeds} seed{'' if seeds == '1' else 's'} of {each} evaluation{'s' if each > 1 else ''}")
+    return phrases
 
 
 def evaluations(config: ExperimentConfig) -> str:
@@ -51,9 +54,9 @@ def evaluations(config: ExperimentConfig) -> str:
     return f"{config.evaluations} evaluations per run{confirm}"
 
 
-def counts(config: ExperimentConfig) -> str:
+def counts(configs: Sequence[ExperimentConfig]) -> str:
     """How many seeds an agent has: ``5``, or ``3 to 5`` where agents differ."""
-    found = [len(config.seeds_of(agent.label)) for agent in config.agents]
+    found = [len(config.seeds_of(agent.label)) for config in configs for agent in config.agents]
     return f"{min(found)}" if min(found) == max(found) else f"{min(found)} to {max(found)}"
 
 

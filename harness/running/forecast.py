@@ -86,7 +86,7 @@ def forecast(missing: Sequence[Run], evaluations: int, costs: Costs, jobs: int) 
 
 def _row(experiment: Experiment, missing: int, seconds: float, memory: float) -> list[str]:
     config = (present := plans.present(experiment)).config
-    counts = (len(config.agents), spoken.counts(config), config.evaluations, len(present.runs()) - missing, missing)
+    counts = (len(config.agents), spoken.counts([config]), config.evaluations, len(present.runs()) - missing, missing)
     row = [config.task.model, config.task.dataset, str(config.task.split_seed), spoken.budget(config)]
     return [*row, *map(str, counts), *((f"~ {duration(seconds)}", f"~ {memory / GIB:.1f} GiB") if missing else "--")]
 

@@ -14,8 +14,12 @@ CONFIG = ExperimentConfig(task=TaskConfig(model="resnet20"), seeds=1, evaluation
 def test_one_experiment() -> None:
     assert spoken.cell(CONFIG) == "resnet20 on digits, preserve 0.5 of macs, split seed 0"
     assert spoken.comparison(CONFIG) == "resnet20 (digits, 50 % of the MACs)"
-    assert spoken.effort(CONFIG) == "1 seed of 1 evaluation"
-    assert spoken.effort(dataclasses.replace(CONFIG, seeds=2, evaluations=9)) == "2 seeds of 9 evaluations"
+    assert spoken.efforts([CONFIG]) == ["1 seed of 1 evaluation"]
+
+
+def test_the_efforts_of_several() -> None:
+    more, longer = (dataclasses.replace(CONFIG, seeds=seeds, evaluations=9) for seeds in (4, 2))
+    assert spoken.efforts([more, CONFIG, longer]) == ["2 to 4 seeds of 9 evaluations", "1 seed of 1 evaluation"]
 
 
 def test_names_say_what_tells_experiments_apart() -> None:

@@ -25,8 +25,8 @@ _SIGNIFICANT = 0.05
 def headline(experiments: Sequence[Experiment]) -> str:
     """What a table shows, in one sentence."""
     configs = [experiment.config for experiment in experiments]
-    tasks, runs = (list(dict.fromkeys(map(say, configs))) for say in (spoken.comparison, spoken.effort))
-    return f"Auto-pruning agents on {_and(tasks)}: {_and(runs)}."
+    tasks = list(dict.fromkeys(map(spoken.comparison, configs)))
+    return f"Auto-pruning agents on {_and(tasks)}: {_and(spoken.efforts(configs))}."
 
 
 def _and(parts: list[str]) -> str:

@@ -29,8 +29,8 @@ def table(results: Results) -> Table | None:
     told = rows(frame)
     caption = (
         f"Normalised score over {len(scores.tasks)} tasks: 0 is the uniform policy's test accuracy in a task, 1 the "
-        "dense network's. Mean over tasks, with Student's interval for these tasks, and interquartile mean (IQM) of "
-        "all runs."
+        "dense network's. Means over tasks: of the mean, with Student's interval for these tasks, and of the "
+        "interquartile mean (IQM) of runs."
     )
     notes = [*said_once(_COLUMNS, told), *(f"{task} is left out: {why}." for task, why in scores.without.items())]
     if scores.absent:
